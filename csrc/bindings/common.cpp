@@ -1,0 +1,197 @@
+#include "bindings/common.h"
+
+#include <limits>
+
+namespace fastnn {
+namespace {
+
+std::string dtype_name(const py::array& a) { return py::str(py::object(a.dtype())); }
+
+template <class T>
+const char* name_of();
+template <>
+const char* name_of<float>() {
+  return "float32";
+}
+template <>
+const char* name_of<double>() {
+  return "float64";
+}
+
+bool is_aligned(const py::array& a) {
+  return (a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+}
+
+bool is_contiguous(const py::array& a) { return (a.flags() & py::array::c_style) != 0; }
+
+bool may_share_memory(py::handle a, py::handle b) {
+  return py::module_::import("numpy").attr("may_share_memory")(a, b).cast<bool>();
+}
+
+py::object contiguous_copy(const py::array& a) {
+  return py::reinterpret_steal<py::object>(py::detail::npy_api::get().PyArray_FromAny_(
+      a.ptr(), nullptr, 0, 0,
+      py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_ |
+          py::detail::npy_api::NPY_ARRAY_ENSUREARRAY_,
+      nullptr));
+}
+
+}  // namespace
+
+std::string to_string(const Shape& shape) {
+  std::string text = "(";
+  for (size_t i = 0; i < shape.size(); ++i) {
+    text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  }
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+Shape shape_of(const py::array& a) { return Shape(a.shape(), a.shape() + a.ndim()); }
+
+void Check::type_error(const std::string& message) const {
+  throw py::type_error(std::string(operation_) + ": " + message);
+}
+
+void Check::value_error(const std::string& message) const {
+  throw py::value_error(std::string(operation_) + ": " + message);
+}
+
+py::array Check::array(const char* name, py::handle object) const {
+  if (!py::isinstance<py::array>(object)) {
+    type_error(std::string(name) + " must be a numpy.ndarray or fastnn.Tensor, got " +
+               std::string(py::str(py::type::handle_of(object).attr("__name__"))));
+  }
+  auto a = py::reinterpret_borrow<py::array>(object);
+  if (!py::isinstance<py::array_t<float>>(a) && !py::isinstance<py::array_t<double>>(a)) {
+    type_error(std::string(name) + ".dtype must be float32 or float64, got " + dtype_name(a) +
+               " (convert with " + name + ".astype(numpy.float32))");
+  }
+  return a;
+}
+
+template <class T>
+Array<T> Check::contiguous(const char* name, py::handle object) const {
+  const py::array a = array(name, object);
+  if (!py::isinstance<py::array_t<T>>(a)) {
+    type_error(std::string(name) + ".dtype must be " + name_of<T>() +
+               " like the other arrays, got " + dtype_name(a) + " (convert with " + name +
+               ".astype(numpy." + name_of<T>() + "))");
+  }
+  if (is_contiguous(a) && is_aligned(a)) return py::reinterpret_borrow<Array<T>>(a);
+  auto copy = contiguous_copy(a);
+  if (!copy) throw py::error_already_set();
+  return py::reinterpret_steal<Array<T>>(copy.release());
+}
+
+template <class T>
+Array<T> Check::optional(const char* name, py::handle object) const {
+  if (object.is_none()) return py::reinterpret_steal<Array<T>>(py::handle());
+  return contiguous<T>(name, object);
+}
+
+Array<int64_t> Check::indices(const char* name, py::handle object) const {
+  if (!py::isinstance<py::array>(object)) {
+    type_error(std::string(name) + " must be a numpy.ndarray of integers, got " +
+               std::string(py::str(py::type::handle_of(object).attr("__name__"))));
+  }
+  auto a = py::reinterpret_borrow<py::array>(object);
+  const char kind = a.dtype().kind();
+  if (kind != 'i' && kind != 'u') {
+    type_error(std::string(name) + ".dtype must be an integer type, got " + dtype_name(a) +
+               " (convert with " + name + ".astype(numpy.int64))");
+  }
+  auto converted = py::array_t<int64_t, py::array::c_style | py::array::forcecast>::ensure(a);
+  if (!converted) throw py::error_already_set();
+  return py::reinterpret_steal<Array<int64_t>>(converted.release());
+}
+
+void Check::rank(const char* name, const py::array& a, int64_t expected) const {
+  if (a.ndim() != expected) {
+    value_error(std::string(name) + " must have " + std::to_string(expected) +
+                " dimensions, got shape " + to_string(shape_of(a)));
+  }
+}
+
+void Check::min_rank(const char* name, const py::array& a, int64_t least) const {
+  if (a.ndim() < least) {
+    value_error(std::string(name) + " must have at least " + std::to_string(least) +
+                " dimensions, got shape " + to_string(shape_of(a)));
+  }
+}
+
+void Check::dim(const char* name, const py::array& a, int64_t axis, int64_t expected,
+                const char* meaning) const {
+  if (extent(a, axis) != expected) {
+    value_error(std::string(name) + ".shape[" + std::to_string(axis) + "] must be " +
+                std::to_string(expected) + " (" + meaning + "), got " +
+                std::to_string(extent(a, axis)));
+  }
+}
+
+void Check::shape(const char* name, const py::array& a, const Shape& expected,
+                  const char* meaning) const {
+  if (shape_of(a) != expected) {
+    value_error(std::string(name) + ".shape must be " + to_string(expected) + " (" + meaning +
+                "), got " + to_string(shape_of(a)));
+  }
+}
+
+void Check::at_least(const char* name, int64_t value, int64_t least) const {
+  if (value < least) {
+    value_error(std::string(name) + " must be >= " + std::to_string(least) + ", got " +
+                std::to_string(value));
+  }
+}
+
+int64_t Check::size(const char* name, const Shape& shape, int64_t item_bytes) const {
+  int64_t bytes = item_bytes;
+  bool zero = false, overflow = false;
+  for (const int64_t n : shape) {
+    zero |= n == 0;
+    overflow |= n < 0 || (n > 0 && __builtin_mul_overflow(bytes, n, &bytes));
+  }
+  if (overflow && !zero) {
+    value_error(std::string(name) + " of shape " + to_string(shape) + " has too many elements");
+  }
+  return zero ? 0 : bytes / item_bytes;
+}
+
+template <class T>
+Array<T> Check::output(const Shape& shape, py::handle out,
+                       std::initializer_list<py::handle> inputs) const {
+  size("output", shape, sizeof(T));
+  if (out.is_none()) {
+    return Array<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+  }
+  if (!py::isinstance<py::array_t<T>>(out)) {
+    type_error(std::string("out must be a numpy.ndarray of ") + name_of<T>() + ", got " +
+               (py::isinstance<py::array>(out)
+                    ? dtype_name(py::reinterpret_borrow<py::array>(out))
+                    : std::string(py::str(py::type::handle_of(out).attr("__name__")))));
+  }
+  auto a = py::reinterpret_borrow<Array<T>>(out);
+  if (shape_of(a) != shape) {
+    value_error("out.shape must be " + to_string(shape) + ", got " + to_string(shape_of(a)));
+  }
+  if (!a.writeable()) value_error("out must be writable, got a read-only array");
+  if (!is_contiguous(a) || !is_aligned(a)) {
+    value_error("out must be C-contiguous and aligned, got another layout");
+  }
+  for (const py::handle input : inputs) {
+    if (input && !input.is_none() && may_share_memory(a, input)) {
+      value_error("out must not share memory with an input");
+    }
+  }
+  return a;
+}
+
+#define FASTNN_INSTANTIATE(T)                                                            \
+  template Array<T> Check::contiguous<T>(const char*, py::handle) const;                 \
+  template Array<T> Check::optional<T>(const char*, py::handle) const;                   \
+  template Array<T> Check::output<T>(const Shape&, py::handle,                           \
+                                     std::initializer_list<py::handle>) const;
+FASTNN_INSTANTIATE(float)
+FASTNN_INSTANTIATE(double)
+#undef FASTNN_INSTANTIATE
+
+}  // namespace fastnn

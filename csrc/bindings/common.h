@@ -1,0 +1,95 @@
+// What every binding shares: checking arguments, allocating outputs, releasing the GIL.
+//
+// A binding function reads: build a Check with the operation's name, check and convert the arrays,
+// allocate the output, fill the argument struct, `run` the kernel. Messages have one form:
+// `conv2d: weight.shape[1] must be 3 (in_channels / groups), got 4`.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "runtime/dispatch.h"
+
+namespace fastnn {
+
+namespace py = pybind11;
+
+using Shape = std::vector<int64_t>;
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+std::string to_string(const Shape& shape);  // "(2, 3)"
+
+class Check {
+ public:
+  explicit Check(const char* operation) : operation_(operation) {}
+
+  [[noreturn]] void type_error(const std::string& message) const;
+  [[noreturn]] void value_error(const std::string& message) const;
+
+  // An ndarray of float32 or float64; TypeError for anything else. Any strides.
+  py::array array(const char* name, py::handle object) const;
+  // `object` as a C-contiguous aligned array of T, copied once if it is laid out otherwise.
+  // TypeError when its dtype is not T's ("input is float32: convert with weight.astype(...)").
+  template <class T>
+  Array<T> contiguous(const char* name, py::handle object) const;
+  // The same for an optional argument: None gives an empty handle (`!a`).
+  template <class T>
+  Array<T> optional(const char* name, py::handle object) const;
+  // int64 indices from any integer array (converted), C-contiguous.
+  Array<int64_t> indices(const char* name, py::handle object) const;
+
+  void rank(const char* name, const py::array& a, int64_t expected) const;
+  void min_rank(const char* name, const py::array& a, int64_t least) const;
+  // a.shape[axis] == expected; `meaning` says where the expectation comes from.
+  void dim(const char* name, const py::array& a, int64_t axis, int64_t expected,
+           const char* meaning) const;
+  void shape(const char* name, const py::array& a, const Shape& expected,
+             const char* meaning) const;
+  void at_least(const char* name, int64_t value, int64_t least) const;
+  // The product of the sizes, ValueError where it or its bytes overflow.
+  int64_t size(const char* name, const Shape& shape, int64_t item_bytes) const;
+
+  // A new array, or `out` if it is not None: then it must be a writable, aligned, C-contiguous
+  // array of T and of this shape that shares no memory with `inputs` (an empty handle is skipped).
+  template <class T>
+  Array<T> output(const Shape& shape, py::handle out = py::none(),
+                  std::initializer_list<py::handle> inputs = {}) const;
+
+  // Calls f(T{}) with the dtype of `object` (the argument called `name`).
+  template <class F>
+  auto dispatch(const char* name, py::handle object, const F& f) const {
+    const py::array a = array(name, object);
+    if (py::isinstance<py::array_t<float>>(a)) return f(float{});
+    return f(double{});
+  }
+
+ private:
+  const char* operation_;
+};
+
+inline int64_t extent(const py::array& a, int64_t axis) {
+  return static_cast<int64_t>(a.shape(static_cast<py::ssize_t>(axis)));
+}
+Shape shape_of(const py::array& a);
+
+// Pointer to read, or null for an absent optional argument.
+template <class T>
+const T* data_or_null(const Array<T>& a) {
+  return a ? a.data() : nullptr;
+}
+
+// Runs a kernel of the active table without the GIL.
+template <class Kernel, class Args>
+void run(const Kernel& kernel, const Args& args) {
+  py::gil_scoped_release release;
+  kernel(args);
+}
+
+}  // namespace fastnn

@@ -1,0 +1,7 @@
+#include "bindings/common.h"
+
+namespace fastnn {
+
+void init_gemm(py::module_&) {}
+
+}  // namespace fastnn

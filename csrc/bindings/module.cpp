@@ -1,0 +1,94 @@
+// The extension module: set-up, configuration, and one init function a family.
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <pybind11/stl.h>
+
+#include "bindings/common.h"
+#include "runtime/cache.h"
+#include "runtime/parallel.h"
+
+namespace fastnn {
+
+void init_attention(py::module_&);
+void init_conv(py::module_&);
+void init_dropout(py::module_&);
+void init_elementwise(py::module_&);
+void init_embedding(py::module_&);
+void init_gemm(py::module_&);
+void init_loss(py::module_&);
+void init_norm(py::module_&);
+void init_optim(py::module_&);
+void init_pool(py::module_&);
+void init_rnn(py::module_&);
+void init_softmax(py::module_&);
+
+namespace {
+
+std::vector<std::pair<std::string, std::string>> kernel_names() {
+  return {
+#define FASTNN_KERNEL(family, name, Args) {#family, #name},
+#include "kernels.inc"
+#undef FASTNN_KERNEL
+  };
+}
+
+void set_threads(py::handle count) {
+  const Check check("set_num_threads");
+  if (!py::isinstance<py::int_>(count) || py::isinstance<py::bool_>(count)) {
+    check.type_error("count must be an int, got " +
+                     std::string(py::str(py::type::handle_of(count).attr("__name__"))));
+  }
+  const long long value = PyLong_AsLongLong(count.ptr());
+  if (PyErr_Occurred() != nullptr || value < 1 || value > 4096) {
+    PyErr_Clear();
+    check.value_error("count must be in 1..4096, got " + std::string(py::str(count)));
+  }
+  set_num_threads(static_cast<int>(value));
+}
+
+std::string compiler() {
+#if defined(__clang__)
+  return std::string("clang ") + __clang_version__;
+#else
+  return std::string("gcc ") + __VERSION__;
+#endif
+}
+
+}  // namespace
+}  // namespace fastnn
+
+PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {
+  using namespace fastnn;
+  try {
+    initialise_dispatch();
+    initialise_threads();
+  } catch (const std::runtime_error& error) {
+    throw py::import_error(error.what());
+  }
+  m.doc() = "fastnn's native kernels; the public interface is fastnn.functional.";
+  m.def("kernel_names", &kernel_names, "(family, kernel) for every line of kernels.inc");
+  m.def("active_isa", &active_isa);
+  m.def("available_isas", &available_isas, "Instruction sets this machine can run, best last");
+  m.def("use_isa", &use_isa, py::arg("name"), "Switches the kernels (for tests)");
+  m.def("get_num_threads", &num_threads);
+  m.def("set_num_threads", &set_threads, py::arg("count"));
+  m.def("compiler", &compiler);
+  m.def("cache_sizes", [] {
+    const CacheSizes& sizes = cache_sizes();
+    return py::make_tuple(sizes.l1, sizes.l2, sizes.l3);
+  }, "(L1, L2, L3) data cache sizes in bytes");
+  init_attention(m);
+  init_conv(m);
+  init_dropout(m);
+  init_elementwise(m);
+  init_embedding(m);
+  init_gemm(m);
+  init_loss(m);
+  init_norm(m);
+  init_optim(m);
+  init_pool(m);
+  init_rnn(m);
+  init_softmax(m);
+}

@@ -1,0 +1,7 @@
+#pragma once
+
+#include <cstdint>
+
+namespace fastnn {
+
+}  // namespace fastnn

@@ -1,0 +1,3 @@
+from fastnn.config import show_config
+
+show_config()
