@@ -38,7 +38,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 @pytest.fixture(params=_core.available_isas())
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each instruction set of this machine in turn; the test runs on its kernels."""
-    previous = _core.current_isa()
+    previous = _core.active_isa()
     _core.use_isa(request.param)
     yield request.param
     _core.use_isa(previous)
