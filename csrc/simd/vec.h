@@ -20,6 +20,10 @@
 
 #define FASTNN_INLINE inline __attribute__((always_inline))
 
+// Goes before every loop, also an outer one, whose counter indexes an array of Vec: GCC otherwise
+// leaves the array (of wrapped or raw registers alike) in memory.
+#define FASTNN_UNROLL _Pragma("GCC unroll 32")
+
 #if defined(FASTNN_ISA_AVX512)
 #include "vec_avx512.h"
 #elif defined(FASTNN_ISA_AVX2)

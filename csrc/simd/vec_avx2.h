@@ -195,6 +195,7 @@ FASTNN_INLINE __m256d exchange(__m256d a) {
 template <class Row>
 FASTNN_INLINE void transpose(Row (&rows)[8]) {
   __m256 blocks[8];  // 4 x 4 transposes inside the halves of rows 0-3 and 4-7
+  FASTNN_UNROLL
   for (int i = 0; i < 8; i += 4) {
     const __m256 ab_low = _mm256_unpacklo_ps(rows[i].v, rows[i + 1].v);
     const __m256 ab_high = _mm256_unpackhi_ps(rows[i].v, rows[i + 1].v);
@@ -205,6 +206,7 @@ FASTNN_INLINE void transpose(Row (&rows)[8]) {
     blocks[i + 2] = _mm256_shuffle_ps(ab_high, cd_high, 0x44);
     blocks[i + 3] = _mm256_shuffle_ps(ab_high, cd_high, 0xee);
   }
+  FASTNN_UNROLL
   for (int i = 0; i < 4; ++i) {
     rows[i].v = _mm256_permute2f128_ps(blocks[i], blocks[i + 4], 0x20);
     rows[i + 4].v = _mm256_permute2f128_ps(blocks[i], blocks[i + 4], 0x31);

@@ -234,6 +234,7 @@ FASTNN_INLINE __m512d unpack_high(__m512d a, __m512d b) {
 template <class Row>
 FASTNN_INLINE void transpose(Row (&rows)[16]) {
   __m512 blocks[16];
+  FASTNN_UNROLL
   for (int i = 0; i < 16; i += 4) {
     const __m512d ab_low = _mm512_castps_pd(unpack_low(rows[i].v, rows[i + 1].v));
     const __m512d ab_high = _mm512_castps_pd(unpack_high(rows[i].v, rows[i + 1].v));
@@ -244,6 +245,7 @@ FASTNN_INLINE void transpose(Row (&rows)[16]) {
     blocks[i + 2] = _mm512_castpd_ps(unpack_low(ab_high, cd_high));
     blocks[i + 3] = _mm512_castpd_ps(unpack_high(ab_high, cd_high));
   }
+  FASTNN_UNROLL
   for (int i = 0; i < 4; ++i) {
     const __m512 even_top = shuffle_128<0x88>(blocks[i], blocks[i + 4]);
     const __m512 even_bottom = shuffle_128<0x88>(blocks[i + 8], blocks[i + 12]);
@@ -258,10 +260,12 @@ FASTNN_INLINE void transpose(Row (&rows)[16]) {
 template <class Row>
 FASTNN_INLINE void transpose(Row (&rows)[8]) {
   __m512d blocks[8];
+  FASTNN_UNROLL
   for (int i = 0; i < 8; i += 2) {
     blocks[i] = unpack_low(rows[i].v, rows[i + 1].v);
     blocks[i + 1] = unpack_high(rows[i].v, rows[i + 1].v);
   }
+  FASTNN_UNROLL
   for (int i = 0; i < 2; ++i) {
     const __m512d even_top = shuffle_128<0x88>(blocks[i], blocks[i + 2]);
     const __m512d even_bottom = shuffle_128<0x88>(blocks[i + 4], blocks[i + 6]);
