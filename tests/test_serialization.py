@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import same_bytes, strided_variants
+
+import fastnn
+
+safetensors_numpy = pytest.importorskip("safetensors.numpy")
+
+DTYPES = [
+    *["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"],
+    *["float16", "float32", "float64"],
+]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "weights.safetensors"
+
+
+def values(shape, dtype):
+    return (np.arange(np.prod(shape, dtype=int)).reshape(shape) % 5).astype(dtype)
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 4), (2, 0, 3), (0,), (2, 3, 1, 2)], ids=str)
+def test_round_trip(path, name, shape):
+    array = values(shape, name)
+    fastnn.save({"a": array}, path)
+    assert same_bytes(fastnn.load(path), {"a": array})
+
+
+def test_special_values_keep_their_bits(path):
+    array = np.array([np.nan, -np.nan, np.inf, -np.inf, -0.0, 5e-324])
+    fastnn.save({"a": array}, path)
+    assert same_bytes(fastnn.load(path)["a"], array)
+
+
+def test_bfloat16(path):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    array = np.arange(6).reshape(2, 3).astype(ml_dtypes.bfloat16)
+    fastnn.save({"a": array, "b": array.T}, path)
+    assert same_bytes(fastnn.load(path), {"a": array, "b": array.T})
+
+
+@pytest.mark.parametrize("layout", strided_variants(np.zeros((2, 3))))
+def test_any_strides(path, dtype, layout):
+    array = values((3, 4), dtype)
+    fastnn.save({"a": strided_variants(array)[layout]}, path)
+    assert same_bytes(fastnn.load(path)["a"], array)
+
+
+def test_broadcast_and_shared_memory(path):
+    base = np.arange(12.0)
+    state = {
+        "all": base,
+        "again": base,
+        "part": base[3:7],
+        "matrix": base.reshape(3, 4).T,
+        "broadcast": np.broadcast_to(base[:3], (2, 3)),
+    }
+    fastnn.save(state, path)
+    loaded = fastnn.load(path)
+    assert loaded.keys() == state.keys()
+    for name, array in state.items():
+        assert same_bytes(loaded[name], array)
+    assert not np.shares_memory(loaded["all"], loaded["again"])
+
+
+def test_big_endian_arrays_come_back_in_native_order(path):
+    fastnn.save({"a": np.arange(3, dtype=">i4")}, path)
+    assert same_bytes(fastnn.load(path)["a"], np.arange(3, dtype=np.int32))
+
+
+def test_tensors_and_numpy_scalars_are_arrays(path):
+    fastnn.save({"t": fastnn.Tensor(np.ones(2), requires_grad=True), "s": np.float32(2)}, path)
+    assert same_bytes(fastnn.load(path), {"s": np.array(2, np.float32), "t": np.ones(2)})
+
+
+def test_no_arrays(path):
+    fastnn.save({}, path)
+    assert fastnn.load(path) == {}
+
+
+def test_what_is_loaded_can_be_written_to(path):
+    fastnn.save({"a": np.zeros(3)}, path)
+    array = fastnn.load(path)["a"]
+    array += 1
+    assert fastnn.load(path)["a"].tolist() == [0, 0, 0]
+
+
+def test_unusual_names_in_sorted_order(path):
+    names = ["", "0.weight", "é", "new\nline", "a b"]
+    fastnn.save({name: np.full(1, i) for i, name in enumerate(names)}, path)
+    loaded = fastnn.load(path)
+    assert list(loaded) == sorted(names)
+    assert all(loaded[name] == i for i, name in enumerate(names))
+
+
+# Modules
+
+
+def small_model():
+    return fastnn.nn.Sequential(fastnn.nn.Linear(3, 4), fastnn.nn.ReLU(), fastnn.nn.Linear(4, 2))
+
+
+def test_module(path):
+    saved, model = small_model(), small_model()
+    fastnn.save(saved, path)
+    assert fastnn.load(path, model).keys() == saved.state_dict().keys()
+    x = np.ones((5, 3), np.float32)
+    with fastnn.no_grad():
+        assert same_bytes(model(x), saved(x))
+
+
+def test_state_dict(path):
+    model = small_model()
+    fastnn.save(model.state_dict(), path)
+    loaded = fastnn.load(path)
+    assert set(loaded) == {"0.weight", "0.bias", "2.weight", "2.bias"}
+    assert loaded["0.weight"].shape == (4, 3)
+
+
+def test_loading_into_a_model_is_strict(path):
+    fastnn.save({"weight": np.zeros((2, 3), np.float32)}, path)
+    with pytest.raises((KeyError, ValueError), match="bias"):
+        fastnn.load(path, fastnn.nn.Linear(3, 2))
+    bias = np.zeros(2, np.float32)
+    fastnn.save({"weight": np.zeros((2, 4), np.float32), "bias": bias}, path)
+    with pytest.raises(ValueError, match="weight"):
+        fastnn.load(path, fastnn.nn.Linear(3, 2))
+
+
+# Other readers and writers of the format
+
+
+def test_safetensors_reads_what_we_write(path):
+    state = {"f": values((3, 4), "float32").T, "i": values((2,), "int64"), "e": np.zeros((0, 2))}
+    fastnn.save(state, path, metadata={"made by": "a test"})
+    loaded = safetensors_numpy.load_file(path)
+    assert loaded.keys() == state.keys()
+    assert all(same_bytes(loaded[name], state[name]) for name in state)
+    with safetensors_numpy.safe_open(path, framework="np") as file:
+        assert file.metadata() == {"made by": "a test"}
+
+
+def test_we_read_what_safetensors_writes(path):
+    state = {"f": values((3, 4), "float32"), "b": values((2,), "bool")}
+    safetensors_numpy.save_file(state, path, metadata={"format": "np"})
+    loaded = fastnn.load(path)
+    assert all(same_bytes(loaded[name], state[name]) for name in state)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "obj"),
+    [
+        (TypeError, "obj must be a Module or a dict of arrays, got list", [np.zeros(3)]),
+        (TypeError, r"keys of obj must be str, got 3 \(int\)", {3: np.zeros(3)}),
+        (TypeError, r"obj\['a'\] must be an array, got list", {"a": [1.0]}),
+        (TypeError, r"obj\['a'\] must be an array, got NoneType", {"a": None}),
+        (TypeError, r"obj\['a'\] has dtype object", {"a": np.array([None])}),
+        (TypeError, r"obj\['a'\] has dtype complex128", {"a": np.zeros(1, complex)}),
+        (TypeError, r"obj\['a'\] has dtype <U1", {"a": np.array(["x"])}),
+        (ValueError, "'__metadata__' is reserved", {"__metadata__": np.zeros(3)}),
+    ],
+)
+def test_save_rejects(path, error, message, obj):
+    with pytest.raises(error, match=message):
+        fastnn.save(obj, path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("metadata", [{"epoch": 3}, {3: "epoch"}])
+def test_metadata_must_be_text(path, metadata):
+    with pytest.raises(TypeError, match="metadata must map str to str, got 3"):
+        fastnn.save({}, path, metadata=metadata)
+
+
+def test_missing_file_and_directory(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        fastnn.load(tmp_path / "nowhere")
+    with pytest.raises(IsADirectoryError):
+        fastnn.load(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        fastnn.save({}, tmp_path / "nowhere" / "file")
+
+
+def test_model_must_be_a_module(path):
+    fastnn.save({}, path)
+    with pytest.raises(TypeError, match="model must be a Module, got dict"):
+        fastnn.load(path, {})
+
+
+def damaged():
+    whole = safetensors_numpy.save({"a": np.arange(4.0)})
+    return {
+        "empty": b"",
+        "short": b"\x08\0\0",
+        "text": b"these are not weights at all",
+        "pickle": b"\x80\x04\x95" + b"\0" * 40,
+        "cut header": whole[:20],
+        "cut data": whole[:-1],
+        "more data": whole + b"\0",
+        "changed header": whole.replace(b"F64", b"F32"),
+    }
+
+
+@pytest.mark.parametrize("kind", damaged())
+def test_damaged_files(path, kind):
+    path.write_bytes(damaged()[kind])
+    with pytest.raises(ValueError, match="not a safetensors file, or is damaged"):
+        fastnn.load(path)
+
+
+# Writing is atomic
+
+
+def test_saving_again_replaces_the_file(path):
+    fastnn.save({"a": np.zeros(1000)}, path)
+    fastnn.save({"b": np.ones(1)}, path)
+    assert list(fastnn.load(path)) == ["b"]
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(path, monkeypatch):
+    fastnn.save({"a": np.zeros(3)}, path)
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fail)
+            with pytest.raises(OSError, match="disk full"):
+                fastnn.save({"a": np.ones(3)}, path)
+        assert path.read_bytes() == before
+        assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_symbolic_link_stays_one(path):
+    link = path.with_name("link")
+    link.symlink_to(path)
+    fastnn.save({"a": np.zeros(3)}, link)
+    assert link.is_symlink()
+    assert list(fastnn.load(path)) == ["a"]
+
+
+def test_the_file_is_as_readable_as_any_other(path):
+    other = path.with_name("other")
+    other.write_bytes(b"")
+    fastnn.save({}, path)
+    assert path.stat().st_mode == other.stat().st_mode
+
+
+def test_safetensors_is_imported_only_when_used():
+    program = "import sys, fastnn, fastnn.serialization; print('safetensors' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "False\n"
