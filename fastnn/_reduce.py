@@ -1,0 +1,88 @@
+"""Reductions of Tensor: forward beside backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn._elementwise import result
+from fastnn.autograd import Array, array
+
+
+def options(name: str, axis: Any, dim: Any, keepdims: bool, keepdim: bool) -> tuple[Any, bool]:
+    """Join NumPy's and PyTorch's spellings of the axis and of keeping it."""
+    if axis is not None and dim is not None:
+        raise TypeError(f"{name}: give axis or dim, not both")
+    axis = axis if dim is None else dim
+    return tuple(axis) if isinstance(axis, list) else axis, keepdims or keepdim
+
+
+def _axes(x: Array, axis: Any) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(x.ndim))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    return tuple(a % x.ndim for a in axes)
+
+
+def _count(x: Array, axis: Any) -> int:
+    count = 1
+    for a in _axes(x, axis):
+        count *= x.shape[a]
+    return count
+
+
+def _spread(reduced: Any, x: Array, axis: Any) -> Array:
+    """Give a reduced array its axes back with length 1, ready to broadcast over x."""
+    axes = _axes(x, axis)
+    return np.reshape(reduced, [1 if a in axes else n for a, n in enumerate(x.shape)])
+
+
+def sum(a: Any, axis: Any, keepdims: bool) -> Any:
+    x = array(a)
+    return result(
+        x.sum(axis=axis, keepdims=keepdims),
+        (a,),
+        lambda grad, needs: (np.broadcast_to(_spread(grad, x, axis), x.shape),),
+        "sum",
+    )
+
+
+def mean(a: Any, axis: Any, keepdims: bool) -> Any:
+    x = array(a)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        share = _spread(grad / grad.dtype.type(max(_count(x, axis), 1)), x, axis)
+        return (np.broadcast_to(share, x.shape),)
+
+    return result(x.mean(axis=axis, keepdims=keepdims), (a,), backward, "mean")
+
+
+def extremum(a: Any, axis: Any, keepdims: bool, name: str) -> Any:
+    """Maximum or minimum (`name` is "max" or "min"); ties share the gradient equally.
+
+    NaN wins, as in NumPy, and then takes the gradient.
+    """
+    x = array(a)
+    out = getattr(x, name)(axis=axis, keepdims=keepdims)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        hit = (x == _spread(out, x, axis)) | (x != x)
+        count = hit.sum(axis=_axes(x, axis), keepdims=True).astype(grad.dtype)
+        return (hit * (_spread(grad, x, axis) / count),)
+
+    return result(out, (a,), backward, name)
+
+
+def var(a: Any, axis: Any, keepdims: bool, ddof: float) -> Any:
+    """Mean squared deviation, with divisor ``n - ddof``."""
+    x = array(a)
+    count = _count(x, axis) - ddof
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        axes = _axes(x, axis)
+        deviation = x - x.mean(axis=axes, keepdims=True)
+        scale = grad.dtype.type(2 / count if count > 0 else np.nan)
+        return (_spread(grad, x, axis) * (scale * deviation),)
+
+    return result(x.var(axis=axis, keepdims=keepdims, ddof=ddof), (a,), backward, "var")

@@ -1,0 +1,376 @@
+"""Reverse-mode automatic differentiation: the tape and its engine.
+
+Every differentiable operation is an ordinary function on arrays that ends in
+:func:`record`:
+
+>>> import numpy as np
+>>> from fastnn.tensor import Tensor
+>>> def square(input):
+...     x = array(input)
+...     return record(x * x, (input,), lambda grad, needs: (2 * x * grad,), name="square")
+>>> square(np.array([3.0]))
+array([9.])
+>>> t = Tensor(np.array([3.0]), requires_grad=True)
+>>> square(t).backward()
+>>> t.grad
+array([6.])
+
+Ownership goes one way only: an output holds its node, a node holds the nodes (or
+leaves) it came from. There is no reference cycle, so dropping the last output frees
+the whole graph at once, without the garbage collector.
+
+What an operation saved for its gradient is not copied: writing into such an array
+between the forward and the backward pass makes the gradient wrong, and no check is
+made. Gradients of gradients are not recorded.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+import numpy as np
+from numpy import ndarray
+
+from fastnn._engine import Array, Backward, Edge, Node, Sum, check_like, run
+
+__all__ = [
+    "Array",
+    "ArrayLike",
+    "Backward",
+    "Result",
+    "TensorBase",
+    "array",
+    "enable_grad",
+    "is_grad_enabled",
+    "no_grad",
+    "record",
+]
+
+ArrayLike = Any
+"""What an operation takes: a Tensor, an ndarray, or what ``np.asarray`` takes."""
+
+Result = Any
+"""A Tensor while gradients are recorded and an input requires them, else an ndarray."""
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _Mode(threading.local):
+    """Whether operations are recorded; each thread starts with True."""
+
+    recording = True
+
+
+_mode = _Mode()
+
+
+class _GradMode:
+    """Context manager and decorator that switches recording on or off."""
+
+    __slots__ = ("_previous", "_recording")
+
+    def __init__(self, recording: bool) -> None:
+        self._recording = recording
+        self._previous: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._previous.append(_mode.recording)
+        _mode.recording = self._recording
+
+    def __exit__(self, *exc_info: object) -> None:
+        _mode.recording = self._previous.pop()
+
+    def __call__(self, function: _F) -> _F:
+        code = getattr(function, "__code__", None)
+        if code is not None and code.co_flags & 0x2A0:
+            raise TypeError(
+                "no_grad / enable_grad: cannot decorate a generator or a coroutine; "
+                "use `with` inside it"
+            )
+        recording = self._recording
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with _GradMode(recording):
+                return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+
+
+@overload
+def no_grad(function: None = None) -> _GradMode: ...
+@overload
+def no_grad(function: _F) -> _F: ...
+def no_grad(function: Any = None) -> Any:
+    """Do not record: inside, every operation returns plain arrays.
+
+    A context manager (``with no_grad():``) and a decorator (``@no_grad`` or
+    ``@no_grad()``). It holds for the current thread.
+
+    Examples
+    --------
+    >>> from fastnn.tensor import Tensor
+    >>> x = Tensor(np.ones(2), requires_grad=True)
+    >>> with no_grad():
+    ...     type(x + 1)
+    <class 'numpy.ndarray'>
+    """
+    context = _GradMode(False)
+    return context if function is None else context(function)
+
+
+@overload
+def enable_grad(function: None = None) -> _GradMode: ...
+@overload
+def enable_grad(function: _F) -> _F: ...
+def enable_grad(function: Any = None) -> Any:
+    """Record again inside a ``no_grad`` block; used like :func:`no_grad`."""
+    context = _GradMode(True)
+    return context if function is None else context(function)
+
+
+def is_grad_enabled() -> bool:
+    """Return whether the current thread records operations."""
+    return _mode.recording
+
+
+def array(value: Any) -> Any:
+    """Return the ndarray behind `value`; None stays None.
+
+    A Tensor gives its array, an ndarray itself, anything else ``np.asarray(value)``.
+    """
+    if type(value) is ndarray:
+        return value
+    if isinstance(value, TensorBase):
+        return value._data
+    if value is None:
+        return None
+    return np.asarray(value)
+
+
+def record(out: Any, inputs: tuple[Any, ...], backward: Backward, name: str = "operation") -> Any:
+    """Put an operation on the tape if a gradient can flow through it.
+
+    Parameters
+    ----------
+    out : ndarray or tuple of ndarray
+        The result(s), already computed.
+    inputs : tuple
+        The operation's arguments as the user gave them (Tensor, ndarray, None, ...).
+    backward : callable
+        ``backward(grad, needs)`` returns one gradient or None for each input. `grad`
+        has the shape and dtype of `out`; for a tuple it is a tuple in which an unused
+        output has None. `needs` has one bool for each input. It may return `grad`
+        itself or a view of it, but must not write into it.
+    name : str
+        The operation's name in error messages.
+
+    Returns
+    -------
+    ndarray or Tensor (or a tuple of them)
+        `out` itself unless gradients are being recorded and an input is a Tensor with
+        ``requires_grad``. Outputs that are not floating point stay arrays.
+    """
+    for value in inputs:
+        if (
+            type(value) is not ndarray
+            and isinstance(value, TensorBase)
+            and value._requires_grad
+            and _mode.recording
+        ):
+            return _record(out, inputs, backward, name)
+    return out
+
+
+def _record(out: Any, inputs: tuple[Any, ...], backward: Backward, name: str) -> Any:
+    is_tuple = isinstance(out, tuple)
+    outs = [None if o is None else np.asarray(o) for o in (out if is_tuple else (out,))]
+    if not any(o is not None and o.dtype.kind == "f" for o in outs):
+        return out
+    node = Node(name, backward, tuple(map(_edge, inputs)), len(outs), is_tuple)
+    results = [
+        o if o is None or o.dtype.kind != "f" else _result_type._of(o, node, i)
+        for i, o in enumerate(outs)
+    ]
+    return tuple(results) if is_tuple else results[0]
+
+
+def _edge(value: Any) -> Edge | None:
+    if not isinstance(value, TensorBase) or not value._requires_grad:
+        return None
+    value.drop_packs()
+    data = value._data
+    return Edge(value._node or value, value._index, data.shape, data.dtype)
+
+
+class TensorBase:
+    """An array on the tape: what the engine needs to know of a Tensor."""
+
+    __slots__ = ("__weakref__", "_data", "_grad", "_index", "_node", "_requires_grad")
+    _data: Array
+    _grad: Array | None
+    _index: int
+    _node: Node | None
+    _requires_grad: bool
+
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        self._data = as_data(data, requires_grad)
+        self._grad = None
+        self._index = 0
+        self._node = None
+        self._requires_grad = bool(requires_grad)
+
+    @classmethod
+    def _of(cls, data: Array, node: Node, index: int) -> TensorBase:
+        self = cls.__new__(cls)
+        self._data = data
+        self._grad = None
+        self._index = index
+        self._node = node
+        self._requires_grad = True
+        return self
+
+    @property
+    def data(self) -> Array:
+        """The array itself, not a copy. Assigning replaces it."""
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        data = as_data(value, self._requires_grad)
+        same = data.shape == self._data.shape and data.dtype == self._data.dtype
+        if self._node is not None and not same:
+            raise ValueError(
+                f"Tensor: data of a computed tensor must stay {self._data.dtype} of shape "
+                f"{self._data.shape}, got {data.dtype} of shape {data.shape}"
+            )
+        self.drop_packs()
+        self._data = data
+        if not same:
+            self._grad = None
+
+    @property
+    def grad(self) -> Array | None:
+        """The accumulated gradient of a leaf, an ndarray like `data`, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None:
+            value = array(value)
+            check_like(value, self._data.shape, self._data.dtype, "Tensor: grad")
+        self._grad = value
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self._node is not None and not value:
+            raise RuntimeError(
+                "Tensor: requires_grad of a computed tensor cannot be switched off; use detach()"
+            )
+        if value:
+            as_data(self._data, True)
+        self._requires_grad = bool(value)
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for a tensor that was given, False for one that was computed."""
+        return self._node is None
+
+    def drop_packs(self) -> None:
+        """Drop what was derived from `data`; called before `data` may change."""
+
+    def zero_grad(self) -> None:
+        """Forget the accumulated gradient (set it to None)."""
+        self._grad = None
+
+    def backward(self, gradient: Any = None, *, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor to ``.grad`` of every leaf it came from.
+
+        Parameters
+        ----------
+        gradient : array_like, optional
+            The gradient with respect to this tensor, of its shape and dtype. May be
+            left out for a tensor with one element, where it is 1.
+        retain_graph : bool
+            Keep the graph for another ``backward``. Otherwise it is freed on the way,
+            also when an operation fails.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was recorded, or the graph was used before.
+        TypeError, ValueError
+            If `gradient` has another dtype or shape than this tensor.
+        """
+        if not self._requires_grad:
+            raise RuntimeError("backward: this tensor does not require gradients")
+        start = Sum()
+        start.add(_start_gradient(self._data, gradient))
+        if self._node is None:
+            self._accumulate(start)
+        else:
+            run(self._node, self._index, start, retain_graph)
+
+    def _accumulate(self, total: Sum) -> None:
+        """Add to `grad`, which never shares memory with anything else."""
+        shape, dtype = total.value.shape, total.value.dtype
+        if shape != self._data.shape or dtype != self._data.dtype:
+            raise RuntimeError(
+                "backward: data of a leaf was replaced by another shape or dtype after it "
+                f"was used: {dtype} {shape}, now {self._data.dtype} {self._data.shape}"
+            )
+        grad = self._grad
+        if grad is None:
+            self._grad = total.take()
+        elif grad.flags.writeable:
+            np.add(grad, total.value, out=grad)
+        else:
+            self._grad = np.asarray(grad + total.value)
+
+
+_result_type: type[TensorBase] = TensorBase
+
+
+def set_result_type(cls: type[TensorBase]) -> None:
+    """Set the class that :func:`record` returns (Tensor, once, by its module)."""
+    global _result_type
+    _result_type = cls
+
+
+def as_data(value: Any, requires_grad: bool) -> Array:
+    """Return `value` as an array that a Tensor may hold, without a copy if possible."""
+    data: Array = array(np.asarray(value) if value is None else value)
+    if data.dtype.char not in "fd" and data.dtype.kind not in "iub":
+        raise TypeError(
+            "Tensor: data must be float32, float64, integer or bool, "
+            f"got {data.dtype}; convert it with .astype(np.float32)"
+        )
+    if requires_grad and data.dtype.kind != "f":
+        raise TypeError(
+            f"Tensor: requires_grad needs float32 or float64 data, got {data.dtype}; "
+            "convert it with .astype(np.float32)"
+        )
+    return data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
+
+
+def _start_gradient(data: Array, gradient: Any) -> Array:
+    if gradient is None:
+        if data.size != 1:
+            raise ValueError(
+                "backward: gradient can be left out only for a tensor with one "
+                f"element, got shape {data.shape}"
+            )
+        return np.ones_like(data)
+    if not isinstance(gradient, (ndarray, np.generic, TensorBase)):
+        gradient = np.asarray(gradient, dtype=data.dtype)
+    gradient = array(gradient)
+    check_like(gradient, data.shape, data.dtype, "backward: gradient")
+    return gradient  # type: ignore[no-any-return]
