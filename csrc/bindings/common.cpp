@@ -70,17 +70,34 @@ py::array Check::array(const char* name, py::handle object) const {
 }
 
 template <class T>
-Array<T> Check::contiguous(const char* name, py::handle object) const {
-  const py::array a = array(name, object);
+py::array Check::typed(const char* name, py::handle object) const {
+  py::array a = array(name, object);
   if (!py::isinstance<py::array_t<T>>(a)) {
     type_error(std::string(name) + ".dtype must be " + name_of<T>() +
                " like the other arrays, got " + dtype_name(a) + " (convert with " + name +
                ".astype(numpy." + name_of<T>() + "))");
   }
+  return a;
+}
+
+template <class T>
+Array<T> Check::contiguous(const char* name, py::handle object) const {
+  const py::array a = typed<T>(name, object);
   if (is_contiguous(a) && is_aligned(a)) return py::reinterpret_borrow<Array<T>>(a);
   auto copy = contiguous_copy(a);
   if (!copy) throw py::error_already_set();
   return py::reinterpret_steal<Array<T>>(copy.release());
+}
+
+template <class T>
+py::array_t<T> Check::strided(const char* name, py::handle object) const {
+  const py::array a = typed<T>(name, object);
+  bool whole = is_aligned(a);
+  for (py::ssize_t axis = 0; axis < a.ndim(); ++axis) {
+    whole &= a.strides(axis) % static_cast<py::ssize_t>(sizeof(T)) == 0;
+  }
+  if (whole) return py::reinterpret_borrow<py::array_t<T>>(a);
+  return contiguous<T>(name, a);
 }
 
 template <class T>
@@ -187,6 +204,7 @@ Array<T> Check::output(const Shape& shape, py::handle out,
 
 #define FASTNN_INSTANTIATE(T)                                                            \
   template Array<T> Check::contiguous<T>(const char*, py::handle) const;                 \
+  template py::array_t<T> Check::strided<T>(const char*, py::handle) const;              \
   template Array<T> Check::optional<T>(const char*, py::handle) const;                   \
   template Array<T> Check::output<T>(const Shape&, py::handle,                           \
                                      std::initializer_list<py::handle>) const;

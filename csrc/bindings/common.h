@@ -39,7 +39,10 @@ class Check {
   // TypeError when its dtype is not T's ("input is float32: convert with weight.astype(...)").
   template <class T>
   Array<T> contiguous(const char* name, py::handle object) const;
-  // The same for an optional argument: None gives an empty handle (`!a`).
+  // `object` as it is laid out, any strides; copied only if misaligned or not on whole elements.
+  template <class T>
+  py::array_t<T> strided(const char* name, py::handle object) const;
+  // Like contiguous for an optional argument: None gives an empty handle (`!a`).
   template <class T>
   Array<T> optional(const char* name, py::handle object) const;
   // int64 indices from any integer array (converted), C-contiguous.
@@ -71,6 +74,10 @@ class Check {
   }
 
  private:
+  // array() whose dtype must be T's.
+  template <class T>
+  py::array typed(const char* name, py::handle object) const;
+
   const char* operation_;
 };
 

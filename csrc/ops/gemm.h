@@ -1,7 +1,31 @@
+// Matrix products over a batch.
 #pragma once
 
 #include <cstdint>
 
 namespace fastnn {
+
+// C[i] = A[i] B[i] + bias for i < batch; A[i] is (m, k), B[i] is (k, n), C contiguous (batch, m, n).
+// Any strides. The offsets (elements, one a product) allow broadcasting. C overlaps nothing.
+template <class T>
+struct MatmulForwardArgs {
+  int64_t batch, m, n, k;
+  const T* a;
+  const int64_t* a_offsets;
+  int64_t a_row_stride, a_col_stride;
+  const T* b;
+  const int64_t* b_offsets;
+  int64_t b_row_stride, b_col_stride;
+  const T* bias;  // (n) or null
+  T* c;
+};
+
+// sums[j] = sum over i of x[i, j]; x contiguous (rows, cols). The gradient of a bias.
+template <class T>
+struct ColumnSumForwardArgs {
+  int64_t rows, cols;
+  const T* x;
+  T* sums;
+};
 
 }  // namespace fastnn

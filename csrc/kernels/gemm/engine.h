@@ -1,0 +1,153 @@
+// The GEMM engine: C (+)= A B over operands (operand.h) and an epilogue.
+//
+// gemm_cell computes a rectangle of C on one thread, after Goto and van de Geijn, "Anatomy of
+// High-Performance Matrix Multiplication" (2008), with B's block in L2 and A's panel in L1: for
+// blocks of rows and depth, pack A once; for blocks of columns, pack B; then run every tile.
+// gemm_grid cuts a batch of products into cells and runs them on all threads.
+//
+// An epilogue is called as epilogue(tile, stride, row, col, rows, cols) on each finished tile while
+// it is in L1; NoEpilogue leaves C alone.
+//
+// Workspace a thread: (min(M, kRowBlock) + min(N, column_block()) rounded up to a group) *
+// min(K, kDepthBlock) elements and a little slack: under 6 MiB.
+#pragma once
+
+#include "kernels/gemm/operand.h"
+#include "runtime/cache.h"
+#include "runtime/workspace.h"
+
+namespace fastnn::FASTNN_ISA {
+
+// kDepthBlock: a panel of A (kTileRows x depth) takes half of a 32 KiB L1.
+template <class T>
+inline constexpr int64_t kDepthBlock = 1024 / static_cast<int64_t>(sizeof(T));
+// kRowBlock x kDepthBlock: 4 MiB of packed A, which stays in L3.
+inline constexpr int64_t kRowBlock = 4096;
+
+inline constexpr int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
+inline constexpr int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
+inline constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+// Columns of B's packed block: half of L2.
+template <class T>
+int64_t column_block() {
+  const int64_t columns =
+      cache_sizes().l2 / 2 / (kDepthBlock<T> * static_cast<int64_t>(sizeof(T)));
+  return round_up(min_of(max_of(columns, 128), 2048), kGroup<T>);
+}
+
+// Rows a panel: M cut into the fewest panels, as evenly as possible.
+inline int64_t panel_rows(int64_t m) { return ceil_div(m, ceil_div(m, kTileRows)); }
+
+struct GemmShape {
+  int64_t m, n, k;
+};
+
+// A rectangle of C.
+struct Cell {
+  int64_t row, rows, col, cols;
+};
+
+struct NoEpilogue {
+  template <class T>
+  void operator()(T*, int64_t, int64_t, int64_t, int64_t, int64_t) const {}
+};
+
+// Elements of scratch that gemm_cell needs for a cell of this shape.
+template <class T>
+int64_t gemm_scratch(const GemmShape& shape) {
+  const int64_t depth = min_of(shape.k, kDepthBlock<T>);
+  return (min_of(shape.m, kRowBlock) + kTileRows +
+          round_up(min_of(shape.n, column_block<T>()), kGroup<T>)) *
+             depth +
+         4 * Vec<T>::kSize;
+}
+
+// All tiles of packed A [rows, depth] times a block of B.
+template <class T, class Epilogue>
+void gemm_block(const Cell& block, int64_t depth, const T* packed_a, int64_t panel,
+                const Panels<T>& b, T* c, int64_t c_stride, bool accumulate, bool last,
+                const Epilogue& epilogue) {
+  for (int64_t i = 0; i < block.rows; i += panel) {
+    const int rows = static_cast<int>(min_of(panel, block.rows - i));
+    const int64_t width = tile_vectors(rows) * Vec<T>::kSize;
+    for (int64_t j = 0; j < block.cols; j += width) {
+      const int64_t cols = min_of(width, block.cols - j);
+      T* tile = c + (block.row + i) * c_stride + block.col + j;
+      run_tile<T>(rows, {depth, packed_a + i * depth, b.data + j / kGroup<T> * b.group_stride,
+                         b.stride, b.group_stride, tile, c_stride, cols, accumulate});
+      if (last) epilogue(tile, c_stride, block.row + i, block.col + j, rows, cols);
+    }
+  }
+}
+
+// Computes the rectangle `cell` of C = A B (c points at element (0, 0) of the whole C).
+template <class T, class A, class B, class Epilogue = NoEpilogue>
+void gemm_cell(const Cell& cell, int64_t k, const A& a, const B& b, T* c, int64_t c_stride,
+               bool accumulate, T* scratch, const Epilogue& epilogue = {}) {
+  const int64_t column_step = column_block<T>();
+  const int64_t panel = panel_rows(cell.rows);
+  const int64_t row_step = kRowBlock / panel * panel;
+  T* const packed_a = scratch;
+  T* const packed_b =
+      scratch + round_up((min_of(cell.rows, kRowBlock) + kTileRows) * min_of(k, kDepthBlock<T>) +
+                             Vec<T>::kSize,
+                         Vec<T>::kSize);
+  for (int64_t row = 0; row < cell.rows; row += row_step) {
+    const int64_t rows = min_of(row_step, cell.rows - row);
+    int64_t p = 0;
+    do {  // once even for k = 0, which leaves C zero and runs the epilogue
+      const int64_t depth = min_of(kDepthBlock<T>, k - p);
+      const T* block_a = a.a_block(packed_a, cell.row + row, rows, panel, p, depth);
+      for (int64_t col = 0; col < cell.cols; col += column_step) {
+        const Cell block{cell.row + row, rows, cell.col + col, min_of(column_step, cell.cols - col)};
+        const Panels<T> block_b = b.b_block(packed_b, block.col, block.cols, p, depth);
+        gemm_block(block, depth, block_a, panel, block_b, c, c_stride, accumulate || p > 0,
+                   p + depth >= k, epilogue);
+      }
+      p += depth;
+    } while (p < k);
+  }
+}
+
+// Multiply-adds below which a part is not worth a thread of its own (some 5 microseconds).
+inline constexpr int64_t kMinCellWork = int64_t{1} << 18;
+
+// How gemm_grid cuts each product of a batch: `down` x `across` cells.
+struct Grid {
+  int64_t down, across, cell_rows, cell_cols;
+};
+
+template <class T>
+Grid choose_grid(int64_t batch, const GemmShape& shape);
+
+// Calls run(i, cell, scratch) for every cell of every product i < batch, on all threads. The cut
+// may follow the number of threads: no element depends on it.
+template <class T, class Run>
+void gemm_grid(int64_t batch, const GemmShape& shape, const Run& run) {
+  if (batch <= 0 || shape.m <= 0 || shape.n <= 0) return;
+  const Grid grid = choose_grid<T>(batch, shape);
+  const int64_t cells = grid.down * grid.across;
+  const int64_t scratch =
+      round_up(gemm_scratch<T>({grid.cell_rows, grid.cell_cols, shape.k}), 16);
+  // Small products share a part, so that starting it does not outweigh the work.
+  const int64_t work = max_of(1, grid.cell_rows * grid.cell_cols * max_of(1, shape.k));
+  const int64_t grain = max_of(1, min_of(kMinCellWork / work, batch * cells));
+  const int workers = plan_workers(ceil_div(batch * cells, grain));
+  Workspace workspace(workers * scratch * static_cast<int64_t>(sizeof(T)) +
+                      Workspace::kAlignment);
+  T* const memory = workspace.take<T>(workers * scratch);
+  parallel_for(batch * cells, grain, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t within = item % cells;
+      const int64_t row = within / grid.across * grid.cell_rows;
+      const int64_t col = within % grid.across * grid.cell_cols;
+      run(item / cells,
+          Cell{row, min_of(grid.cell_rows, shape.m - row), col,
+               min_of(grid.cell_cols, shape.n - col)},
+          memory + worker * scratch);
+    }
+  });
+}
+
+}  // namespace fastnn::FASTNN_ISA

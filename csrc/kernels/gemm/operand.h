@@ -1,0 +1,59 @@
+// Operands of the engine. An operand hands out blocks of its matrix in the layout that run_tile
+// wants, packing them into scratch where they are laid out otherwise.
+//
+// A-operand: `const T* a_block(T* scratch, row, rows, panel, p, depth)` gives A[row : row + rows,
+//   p : p + depth] as panels of `panel` rows, each laid out [depth][panel] (the last one narrower).
+// B-operand: `Panels<T> b_block(T* scratch, col, cols, p, depth)` gives B[p : p + depth,
+//   col : col + cols] as groups of kGroup columns (tile.h).
+// Transposed views are just strides.
+#pragma once
+
+#include "kernels/gemm/tile.h"
+#include "runtime/parallel.h"
+
+namespace fastnn::FASTNN_ISA {
+
+template <class T>
+struct Panels {
+  const T* data;
+  int64_t stride, group_stride;
+};
+
+// panel[p * panel_stride + i] = source[i * width_stride + p * depth_stride] for i < width, and zero
+// for width <= i < panel_stride when kPad. The panel needs Vec<T>::kSize elements of slack.
+template <class T, bool kPad>
+void pack_panel(T* panel, int64_t panel_stride, const T* source, int64_t width,
+                int64_t width_stride, int64_t depth, int64_t depth_stride);
+
+// A matrix in memory with any strides.
+template <class T>
+struct DenseOperand {
+  const T* data;
+  int64_t outer_stride;  // from a row of A, or a column of B, to the next
+  int64_t depth_stride;  // along the summed dimension
+  bool direct = false;   // B only, outer_stride 1: use the rows in place instead of packing them
+
+  const T* a_block(T* scratch, int64_t row, int64_t rows, int64_t panel, int64_t p,
+                   int64_t depth) const {
+    const T* source = data + row * outer_stride + p * depth_stride;
+    for (int64_t i = 0; i < rows; i += panel) {
+      const int64_t width = rows - i < panel ? rows - i : panel;
+      pack_panel<T, false>(scratch + i * depth, width, source + i * outer_stride, width,
+                           outer_stride, depth, depth_stride);
+    }
+    return scratch;
+  }
+
+  Panels<T> b_block(T* scratch, int64_t col, int64_t cols, int64_t p, int64_t depth) const {
+    const T* source = data + col * outer_stride + p * depth_stride;
+    if (direct) return {source, depth_stride, kGroup<T>};
+    for (int64_t j = 0; j < cols; j += kGroup<T>) {
+      const int64_t width = cols - j < kGroup<T> ? cols - j : kGroup<T>;
+      pack_panel<T, true>(scratch + j * depth, kGroup<T>, source + j * outer_stride, width,
+                          outer_stride, depth, depth_stride);
+    }
+    return {scratch, kGroup<T>, depth * kGroup<T>};
+  }
+};
+
+}  // namespace fastnn::FASTNN_ISA

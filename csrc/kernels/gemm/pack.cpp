@@ -1,0 +1,108 @@
+#include "kernels/gemm/operand.h"
+
+namespace fastnn::FASTNN_ISA {
+namespace {
+
+constexpr int64_t minimum(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Both strides arbitrary.
+template <class T>
+void pack_strided(T* panel, int64_t panel_stride, const T* source, int64_t width,
+                  int64_t width_stride, int64_t depth, int64_t depth_stride) {
+  for (int64_t p = 0; p < depth; ++p) {
+    for (int64_t i = 0; i < width; ++i) {
+      panel[p * panel_stride + i] = source[i * width_stride + p * depth_stride];
+    }
+  }
+}
+
+// width_stride 1: rows of the panel are contiguous in the source.
+template <class T>
+void pack_rows(T* panel, int64_t panel_stride, const T* source, int64_t width, int64_t depth,
+               int64_t depth_stride) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  if (width == 2 * kSize) {
+    for (int64_t p = 0; p < depth; ++p) {
+      const Vec<T> first = Vec<T>::load(source + p * depth_stride);
+      const Vec<T> second = Vec<T>::load(source + p * depth_stride + kSize);
+      first.store(panel + p * panel_stride);
+      second.store(panel + p * panel_stride + kSize);
+    }
+    return;
+  }
+  for (int64_t i = 0; i < width; i += kSize) {
+    const int64_t n = minimum(kSize, width - i);
+    for (int64_t p = 0; p < depth; ++p) {
+      Vec<T>::load(source + p * depth_stride + i, n).store(panel + p * panel_stride + i, n);
+    }
+  }
+}
+
+// depth_stride 1: kSize x kSize blocks are transposed in registers. A row of fewer than kSize
+// values is stored whole: what spills over is overwritten by the next row, or is slack.
+template <class T>
+void pack_transposed(T* panel, int64_t panel_stride, const T* source, int64_t width,
+                     int64_t width_stride, int64_t depth) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  int64_t p = 0;
+  for (; p < depth; p += kSize) {
+    const int64_t steps = minimum(kSize, depth - p);
+    for (int64_t i = 0; i < width; i += kSize) {
+      const int64_t lanes = minimum(kSize, width - i);
+      Vec<T> rows[kSize];
+      const T* block = source + i * width_stride + p;
+      if (lanes == kSize && steps == kSize) {
+        FASTNN_UNROLL
+        for (int64_t r = 0; r < kSize; ++r) rows[r] = Vec<T>::load(block + r * width_stride);
+      } else {
+        FASTNN_UNROLL
+        for (int64_t r = 0; r < kSize; ++r) {
+          rows[r] = r < lanes ? Vec<T>::load(block + r * width_stride, steps) : Vec<T>::zero();
+        }
+      }
+      transpose(rows);
+      T* target = panel + p * panel_stride + i;
+      if (lanes == kSize) {
+        FASTNN_UNROLL
+        for (int64_t r = 0; r < kSize; ++r) {
+          if (r < steps) rows[r].store(target + r * panel_stride);
+        }
+      } else {
+        FASTNN_UNROLL
+        for (int64_t r = 0; r < kSize; ++r) {
+          if (r < steps) rows[r].store(target + r * panel_stride, lanes);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+template <class T, bool kPad>
+void pack_panel(T* panel, int64_t panel_stride, const T* source, int64_t width,
+                int64_t width_stride, int64_t depth, int64_t depth_stride) {
+  if (width_stride == 1) {
+    pack_rows(panel, panel_stride, source, width, depth, depth_stride);
+  } else if (depth_stride == 1) {
+    pack_transposed(panel, panel_stride, source, width, width_stride, depth);
+  } else {
+    pack_strided(panel, panel_stride, source, width, width_stride, depth, depth_stride);
+  }
+  if (kPad && width < panel_stride) {
+    for (int64_t p = 0; p < depth; ++p) {
+      for (int64_t i = width; i < panel_stride; ++i) panel[p * panel_stride + i] = T(0);
+    }
+  }
+}
+
+template void pack_panel<float, false>(float*, int64_t, const float*, int64_t, int64_t, int64_t,
+                                       int64_t);
+template void pack_panel<float, true>(float*, int64_t, const float*, int64_t, int64_t, int64_t,
+                                      int64_t);
+template void pack_panel<double, false>(double*, int64_t, const double*, int64_t, int64_t, int64_t,
+                                        int64_t);
+template void pack_panel<double, true>(double*, int64_t, const double*, int64_t, int64_t, int64_t,
+                                       int64_t);
+
+}  // namespace fastnn::FASTNN_ISA

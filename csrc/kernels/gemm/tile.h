@@ -1,0 +1,55 @@
+// The register tile: C[rows, cols] (+)= A[rows, depth] B[depth, cols], the inner loop of every
+// dense kernel.
+//
+// A is packed: a[p * rows + i]. B comes in groups of two vectors: column j of step p is at
+// b[(j / kGroup) * b_group_stride + p * b_stride + j % kGroup], which covers packed panels
+// (b_stride kGroup), several panels side by side, and plain rows of a matrix.
+// Every element is one chain of fma in the order of p, starting from C or from zero: its bits do
+// not depend on the tile it falls into, on blocking or on threads.
+#pragma once
+
+#include "simd/vec.h"
+
+namespace fastnn::FASTNN_ISA {
+
+// Tile shapes, chosen by measurement. kAccumulators is what fits into the registers beside the
+// operands; with fewer rows than kTileRows a tile is wider instead, so that there are always enough
+// independent chains to hide the latency of fma.
+#if defined(FASTNN_ISA_AVX512)
+inline constexpr int kTileRows = 14, kAccumulators = 28;
+#elif defined(FASTNN_ISA_AVX2)
+inline constexpr int kTileRows = 6, kAccumulators = 12;
+#elif defined(FASTNN_ISA_NEON)
+inline constexpr int kTileRows = 12, kAccumulators = 24;
+#else
+inline constexpr int kTileRows = 5, kAccumulators = 10;
+#endif
+
+inline constexpr int kGroupVectors = 2;
+// Columns of a group of B.
+template <class T>
+inline constexpr int64_t kGroup = kGroupVectors * Vec<T>::kSize;
+
+// Vectors across the widest tile of so many rows: 2, 4 or 8.
+inline constexpr int tile_vectors(int rows) {
+  return rows * 8 <= kAccumulators ? 8 : rows * 4 <= kAccumulators ? 4 : 2;
+}
+inline constexpr int kMaxTileVectors = 8;
+
+template <class T>
+struct Tile {
+  int64_t depth;
+  const T* a;
+  const T* b;
+  int64_t b_stride, b_group_stride;
+  T* c;
+  int64_t c_stride;
+  int64_t cols;     // 1 .. tile_vectors(rows) * Vec<T>::kSize
+  bool accumulate;  // start from C instead of zero
+};
+
+// Computes one tile of 1 <= rows <= kTileRows. Touches nothing of B and C past `cols`.
+template <class T>
+void run_tile(int rows, const Tile<T>& tile);
+
+}  // namespace fastnn::FASTNN_ISA

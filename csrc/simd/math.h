@@ -1,0 +1,276 @@
+// exp, expm1, log, log1p, tanh, sigmoid and erf over Vec<float> and Vec<double>, without branches.
+//
+// Errors in units in the last place (ULP), on every ISA: exp and log at most 1, the others at
+// most 2; tests/simd/math_accuracy.cpp measures them. The whole domain is covered: NaN gives NaN,
+// exp overflows to infinity and underflows gradually, log(0) is -inf, log(negative) is NaN,
+// subnormal arguments count in full, and odd functions, expm1 and log1p keep the sign of zero.
+// The rounding mode must be to nearest (the default) and subnormals must not be flushed.
+//
+// Polynomials are minimax fits (Remez, computed in 60 digits) unless a source is named; arguments
+// are split as by Cody and Waite: the high part of ln 2 has trailing zeros enough for its product
+// with any exponent to be exact, with or without fused multiply-add.
+#pragma once
+
+#include "vec.h"
+
+namespace fastnn::FASTNN_ISA {
+
+namespace math {
+
+template <class T>
+struct Constants;
+template <>
+struct Constants<float> {
+  static constexpr float kLog2E = 0x1.715476p+0f;
+  static constexpr float kLn2High = 0x1.62e4p-1f;
+  static constexpr float kLn2Low = 0x1.7f7d1cp-20f;
+  static constexpr float kShifter = 0x1.8p23f;  // x + kShifter has no bits below the units
+  static constexpr float kExpMin = -104.0f;     // exp of less rounds to zero ...
+  static constexpr float kExpMax = 89.0f;       // ... and of more to infinity
+  static constexpr float kExpm1Min = -20.0f;    // expm1 of less rounds to -1
+  static constexpr float kTanhMax = 10.0f;      // tanh of more rounds to 1
+  static constexpr float kErfMax = 4.0f;        // erf of more rounds to 1
+  static constexpr float kErfSmall = 0.95f;
+  static constexpr float kMinNormal = 0x1p-126f;
+  static constexpr int kMantissaBits = 23;
+  static constexpr int32_t kMantissaMask = 0x007fffff;
+  static constexpr int32_t kSqrtHalfBits = 0x3f3504f3;
+};
+template <>
+struct Constants<double> {
+  static constexpr double kLog2E = 0x1.71547652b82fep+0;
+  static constexpr double kLn2High = 0x1.62e42feep-1;
+  static constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
+  static constexpr double kShifter = 0x1.8p52;
+  static constexpr double kExpMin = -746.0;
+  static constexpr double kExpMax = 710.0;
+  static constexpr double kExpm1Min = -40.0;
+  static constexpr double kTanhMax = 20.0;
+  static constexpr double kErfMax = 5.95;
+  static constexpr double kErfSmall = 1.0;
+  static constexpr double kMinNormal = 0x1p-1022;
+  static constexpr int kMantissaBits = 52;
+  static constexpr int64_t kMantissaMask = 0x000fffffffffffff;
+  static constexpr int64_t kSqrtHalfBits = 0x3fe6a09e667f3bcd;
+};
+
+// c0 + c1 x + c2 x^2 + ...
+template <class T>
+FASTNN_INLINE Vec<T> polynomial(Vec<T>, T c0) {
+  return Vec<T>(c0);
+}
+template <class T, class... More>
+FASTNN_INLINE Vec<T> polynomial(Vec<T> x, T c0, More... more) {
+  return fma(x, polynomial(x, more...), Vec<T>(c0));
+}
+
+// (exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2.
+FASTNN_INLINE Vec<float> exp_tail(Vec<float> r) {
+  return polynomial(r, 0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558f2p-5f, 0x1.123a2p-7f,
+                    0x1.6a2414p-10f);
+}
+FASTNN_INLINE Vec<double> exp_tail(Vec<double> r) {
+  return polynomial(r, 0x1.000000000000ap-1, 0x1.55555555554f9p-3, 0x1.5555555550851p-5,
+                    0x1.1111111127f42p-7, 0x1.6c16c18436118p-10, 0x1.a01a012965462p-13,
+                    0x1.a01999e6dc051p-16, 0x1.71df27018c5f4p-19, 0x1.28ad9902e9b35p-22,
+                    0x1.ad7d6c302882ep-26);
+}
+
+// log(1 + f) = f - f^2/2 + s (f^2/2 + R(s^2)) with s = f / (2 + f); this is R (FreeBSD's e_log.c
+// and e_logf.c).
+FASTNN_INLINE Vec<float> log_series(Vec<float> z) {
+  return z * polynomial(z, 0x1.555554p-1f, 0x1.999c26p-2f, 0x1.23d3dcp-2f, 0x1.f13c4cp-3f);
+}
+FASTNN_INLINE Vec<double> log_series(Vec<double> z) {
+  return z * polynomial(z, 0x1.5555555555593p-1, 0x1.999999997fa04p-2, 0x1.2492494229359p-2,
+                        0x1.c71c51d8e78afp-3, 0x1.7466496cb03dep-3, 0x1.39a09d078c69fp-3,
+                        0x1.2f112df3e5244p-3);
+}
+
+// erf(x) / x - 1 as a function of x^2, for |x| <= kErfSmall.
+FASTNN_INLINE Vec<float> erf_small(Vec<float> x2) {
+  return polynomial(x2, 0x1.06eba8p-3f, -0x1.812742p-2f, 0x1.ce2dccp-4f, -0x1.b80962p-6f,
+                    0x1.54966cp-8f, -0x1.a88da2p-11f, 0x1.574eb2p-14f);
+}
+FASTNN_INLINE Vec<double> erf_small(Vec<double> x2) {
+  return polynomial(x2, 0x1.06eba8214db69p-3, -0x1.812746b0379e6p-2, 0x1.ce2f21a042b21p-4,
+                    -0x1.b82ce312849afp-6, 0x1.565bcd0db0530p-8, -0x1.c02db3d8f264ep-11,
+                    0x1.f9a321a195b9dp-14, -0x1.f4d1df40274b3p-17, 0x1.b9def1de3f8ebp-20,
+                    -0x1.5f1d38354a7c9p-23, 0x1.f7a41b6768ef8p-27, -0x1.386acc14bb471p-30,
+                    0x1.0579a08899394p-34);
+}
+// log(1 - erf(x)) for kErfSmall <= x <= kErfMax, fitted so that the error of erf is minimax.
+FASTNN_INLINE Vec<float> log_erfc(Vec<float> x) {
+  return polynomial(x, -0x1.009ee6p-12f, -0x1.20a232p+0f, -0x1.4668a6p-1f, -0x1.a88298p-4f,
+                    0x1.69e1fp-6f, -0x1.8a54fcp-9f, 0x1.938a94p-13f);
+}
+FASTNN_INLINE Vec<double> log_erfc(Vec<double> x) {
+  return polynomial(x, 0x1.cd45b77e71de3p-26, -0x1.20dd7ac2da5a5p+0, -0x1.45f2c1911d439p-1,
+                    -0x1.a4fd1a3de1155p-4, 0x1.39be9889d81e6p-6, 0x1.5e156298ce9b0p-13,
+                    -0x1.ab438f7801003p-10, 0x1.09cfba8d72b0ep-11, 0x1.eba485b6ac6bcp-15,
+                    -0x1.1a76945e7493dp-13, 0x1.44ede8bbe6aedp-14, -0x1.f3c2449167b12p-16,
+                    0x1.24d209f336eb3p-17, -0x1.0fb02673d967dp-19, 0x1.92a787f2bdb9ep-22,
+                    -0x1.d9464ce4162c2p-25, 0x1.b087116831a14p-28, -0x1.28b3211311c2ep-31,
+                    0x1.1f8fc6a550a66p-35, -0x1.5f0f9a47051dbp-40, 0x1.95d48ebbd0889p-46);
+}
+
+// The integer n nearest to x / ln(2).
+template <class T>
+FASTNN_INLINE Vec<T> nearest_power(Vec<T> x) {
+  using K = Constants<T>;
+  return fma(x, Vec<T>(K::kLog2E), Vec<T>(K::kShifter)) - K::kShifter;
+}
+
+// exp(x) = 2^n y, y about 0.7 to 1.42.
+template <class T>
+struct ScaledExp {
+  Vec<T> n, y;
+};
+template <class T>
+FASTNN_INLINE ScaledExp<T> scaled_exp(Vec<T> x) {
+  using K = Constants<T>;
+  const Vec<T> n = nearest_power(x);
+  const Vec<T> high = fnma(n, Vec<T>(K::kLn2High), x);
+  const Vec<T> r = fnma(n, Vec<T>(K::kLn2Low), high);
+  return {n, fma(r, fma(r, exp_tail(r), Vec<T>(T(1))), Vec<T>(T(1)))};
+}
+
+// x = n ln(2) + r + correction. The correction is what rounding r lost.
+template <class T>
+struct Expm1 {
+  Vec<T> n, y;  // exp(x) = 2^n (1 + y)
+};
+template <class T>
+FASTNN_INLINE Expm1<T> scaled_expm1(Vec<T> x) {
+  using K = Constants<T>;
+  const Vec<T> n = nearest_power(x);
+  const Vec<T> high = fnma(n, Vec<T>(K::kLn2High), x);
+  const Vec<T> low = n * K::kLn2Low;
+  const Vec<T> r = high - low;
+  const Vec<T> correction = (high - r) - low;
+  return {n, r + fma(r * r, exp_tail(r), correction)};
+}
+
+// x = 2^exponent (1 + fraction) with 1 + fraction in [sqrt(1/2), sqrt(2)), for normal x > 0.
+template <class T>
+struct Decomposed {
+  Vec<T> exponent, fraction;
+};
+template <class T>
+FASTNN_INLINE Decomposed<T> decompose(Vec<T> x) {
+  using K = Constants<T>;
+  using Int = IntVec<T>;
+  const Int offset = bit_cast_to_int(x) - Int(K::kSqrtHalfBits);
+  const Int mantissa = (offset & Int(K::kMantissaMask)) + Int(K::kSqrtHalfBits);
+  return {to_float(shift_right<K::kMantissaBits>(offset)), bit_cast_to_float(mantissa) - T(1)};
+}
+
+// exponent ln(2) + log(1 + fraction) + correction, summed from the small terms to the large.
+template <class T>
+FASTNN_INLINE Vec<T> log_sum(Decomposed<T> x, Vec<T> correction) {
+  using K = Constants<T>;
+  const Vec<T> f = x.fraction;
+  const Vec<T> s = f / (f + T(2));
+  const Vec<T> half_square = T(0.5) * f * f;
+  const Vec<T> low = fma(x.exponent, Vec<T>(K::kLn2Low), correction);
+  const Vec<T> tail = half_square - fma(s, half_square + log_series(s * s), low);
+  return x.exponent * K::kLn2High - (tail - f);
+}
+
+template <class T>
+FASTNN_INLINE Vec<T> infinity() {
+  return Vec<T>(static_cast<T>(__builtin_inf()));
+}
+// y, the logarithm of x for finite x > 0, or what the logarithm of any other x is.
+template <class T>
+FASTNN_INLINE Vec<T> log_special_cases(Vec<T> x, Vec<T> y) {
+  const Vec<T> nan(static_cast<T>(__builtin_nan("")));
+  const Vec<T> finite_or_nan = select(x < infinity<T>(), y, x);
+  const Vec<T> not_positive = select(x == Vec<T>::zero(), -infinity<T>(), nan);
+  return select(x <= Vec<T>::zero(), not_positive, finite_or_nan);
+}
+
+}  // namespace math
+
+template <class T>
+FASTNN_INLINE Vec<T> exp(Vec<T> x) {
+  using K = math::Constants<T>;
+  x = min(Vec<T>(K::kExpMax), max(Vec<T>(K::kExpMin), x));
+  const math::ScaledExp<T> e = math::scaled_exp(x);
+  return scale_by_pow2(e.y, e.n);
+}
+
+// exp(x) - 1 = 2^n y + (2^n - 1), computed halved since 2^n may overflow before the result does.
+template <class T>
+FASTNN_INLINE Vec<T> expm1(Vec<T> x) {
+  using K = math::Constants<T>;
+  const Vec<T> clamped = min(Vec<T>(K::kExpMax), max(Vec<T>(K::kExpm1Min), x));
+  const math::Expm1<T> e = math::scaled_expm1(clamped);
+  const Vec<T> half_power = pow2n(round_to_int(e.n - T(1)));
+  const Vec<T> half_result = fma(half_power, e.y, half_power - T(0.5));
+  // Halving would round a subnormal.
+  const Vec<T> result = select(e.n == Vec<T>::zero(), e.y, half_result + half_result);
+  return copysign(result, x);
+}
+
+template <class T>
+FASTNN_INLINE Vec<T> log(Vec<T> x) {
+  using K = math::Constants<T>;
+  const T subnormal_scale = static_cast<T>(int64_t{1} << K::kMantissaBits);
+  const typename Vec<T>::Mask subnormal = x < Vec<T>(K::kMinNormal);
+  math::Decomposed<T> d = math::decompose(select(subnormal, x * subnormal_scale, x));
+  d.exponent -= select(subnormal, Vec<T>(static_cast<T>(K::kMantissaBits)), Vec<T>::zero());
+  return math::log_special_cases(x, math::log_sum(d, Vec<T>::zero()));
+}
+
+// log(u) with u = 1 + x rounded, plus (1 + x - u) / u (FreeBSD's s_log1p.c).
+template <class T>
+FASTNN_INLINE Vec<T> log1p(Vec<T> x) {
+  const Vec<T> one(T(1));
+  const Vec<T> u = one + x;
+  const Vec<T> rounding_error = select(x >= one, one - (u - x), x - (u - one));
+  math::Decomposed<T> d = math::decompose(u);
+  // Without an exponent the fraction is x itself, exactly.
+  const typename Vec<T>::Mask fraction_is_x = d.exponent == Vec<T>::zero();
+  d.fraction = select(fraction_is_x, x, d.fraction);
+  const Vec<T> correction = select(fraction_is_x, Vec<T>::zero(), rounding_error / u);
+  const Vec<T> result = copysign(math::log_sum(d, correction), x);
+  return select(x == Vec<T>::zero(), x, math::log_special_cases(u, result));
+}
+
+// (1 - e) / (1 + e) with e = exp(-2 |x|) = 2^n (1 + y).
+template <class T>
+FASTNN_INLINE Vec<T> tanh(Vec<T> x) {
+  using K = math::Constants<T>;
+  const Vec<T> clamped = min(Vec<T>(K::kTanhMax), abs(x));
+  const math::Expm1<T> e = math::scaled_expm1(T(-2) * clamped);
+  const Vec<T> power = pow2n(round_to_int(e.n));
+  const Vec<T> numerator = fnma(power, e.y, T(1) - power);
+  const Vec<T> denominator = fma(power, e.y, T(1) + power);
+  return copysign(numerator / denominator, x);
+}
+
+// 1 / (1 + exp(-x)), written with exp(-|x|), which does not overflow.
+template <class T>
+FASTNN_INLINE Vec<T> sigmoid(Vec<T> x) {
+  using K = math::Constants<T>;
+  const Vec<T> one(T(1));
+  const Vec<T> negative = max(Vec<T>(K::kExpMin), bit_or(x, Vec<T>(T(-0.0))));
+  const math::ScaledExp<T> scaled = math::scaled_exp(negative);
+  const Vec<T> e = scale_by_pow2(scaled.y, scaled.n);
+  return select(x < Vec<T>::zero(), e, one) / (one + e);
+}
+
+// A polynomial near zero, 1 - exp(log(1 - erf)) beyond.
+template <class T>
+FASTNN_INLINE Vec<T> erf(Vec<T> x) {
+  using K = math::Constants<T>;
+  const Vec<T> magnitude = abs(x);
+  const Vec<T> small = fma(x, math::erf_small(x * x), x);
+  const Vec<T> clamped = min(Vec<T>(K::kErfMax), magnitude);
+  const math::ScaledExp<T> complement = math::scaled_exp(math::log_erfc(clamped));
+  const Vec<T> large = fnma(complement.y, pow2n(round_to_int(complement.n)), Vec<T>(T(1)));
+  return select(magnitude > Vec<T>(K::kErfSmall), copysign(large, x), small);
+}
+
+}  // namespace fastnn::FASTNN_ISA
