@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -264,6 +265,11 @@ def test_the_file_is_as_readable_as_any_other(path):
 def test_safetensors_is_imported_only_when_used():
     program = "import sys, fastnn, fastnn.serialization; print('safetensors' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parent,  # where no other fastnn than the installed one is found
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert done.stdout == "False\n"

@@ -1,0 +1,99 @@
+"""Every kernel listed in kernels.inc has its function, reference, test and benchmark."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from fastnn import _core
+
+ROOT = Path(__file__).parents[1]
+KERNELS = sorted(map(tuple, _core.kernel_names()))
+
+# Kernels whose public name is not that of a function in fastnn.functional:
+# kernel -> (module, name). What the tests and benchmarks mention is that name.
+ELSEWHERE: dict[str, tuple[str, str]] = {}
+
+
+def operation(kernel: str) -> str:
+    """Return what a kernel is part of: conv2d for conv2d_forward and conv2d_backward_weight."""
+    return re.sub(r"_(forward|backward(_[a-z0-9_]+)?)$", "", kernel)
+
+
+def public_name(kernel: str) -> tuple[str, str]:
+    return ELSEWHERE.get(kernel, ("fastnn.functional", operation(kernel)))
+
+
+def mentions(path: Path, name: str) -> bool:
+    pattern = rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])"
+    return path.is_file() and re.search(pattern, path.read_text()) is not None
+
+
+def kernels(test):
+    return pytest.mark.parametrize(
+        ("family", "kernel"), KERNELS, ids=[f"{family}-{kernel}" for family, kernel in KERNELS]
+    )(test)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "expected"),
+    [
+        ("conv2d_forward", "conv2d"),
+        ("conv2d_backward", "conv2d"),
+        ("conv2d_backward_weight", "conv2d"),
+        ("matmul", "matmul"),
+    ],
+)
+def test_operation(kernel, expected):
+    assert operation(kernel) == expected
+
+
+def test_names_are_listed_once():
+    names = [kernel for _, kernel in KERNELS]
+    assert names
+    assert len(names) == len(set(names))
+    assert set(ELSEWHERE) <= set(names), "an exception names a kernel that is not listed"
+
+
+@kernels
+def test_binding(family, kernel):
+    assert hasattr(_core, kernel), f"csrc/bindings/{family}.cpp does not bind {kernel}"
+
+
+@kernels
+def test_public_function(family, kernel):
+    module, name = public_name(kernel)
+    assert hasattr(importlib.import_module(module), name), f"{module} lacks {name}"
+
+
+@kernels
+def test_reference(family, kernel):
+    path = ROOT / "tests" / "reference" / f"{family}.py"
+    assert path.is_file(), f"{path.relative_to(ROOT)} is missing"
+    defined = {
+        node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)
+    }
+    wanted = operation(kernel)
+    assert wanted in defined, f"{path.relative_to(ROOT)} defines no function {wanted}"
+
+
+@kernels
+def test_test(family, kernel):
+    path = ROOT / "tests" / f"test_{family}.py"
+    assert mentions(path, public_name(kernel)[1]), f"{path.relative_to(ROOT)} does not test it"
+
+
+@kernels
+def test_benchmark(family, kernel):
+    path = ROOT / "bench" / f"bench_{family}.py"
+    assert mentions(path, public_name(kernel)[1]), f"{path.relative_to(ROOT)} does not time it"
+
+
+@pytest.mark.parametrize("family", sorted({family for family, _ in KERNELS}))
+def test_stem(family):
+    wanted = [f"csrc/ops/{family}.h", f"csrc/kernels/{family}", f"csrc/bindings/{family}.cpp"]
+    assert [path for path in wanted if not (ROOT / path).exists()] == []
