@@ -90,6 +90,38 @@ py::object matmul_forward(py::handle input, py::handle other, py::handle bias, p
   });
 }
 
+// input (..., in) times weight (out, in) transposed: one product of all rows of input.
+py::object linear_forward(py::handle input, py::handle weight, py::handle bias, py::handle out) {
+  const Check check("linear");
+  return check.dispatch("input", input, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto x = check.contiguous<T>("input", input);
+    check.min_rank("input", x, 1);
+    const auto w = check.strided<T>("weight", weight);
+    const bool vector = w.ndim() == 1;
+    if (!vector) check.rank("weight", w, 2);
+    const int64_t in_features = extent(x, x.ndim() - 1);
+    check.dim("weight", w, w.ndim() - 1, in_features, "input.shape[-1]");
+    const int64_t out_features = vector ? 1 : extent(w, 0);
+    const auto b = check.optional<T>("bias", bias);
+    if (b) check.shape("bias", b, vector ? Shape{} : Shape{out_features}, "weight.shape[0]");
+    Shape shape = shape_of(x);
+    shape.pop_back();
+    const int64_t rows = check.size("input", shape, 1);
+    if (!vector) shape.push_back(out_features);
+    auto y = check.output<T>(shape, out, {input, weight, bias});
+    const auto stride = [&w](py::ssize_t axis) {
+      return static_cast<int64_t>(w.strides(axis)) / static_cast<int64_t>(sizeof(T));
+    };
+    const int64_t offset = 0;
+    run(kernels().matmul_forward,
+        MatmulForwardArgs<T>{1, rows, out_features, in_features, x.data(), &offset, in_features,
+                             1, w.data(), &offset, stride(w.ndim() - 1),
+                             vector ? 0 : stride(0), data_or_null(b), y.mutable_data()});
+    return std::move(y);
+  });
+}
+
 py::object column_sum_forward(py::handle input) {
   const Check check("column_sum");
   return check.dispatch("input", input, [&](auto zero) -> py::object {
@@ -109,6 +141,8 @@ py::object column_sum_forward(py::handle input) {
 
 void init_gemm(py::module_& m) {
   m.def("matmul_forward", &matmul_forward, py::arg("input"), py::arg("other"),
+        py::arg("bias") = py::none(), py::arg("out") = py::none());
+  m.def("linear_forward", &linear_forward, py::arg("input"), py::arg("weight"),
         py::arg("bias") = py::none(), py::arg("out") = py::none());
   m.def("column_sum_forward", &column_sum_forward, py::arg("input"),
         "Sums over all axes but the last");

@@ -1,0 +1,66 @@
+"""Normalising the arguments that every family shares; messages name the operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn.autograd import TensorBase, is_grad_enabled
+
+_LIMIT = 2**63
+
+
+def integer(op: str, name: str, value: Any) -> int:
+    """Return `value` as an int; bool and everything that is not an integer is refused.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not an integer, or not within int64.
+    """
+    if type(value) is not int:
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"{op}: {name} must be an int, got {value!r}")
+        value = value.__index__()
+    if not -_LIMIT <= value < _LIMIT:
+        raise ValueError(f"{op}: {name} must fit into int64, got {value}")
+    return int(value)
+
+
+def ntuple(op: str, name: str, value: Any, n: int) -> tuple[int, ...]:
+    """Return `n` ints from one int (repeated) or a sequence of `n` (a sequence of 1 repeats).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `value` is neither, or an element is not within int64.
+    """
+    if type(value) is int:
+        return (integer(op, name, value),) * n
+    if isinstance(value, (tuple, list)):
+        values = tuple(integer(op, f"{name}[{i}]", v) for i, v in enumerate(value))
+        if len(values) == 1:
+            return values * n
+        if len(values) == n:
+            return values
+    elif hasattr(value, "__index__") and not isinstance(value, bool):
+        return (integer(op, name, value),) * n
+    else:
+        raise TypeError(f"{op}: {name} must be an int or a tuple of {n} ints, got {value!r}")
+    raise ValueError(f"{op}: {name} must be an int or a tuple of {n} ints, got {value!r}")
+
+
+def pair(op: str, name: str, value: Any) -> tuple[int, int]:
+    """`ntuple` of two."""
+    first, second = ntuple(op, name, value, 2)
+    return first, second
+
+
+def refuse_out_while_recording(op: str, out: Any, *inputs: Any) -> None:
+    """Raise ValueError if `out` is given while a gradient is being recorded for an input."""
+    if out is None or not is_grad_enabled():
+        return
+    for value in inputs:
+        if isinstance(value, TensorBase) and value.requires_grad:
+            raise ValueError(
+                f"{op}: out must be None while gradients are recorded; use fastnn.no_grad()"
+            )

@@ -1,0 +1,123 @@
+"""Linear and bilinear layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import fastnn.functional as F
+from fastnn.autograd import ArrayLike, Result
+from fastnn.nn import init
+from fastnn.nn.module import Module, Parameter
+
+__all__ = ["Bilinear", "Linear"]
+
+
+class Linear(Module):
+    """Affine map ``y = x W^T + b`` of the last dimension.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool
+    dtype : numpy dtype, optional
+        float32 (default) or float64.
+
+    Attributes
+    ----------
+    weight : Parameter, shape (out_features, in_features)
+        Uniform in +-1/sqrt(in_features), as in PyTorch.
+    bias : Parameter, shape (out_features,), or None
+        The same distribution.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> layer = fastnn.nn.Linear(20, 30)
+    >>> layer(np.ones((128, 20), np.float32)).shape
+    (128, 30)
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, dtype: Any = np.float32
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = Parameter(np.empty((out_features, in_features), dtype))
+        self.bias = Parameter(np.empty(out_features, dtype)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: ArrayLike) -> Result:
+        return F.linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )
+
+
+class Bilinear(Module):
+    """``y[o] = x1 W[o] x2 + b[o]``.
+
+    Parameters
+    ----------
+    in1_features, in2_features, out_features : int
+    bias : bool
+    dtype : numpy dtype, optional
+
+    Attributes
+    ----------
+    weight : Parameter, shape (out_features, in1_features, in2_features)
+        Uniform in +-1/sqrt(in1_features).
+    bias : Parameter, shape (out_features,), or None
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> layer = fastnn.nn.Bilinear(3, 4, 5)
+    >>> layer(np.ones((2, 3), np.float32), np.ones((2, 4), np.float32)).shape
+    (2, 5)
+    """
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__()
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        self.weight = Parameter(np.empty((out_features, in1_features, in2_features), dtype))
+        self.bias = Parameter(np.empty(out_features, dtype)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        bound = 1 / math.sqrt(self.in1_features)
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input1: ArrayLike, input2: ArrayLike) -> Result:
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
+        )
