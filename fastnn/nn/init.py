@@ -268,7 +268,8 @@ def trunc_normal_(
         data[...] = min(max(mean, a), b)
         return tensor
     low, high = (0.5 * math.erfc((mean - bound) / (std * math.sqrt(2))) for bound in (a, b))
-    draw: Array = low + (high - low) * (generator or random.generator()).random(data.shape)
+    draw = np.asarray((generator or random.generator()).random(data.shape))
+    draw = low + (high - low) * draw
     data[...] = np.clip(mean + std * _inverse_normal(draw), a, b)
     return tensor
 
