@@ -241,22 +241,15 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 def matmul(a: Any, b: Any) -> Any:
     """Matrix product with NumPy's rules for vectors and stacks of matrices."""
     x, y = pair("matmul", a, b)
+    if x.dtype.kind != "f":
+        return np.matmul(x, y)
+    from fastnn.functional import matmul as product
 
-    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        left = x[None, :] if x.ndim == 1 else x
-        right = y[:, None] if y.ndim == 1 else y
-        full = grad if y.ndim > 1 else grad[..., None]
-        full = full if x.ndim > 1 else np.expand_dims(full, -2)
-        grad_a = grad_b = None
-        if needs[0]:
-            product = np.matmul(full, right.swapaxes(-1, -2))
-            grad_a = unbroadcast(product, left.shape).reshape(x.shape)
-        if needs[1]:
-            product = np.matmul(left.swapaxes(-1, -2), full)
-            grad_b = unbroadcast(product, right.shape).reshape(y.shape)
-        return grad_a, grad_b
+    return product(_recordable(a, x), _recordable(b, y))
 
-    return result(np.matmul(x, y), (a, b), backward, "matmul")
+
+def _recordable(operand: Any, value: Any) -> Any:
+    return operand if isinstance(operand, TensorBase) and operand.requires_grad else value
 
 
 def astype(a: Any, dtype: Any) -> Any:
