@@ -32,10 +32,12 @@ FASTNN_INLINE __m512i bits(Int32x16 a) { return reinterpret_cast<__m512i>(a); }
 FASTNN_INLINE __m512i bits(Int64x8 a) { return reinterpret_cast<__m512i>(a); }
 
 FASTNN_INLINE __mmask16 first_n(int64_t n, float) {
-  return n >= 16 ? __mmask16{0xffff} : static_cast<__mmask16>((1u << (n > 0 ? n : 0)) - 1u);
+  const int64_t lanes = n < 0 ? 0 : n > 16 ? 16 : n;
+  return static_cast<__mmask16>((1u << lanes) - 1u);
 }
 FASTNN_INLINE __mmask8 first_n(int64_t n, double) {
-  return n >= 8 ? __mmask8{0xff} : static_cast<__mmask8>((1u << (n > 0 ? n : 0)) - 1u);
+  const int64_t lanes = n < 0 ? 0 : n > 8 ? 8 : n;
+  return static_cast<__mmask8>((1u << lanes) - 1u);
 }
 FASTNN_INLINE bool any(__mmask16 m) { return m != 0; }
 FASTNN_INLINE bool any(__mmask8 m) { return m != 0; }
