@@ -7,6 +7,7 @@ changes nothing.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -57,13 +58,15 @@ def linear(
     y = _core.linear_forward(x, w, b, out)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
-        rows = grad.reshape(-1, w.shape[0] if w.ndim == 2 else 1)
-        matrix = w.reshape(-1, w.shape[-1])
+        matrix = w if w.ndim == 2 else w[None]
+        count = math.prod(x.shape[:-1])
+        rows = grad.reshape(count, matrix.shape[0])
         grad_x = grad_w = grad_b = None
         if needs[0]:
             grad_x = _core.matmul_forward(rows, matrix).reshape(x.shape)
         if needs[1]:
-            grad_w = _core.matmul_forward(rows.T, x.reshape(-1, x.shape[-1])).reshape(w.shape)
+            grad_w = _core.matmul_forward(rows.T, x.reshape(count, x.shape[-1]))
+            grad_w = grad_w.reshape(w.shape)
         if needs[2]:
             grad_b = _core.column_sum_forward(rows).reshape(b.shape)
         return grad_x, grad_w, grad_b
