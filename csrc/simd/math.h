@@ -29,6 +29,8 @@ struct Constants<float> {
   static constexpr float kExpMax = 89.0f;       // ... and of more to infinity
   static constexpr float kExpm1Min = -20.0f;    // expm1 of less rounds to -1
   static constexpr float kTanhMax = 10.0f;      // tanh of more rounds to 1
+  static constexpr float kSigmoidMax = 30.0f;   // sigmoid of more rounds to 1
+  static constexpr float kSigmoidExponent = -32.0f;
   static constexpr float kErfMax = 4.0f;        // erf of more rounds to 1
   static constexpr float kErfSmall = 0.95f;
   static constexpr float kMinNormal = 0x1p-126f;
@@ -46,6 +48,8 @@ struct Constants<double> {
   static constexpr double kExpMax = 710.0;
   static constexpr double kExpm1Min = -40.0;
   static constexpr double kTanhMax = 20.0;
+  static constexpr double kSigmoidMax = 60.0;
+  static constexpr double kSigmoidExponent = -64.0;
   static constexpr double kErfMax = 5.95;
   static constexpr double kErfSmall = 1.0;
   static constexpr double kMinNormal = 0x1p-1022;
@@ -114,11 +118,40 @@ FASTNN_INLINE Vec<double> log_erfc(Vec<double> x) {
                     0x1.1f8fc6a550a66p-35, -0x1.5f0f9a47051dbp-40, 0x1.95d48ebbd0889p-46);
 }
 
+// (tanh(x) - x) / x^3 as a function of x^2, for |x| <= 0.55.
+FASTNN_INLINE Vec<float> tanh_small(Vec<float> x2) {
+  return polynomial(x2, -0x1.55554ap-2f, 0x1.110d26p-3f, -0x1.b9284ep-5f, 0x1.593b4p-6f,
+                    -0x1.9b24acp-8f);
+}
+FASTNN_INLINE Vec<double> tanh_small(Vec<double> x2) {
+  return polynomial(x2, -0x1.555555555554fp-2, 0x1.1111111110797p-3, -0x1.ba1ba1b97d0fdp-5,
+                    0x1.664f485954af1p-6, -0x1.226e2f10caaa0p-7, 0x1.d6d29afd7ec66p-9,
+                    -0x1.7d8fcbbe3ed0fp-10, 0x1.34836b80d0b17p-11, -0x1.e96d097b73641p-13,
+                    0x1.5d6c4f90763cep-14, -0x1.46fcb270b4bb1p-16);
+}
+
 // The integer n nearest to x / ln(2).
 template <class T>
 FASTNN_INLINE Vec<T> nearest_power(Vec<T> x) {
   using K = Constants<T>;
   return fma(x, Vec<T>(K::kLog2E), Vec<T>(K::kShifter)) - K::kShifter;
+}
+
+// exp(x) = 2^n (1 + y), |y| < 0.42.
+template <class T>
+struct ScaledExpm1 {
+  Vec<T> n, y;
+};
+// x = n ln(2) + high - low with high exact; y is nearly correctly rounded, since the low part joins
+// the small terms first.
+template <class T>
+FASTNN_INLINE ScaledExpm1<T> scaled_expm1(Vec<T> x) {
+  using K = Constants<T>;
+  const Vec<T> n = nearest_power(x);
+  const Vec<T> high = fnma(n, Vec<T>(K::kLn2High), x);
+  const Vec<T> low = n * K::kLn2Low;
+  const Vec<T> r = high - low;
+  return {n, high + fma(r * r, exp_tail(r), -low)};
 }
 
 // exp(x) = 2^n y, y about 0.7 to 1.42.
@@ -128,27 +161,16 @@ struct ScaledExp {
 };
 template <class T>
 FASTNN_INLINE ScaledExp<T> scaled_exp(Vec<T> x) {
+#if defined(FASTNN_ISA_GENERIC)
+  // Horner's form below would round the last product too, and exceed 1 ULP.
+  const ScaledExpm1<T> e = scaled_expm1(x);
+  return {e.n, e.y + T(1)};
+#else
   using K = Constants<T>;
   const Vec<T> n = nearest_power(x);
-  const Vec<T> high = fnma(n, Vec<T>(K::kLn2High), x);
-  const Vec<T> r = fnma(n, Vec<T>(K::kLn2Low), high);
+  const Vec<T> r = fnma(n, Vec<T>(K::kLn2Low), fnma(n, Vec<T>(K::kLn2High), x));
   return {n, fma(r, fma(r, exp_tail(r), Vec<T>(T(1))), Vec<T>(T(1)))};
-}
-
-// x = n ln(2) + r + correction. The correction is what rounding r lost.
-template <class T>
-struct Expm1 {
-  Vec<T> n, y;  // exp(x) = 2^n (1 + y)
-};
-template <class T>
-FASTNN_INLINE Expm1<T> scaled_expm1(Vec<T> x) {
-  using K = Constants<T>;
-  const Vec<T> n = nearest_power(x);
-  const Vec<T> high = fnma(n, Vec<T>(K::kLn2High), x);
-  const Vec<T> low = n * K::kLn2Low;
-  const Vec<T> r = high - low;
-  const Vec<T> correction = (high - r) - low;
-  return {n, r + fma(r * r, exp_tail(r), correction)};
+#endif
 }
 
 // x = 2^exponent (1 + fraction) with 1 + fraction in [sqrt(1/2), sqrt(2)), for normal x > 0.
@@ -205,8 +227,8 @@ template <class T>
 FASTNN_INLINE Vec<T> expm1(Vec<T> x) {
   using K = math::Constants<T>;
   const Vec<T> clamped = min(Vec<T>(K::kExpMax), max(Vec<T>(K::kExpm1Min), x));
-  const math::Expm1<T> e = math::scaled_expm1(clamped);
-  const Vec<T> half_power = pow2n(round_to_int(e.n - T(1)));
+  const math::ScaledExpm1<T> e = math::scaled_expm1(clamped);
+  const Vec<T> half_power = pow2n(e.n - T(1));
   const Vec<T> half_result = fma(half_power, e.y, half_power - T(0.5));
   // Halving would round a subnormal.
   const Vec<T> result = select(e.n == Vec<T>::zero(), e.y, half_result + half_result);
@@ -238,27 +260,32 @@ FASTNN_INLINE Vec<T> log1p(Vec<T> x) {
   return select(x == Vec<T>::zero(), x, math::log_special_cases(u, result));
 }
 
-// (1 - e) / (1 + e) with e = exp(-2 |x|) = 2^n (1 + y).
+// A polynomial near zero; 1 - 2 / (1 + exp(2 |x|)) where the result is at least 1/2 and so loses
+// nothing in the difference.
 template <class T>
 FASTNN_INLINE Vec<T> tanh(Vec<T> x) {
   using K = math::Constants<T>;
-  const Vec<T> clamped = min(Vec<T>(K::kTanhMax), abs(x));
-  const math::Expm1<T> e = math::scaled_expm1(T(-2) * clamped);
-  const Vec<T> power = pow2n(round_to_int(e.n));
-  const Vec<T> numerator = fnma(power, e.y, T(1) - power);
-  const Vec<T> denominator = fma(power, e.y, T(1) + power);
-  return copysign(numerator / denominator, x);
+  const Vec<T> magnitude = abs(x);
+  const Vec<T> x2 = x * x;
+  const Vec<T> small = fma(x * x2, math::tanh_small(x2), x);
+  const Vec<T> clamped = min(Vec<T>(K::kTanhMax), magnitude);
+  const math::ScaledExp<T> e = math::scaled_exp(clamped + clamped);
+  const Vec<T> quotient = Vec<T>(T(2)) / fma(pow2n(e.n), e.y, Vec<T>(T(1)));
+  return copysign(select(magnitude > Vec<T>(T(0.55)), T(1) - quotient, small), x);
 }
 
-// 1 / (1 + exp(-x)), written with exp(-|x|), which does not overflow.
+// 1 / (1 + exp(-x)) with exp(-x) = 2^n (1 + y). Both sides of the fraction are multiplied by a
+// power of two that keeps 2^n finite where the result is subnormal.
 template <class T>
 FASTNN_INLINE Vec<T> sigmoid(Vec<T> x) {
   using K = math::Constants<T>;
-  const Vec<T> one(T(1));
-  const Vec<T> negative = max(Vec<T>(K::kExpMin), bit_or(x, Vec<T>(T(-0.0))));
-  const math::ScaledExp<T> scaled = math::scaled_exp(negative);
-  const Vec<T> e = scale_by_pow2(scaled.y, scaled.n);
-  return select(x < Vec<T>::zero(), e, one) / (one + e);
+  const Vec<T> clamped = min(Vec<T>(K::kSigmoidMax), max(Vec<T>(K::kExpMin), x));
+  const math::ScaledExpm1<T> e = math::scaled_expm1(-clamped);
+  const Vec<T> scale = pow2n(Vec<T>(K::kSigmoidExponent));
+  const Vec<T> power = pow2n(e.n + K::kSigmoidExponent);
+  const Vec<T> sum = scale + power;
+  const Vec<T> lost = scale - (sum - power);  // what rounding took from the sum when n > 0
+  return scale / (sum + fma(power, e.y, lost));
 }
 
 // A polynomial near zero, 1 - exp(log(1 - erf)) beyond.
@@ -269,7 +296,7 @@ FASTNN_INLINE Vec<T> erf(Vec<T> x) {
   const Vec<T> small = fma(x, math::erf_small(x * x), x);
   const Vec<T> clamped = min(Vec<T>(K::kErfMax), magnitude);
   const math::ScaledExp<T> complement = math::scaled_exp(math::log_erfc(clamped));
-  const Vec<T> large = fnma(complement.y, pow2n(round_to_int(complement.n)), Vec<T>(T(1)));
+  const Vec<T> large = fnma(complement.y, pow2n(complement.n), Vec<T>(T(1)));
   return select(magnitude > Vec<T>(K::kErfSmall), copysign(large, x), small);
 }
 

@@ -270,6 +270,15 @@ FASTNN_INLINE Vec<T> pow2n(IntVec<T> n) {
   constexpr int kBias = sizeof(T) == 4 ? 127 : 1023;
   return bit_cast_to_float(shift_left<kMantissaBits>(n + Int(typename Int::Lane{kBias})));
 }
+// The same for an integral n held as T.
+template <class T>
+FASTNN_INLINE Vec<T> pow2n(Vec<T> n) {
+#if defined(FASTNN_ISA_AVX512)
+  return Vec<T>(native::scale_by_pow2(native::broadcast(T(1)), n.v));
+#else
+  return pow2n(round_to_int(n));
+#endif
+}
 // a * 2^n, rounded once, for |a| in [1/4, 4] or NaN and an integral n between -160 and 130
 // (float), -1100 and 1030 (double).
 template <class T>
