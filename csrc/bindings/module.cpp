@@ -18,6 +18,7 @@ void init_elementwise(py::module_&);
 void init_embedding(py::module_&);
 void init_gemm(py::module_&);
 void init_loss(py::module_&);
+void init_machine(py::module_&);
 void init_norm(py::module_&);
 void init_optim(py::module_&);
 void init_pool(py::module_&);
@@ -86,6 +87,7 @@ PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {
   init_embedding(m);
   init_gemm(m);
   init_loss(m);
+  init_machine(m);
   init_norm(m);
   init_optim(m);
   init_pool(m);

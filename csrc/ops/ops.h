@@ -9,6 +9,7 @@
 #include "ops/embedding.h"
 #include "ops/gemm.h"
 #include "ops/loss.h"
+#include "ops/machine.h"
 #include "ops/norm.h"
 #include "ops/optim.h"
 #include "ops/pool.h"

@@ -31,7 +31,7 @@ struct Constants<float> {
   static constexpr float kTanhMax = 10.0f;      // tanh of more rounds to 1
   static constexpr float kSigmoidMax = 30.0f;   // sigmoid of more rounds to 1
   static constexpr float kSigmoidExponent = -32.0f;
-  static constexpr float kErfMax = 4.0f;        // erf of more rounds to 1
+  static constexpr float kErfMax = 4.0f;  // erf of more rounds to 1
   static constexpr float kErfSmall = 0.95f;
   static constexpr float kMinNormal = 0x1p-126f;
   static constexpr int kMantissaBits = 23;

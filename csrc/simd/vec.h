@@ -162,9 +162,7 @@ struct Vec {
 
   static FASTNN_INLINE Vec load(const T* p) { return Vec(native::load(p)); }
   // The first n lanes from memory, the others zero or `fill`; memory past n is not touched.
-  static FASTNN_INLINE Vec load(const T* p, int64_t n) {
-    return Vec(native::load(p, n, Native{}));
-  }
+  static FASTNN_INLINE Vec load(const T* p, int64_t n) { return Vec(native::load(p, n, Native{})); }
   static FASTNN_INLINE Vec load(const T* p, int64_t n, T fill) {
     return Vec(native::load(p, n, native::broadcast(fill)));
   }

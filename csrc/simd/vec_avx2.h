@@ -113,8 +113,8 @@ FASTNN_INLINE __m256d load(const double* p, int64_t n, __m256d fill) {
 }
 // Scalar loads: gathers are no faster at this width.
 FASTNN_INLINE __m256 load_strided(const float* p, int64_t stride) {
-  return _mm256_setr_ps(p[0], p[stride], p[2 * stride], p[3 * stride], p[4 * stride],
-                        p[5 * stride], p[6 * stride], p[7 * stride]);
+  return _mm256_setr_ps(p[0], p[stride], p[2 * stride], p[3 * stride], p[4 * stride], p[5 * stride],
+                        p[6 * stride], p[7 * stride]);
 }
 FASTNN_INLINE __m256d load_strided(const double* p, int64_t stride) {
   return _mm256_setr_pd(p[0], p[stride], p[2 * stride], p[3 * stride]);

@@ -204,7 +204,7 @@ FASTNN_INLINE __m512d shuffle_128(__m512d a, __m512d b) {
 template <int kDistance>
 FASTNN_INLINE __m512 exchange(__m512 a) {
   if constexpr (kDistance >= 4) {
-    return shuffle_128<kDistance == 8 ? 0x4e : 0xb1>(a, a);
+    return shuffle_128 < kDistance == 8 ? 0x4e : 0xb1 > (a, a);
   } else {
     return _mm512_maskz_permute_ps(__mmask16{0xffff}, a, kDistance == 2 ? 0x4e : 0xb1);
   }
@@ -212,7 +212,7 @@ FASTNN_INLINE __m512 exchange(__m512 a) {
 template <int kDistance>
 FASTNN_INLINE __m512d exchange(__m512d a) {
   if constexpr (kDistance >= 2) {
-    return shuffle_128<kDistance == 4 ? 0x4e : 0xb1>(a, a);
+    return shuffle_128 < kDistance == 4 ? 0x4e : 0xb1 > (a, a);
   } else {
     return _mm512_maskz_permute_pd(__mmask8{0xff}, a, 0x55);
   }

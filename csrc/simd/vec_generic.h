@@ -72,9 +72,7 @@ FASTNN_INLINE Int32x4 first_n(int64_t n, float) {
   const int64_t lanes = n < 0 ? 0 : n > 4 ? 4 : n;
   return broadcast(static_cast<int32_t>(lanes)) > iota(int32_t());
 }
-FASTNN_INLINE Int64x2 first_n(int64_t n, double) {
-  return Int64x2{n > 0 ? -1 : 0, n > 1 ? -1 : 0};
-}
+FASTNN_INLINE Int64x2 first_n(int64_t n, double) { return Int64x2{n > 0 ? -1 : 0, n > 1 ? -1 : 0}; }
 
 FASTNN_INLINE Float32x4 load(const float* p) {
   Float32x4 r;
@@ -87,16 +85,14 @@ FASTNN_INLINE Float64x2 load(const double* p) {
   return r;
 }
 FASTNN_INLINE Float32x4 load(const float* p, Int32x4 m) {
-  return Float32x4{m[0] ? p[0] : 0.0f, m[1] ? p[1] : 0.0f, m[2] ? p[2] : 0.0f,
-                   m[3] ? p[3] : 0.0f};
+  return Float32x4{m[0] ? p[0] : 0.0f, m[1] ? p[1] : 0.0f, m[2] ? p[2] : 0.0f, m[3] ? p[3] : 0.0f};
 }
 FASTNN_INLINE Float64x2 load(const double* p, Int64x2 m) {
   return Float64x2{m[0] ? p[0] : 0.0, m[1] ? p[1] : 0.0};
 }
 FASTNN_INLINE Float32x4 load(const float* p, int64_t n, Float32x4 fill) {
   if (n >= 4) return load(p);
-  return Float32x4{n > 0 ? p[0] : fill[0], n > 1 ? p[1] : fill[1], n > 2 ? p[2] : fill[2],
-                   fill[3]};
+  return Float32x4{n > 0 ? p[0] : fill[0], n > 1 ? p[1] : fill[1], n > 2 ? p[2] : fill[2], fill[3]};
 }
 FASTNN_INLINE Float64x2 load(const double* p, int64_t n, Float64x2 fill) {
   if (n >= 2) return load(p);

@@ -1,0 +1,73 @@
+#include "ops/machine.h"
+
+#include <chrono>
+
+#include "bindings/common.h"
+#include "runtime/parallel.h"
+
+namespace fastnn {
+namespace {
+
+template <class Work>
+double seconds(const Work& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// The best of several short runs, in GFLOP/s of float32 on all of fastnn's threads.
+double fma_peak() {
+  py::gil_scoped_release release;
+  std::vector<float> sink(static_cast<size_t>(num_threads()), 0.5f);
+  int64_t fma = 0;
+  const FmaPeakArgs<float> args{1'000'000, num_threads(), sink.data(), &fma};
+  double best = 0;
+  for (int i = 0; i < 8; ++i) {
+    const double time = seconds([&] { kernels().fma_peak(args); });
+    best = std::max(best, 2.0 * static_cast<double>(fma) / time / 1e9);
+  }
+  return best;
+}
+
+// The best of several runs over `bytes` of memory, in GB/s (a copy counts what it reads and what
+// it writes).
+double copy_bandwidth(int64_t bytes) {
+  const Check check("copy_bandwidth");
+  check.at_least("bytes", bytes, 8);
+  py::gil_scoped_release release;
+  const int64_t n = bytes / 4;
+  std::vector<float> x(static_cast<size_t>(n), 1.0f), y(static_cast<size_t>(n), 2.0f);
+  double best = 0;
+  for (int i = 0; i < 8; ++i) {
+    const CopyArgs<float> args{n, x.data(), y.data()};
+    const double time = seconds([&] { kernels().stream_copy(args); });
+    best = std::max(best, 8.0 * static_cast<double>(n) / time / 1e9);
+  }
+  return best;
+}
+
+double read_bandwidth(int64_t bytes) {
+  const Check check("read_bandwidth");
+  check.at_least("bytes", bytes, 8);
+  py::gil_scoped_release release;
+  const int64_t n = bytes / 4;
+  std::vector<float> x(static_cast<size_t>(n), 1.0f);
+  float sink = 0;
+  double best = 0;
+  for (int i = 0; i < 8; ++i) {
+    const ReadArgs<float> args{n, x.data(), &sink};
+    const double time = seconds([&] { kernels().stream_read(args); });
+    best = std::max(best, 4.0 * static_cast<double>(n) / time / 1e9);
+  }
+  return best;
+}
+
+}  // namespace
+
+void init_machine(py::module_& m) {
+  m.def("fma_peak", &fma_peak, "Measured float32 peak of the active threads in GFLOP/s");
+  m.def("stream_copy", &copy_bandwidth, py::arg("bytes"), "Measured copy bandwidth in GB/s");
+  m.def("stream_read", &read_bandwidth, py::arg("bytes"), "Measured read bandwidth in GB/s");
+}
+
+}  // namespace fastnn

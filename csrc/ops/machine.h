@@ -1,0 +1,34 @@
+// Measures of the machine, for the benchmarks: what a kernel's speed is a share of.
+#pragma once
+
+#include <cstdint>
+
+namespace fastnn {
+
+// Runs `iterations` rounds of independent fma in registers on each of `threads` threads; `fma`
+// receives the number of scalar multiply-adds done by all.
+template <class T>
+struct FmaPeakArgs {
+  int64_t iterations;
+  int threads;
+  T* sink;  // one element a thread
+  int64_t* fma;
+};
+
+// y[i] = x[i] for n elements, on all threads.
+template <class T>
+struct CopyArgs {
+  int64_t n;
+  const T* x;
+  T* y;
+};
+
+// Reads n elements on all threads; `sink` receives something that depends on them.
+template <class T>
+struct ReadArgs {
+  int64_t n;
+  const T* x;
+  T* sink;
+};
+
+}  // namespace fastnn
