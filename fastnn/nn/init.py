@@ -135,18 +135,22 @@ def _check_std(name: str, std: float) -> None:
 
 def constant_(tensor: _T, val: float) -> _T:
     """Fill with one value."""
-    _data("constant_", tensor)[...] = val
+    return _fill("constant_", tensor, val)
+
+
+def _fill(name: str, tensor: _T, val: float) -> _T:
+    _data(name, tensor)[...] = val
     return tensor
 
 
 def zeros_(tensor: _T) -> _T:
     """Fill with 0."""
-    return constant_(tensor, 0.0)
+    return _fill("zeros_", tensor, 0.0)
 
 
 def ones_(tensor: _T) -> _T:
     """Fill with 1."""
-    return constant_(tensor, 1.0)
+    return _fill("ones_", tensor, 1.0)
 
 
 def eye_(tensor: _T) -> _T:
