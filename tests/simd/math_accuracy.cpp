@@ -39,12 +39,12 @@ struct Function {
   Quad (*in_quad)(Quad x);
 };
 
-#define FASTNN_RUN(function)                                                          \
-  template <class T>                                                                  \
-  void run_##function(const T* x, T* y, int64_t n) {                                  \
-    for (int64_t i = 0; i < n; i += Vec<T>::kSize) {                                  \
-      function(Vec<T>::load(x + i, n - i)).store(y + i, n - i);                       \
-    }                                                                                 \
+#define FASTNN_RUN(function)                                    \
+  template <class T>                                            \
+  void run_##function(const T* x, T* y, int64_t n) {            \
+    for (int64_t i = 0; i < n; i += Vec<T>::kSize) {            \
+      function(Vec<T>::load(x + i, n - i)).store(y + i, n - i); \
+    }                                                           \
   }
 FASTNN_RUN(exp)
 FASTNN_RUN(expm1)
@@ -58,12 +58,19 @@ double sigmoid_in_double(double x) { return 1.0 / (1.0 + ::exp(-x)); }
 Quad sigmoid_in_quad(Quad x) { return Quad(1) / (Quad(1) + FASTNN_QUAD(exp)(-x)); }
 
 #define FASTNN_FUNCTION(function, bound) \
-  {#function, bound, run_##function<float>, run_##function<double>, ::function, \
+  {#function,                            \
+   bound,                                \
+   run_##function<float>,                \
+   run_##function<double>,               \
+   ::function,                           \
    FASTNN_QUAD(function)}
 const Function kFunctions[] = {
-    FASTNN_FUNCTION(exp, 1.0),   FASTNN_FUNCTION(log, 1.0),
-    FASTNN_FUNCTION(expm1, 2.0), FASTNN_FUNCTION(log1p, 2.0),
-    FASTNN_FUNCTION(tanh, 2.0),  FASTNN_FUNCTION(erf, 2.0),
+    FASTNN_FUNCTION(exp, 1.0),
+    FASTNN_FUNCTION(log, 1.0),
+    FASTNN_FUNCTION(expm1, 2.0),
+    FASTNN_FUNCTION(log1p, 2.0),
+    FASTNN_FUNCTION(tanh, 2.0),
+    FASTNN_FUNCTION(erf, 2.0),
     {"sigmoid", 2.0, run_sigmoid<float>, run_sigmoid<double>, sigmoid_in_double, sigmoid_in_quad},
 };
 
@@ -159,14 +166,20 @@ struct Runner<double> {
 };
 
 // Where an algorithm changes or a result leaves the range, and the values with a rule of their own.
+// clang-format off
 const double kPlaces[] = {
-    0.0,       1.0,      0.5,      2.0,     0.70710678118654752, 1.4142135623730951,
-    0.41421356237309505, 0.29289321881345248, 0.34657359027997264, 1.0397207708399179,
-    0.17328679513998632, 0.51986038541995897, 0.95, 3.9192059040069580, 4.0, 5.8635847487551676,
-    5.95,      9.0109131, 10.0,    17.328680, 20.0, 19.061547465398498, 37.42994775023705, 40.0,
-    87.336544, 88.722839, 89.0,    103.27893, 103.97208, 104.0, 708.39641853226408,
-    709.78271289338397, 710.0, 744.44007192138122, 745.13321910194111, 746.0,
-    0x1p-126,  0x1p-149, 0x1p127,  0x1p-1022, 0x1p-1074, 0x1p1023, INFINITY, NAN};
+    0.0, 0x1p-149, 0x1p-126, 0x1p-1074, 0x1p-1022, 0x1p127, 0x1p1023, INFINITY, NAN, 0.5, 1.0, 2.0,
+    // ln(2) and its halves and quarters, roots of 2 and 1/2 and what is beside them
+    0.34657359027997264, 1.0397207708399179, 0.17328679513998632, 0.51986038541995897,
+    0.70710678118654752, 1.4142135623730951, 0.41421356237309505, 0.29289321881345248,
+    // limits of tanh, erf, sigmoid and expm1
+    0.549306144334055, 0.55, 9.0109131, 10.0, 19.061547465398498, 20.0, 0.95, 3.9192059040069580,
+    4.0, 5.8635847487551676, 5.95, 17.328680, 16.635532, 30.0, 36.736800569677101, 60.0,
+    37.42994775023705, 40.0,
+    // of exp
+    87.336544, 88.722839, 89.0, 103.27893, 103.97208, 104.0, 708.39641853226408,
+    709.78271289338397, 710.0, 744.44007192138122, 745.13321910194111, 746.0};
+// clang-format on
 
 constexpr double kSigns[] = {1.0, -1.0};
 
@@ -211,16 +224,25 @@ double draw(Random* random, int range) {
   const double u = random->uniform();
   const double sign = random->bits() & 1 ? 1.0 : -1.0;
   switch (range) {
-    case 0: return double_of_bits(random->bits());
-    case 1: return sign * 750.0 * u;
-    case 2: return sign * 40.0 * u;
-    case 3: return sign * 6.0 * u;
-    case 4: return sign * 1.1 * u;
-    case 5: return sign * ::exp2(-60.0 * u);
-    case 6: return 1.0 + sign * ::exp2(-50.0 * u);
-    case 7: return sign * (0.34657359027997264 * (1.0 + 2.0 * ::floor(30.0 * u)) +
-                           random->uniform() * 1e-3);
-    default: return sign * ::ldexp(u, -1015 - static_cast<int>(random->bits() % 60));
+    case 0:
+      return double_of_bits(random->bits());
+    case 1:
+      return sign * 750.0 * u;
+    case 2:
+      return sign * 40.0 * u;
+    case 3:
+      return sign * 6.0 * u;
+    case 4:
+      return sign * 1.1 * u;
+    case 5:
+      return sign * ::exp2(-60.0 * u);
+    case 6:
+      return 1.0 + sign * ::exp2(-50.0 * u);
+    case 7:
+      return sign *
+             (0.34657359027997264 * (1.0 + 2.0 * ::floor(30.0 * u)) + random->uniform() * 1e-3);
+    default:
+      return sign * ::ldexp(u, -1015 - static_cast<int>(random->bits() % 60));
   }
 }
 
@@ -266,9 +288,8 @@ void print_hash(const Function& f, uint64_t stride) {
 
 bool report(const char* dtype, const Function& f, Worst worst) {
   const bool within = worst.error <= f.bound;
-  printf("%-8s %-7s %-8s max %.4f ULP at %.17g (%a), bound %.0f%s\n",
-         FASTNN_STRING(FASTNN_ISA), dtype, f.name, worst.error, worst.at, worst.at, f.bound,
-         within ? "" : "  EXCEEDED");
+  printf("%-8s %-7s %-8s max %.4f ULP at %.17g (%a), bound %.0f%s\n", FASTNN_STRING(FASTNN_ISA),
+         dtype, f.name, worst.error, worst.at, worst.at, f.bound, within ? "" : "  EXCEEDED");
   fflush(stdout);
   return within;
 }

@@ -14,11 +14,11 @@ namespace fastnn::FASTNN_ISA {
 
 inline int vec_failures = 0;
 
-#define FASTNN_CHECK(condition)                                                        \
-  do {                                                                                 \
-    if (!(condition) && ++vec_failures <= 20)                                          \
-      printf("%s:%d: %s (%d bytes a lane)\n", __FILE__, __LINE__, #condition,          \
-             static_cast<int>(sizeof(T)));                                             \
+#define FASTNN_CHECK(condition)                                               \
+  do {                                                                        \
+    if (!(condition) && ++vec_failures <= 20)                                 \
+      printf("%s:%d: %s (%d bytes a lane)\n", __FILE__, __LINE__, #condition, \
+             static_cast<int>(sizeof(T)));                                    \
   } while (0)
 
 // Same bits, where every NaN counts as the same.
@@ -53,8 +53,8 @@ struct GuardedPage {
   T* end;
   GuardedPage() {
     page_size = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    void* p = mmap(nullptr, 2 * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                   -1, 0);
+    void* p =
+        mmap(nullptr, 2 * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     pages = static_cast<char*>(p);
     mprotect(pages + page_size, page_size, PROT_NONE);
     end = reinterpret_cast<T*>(pages + page_size);
@@ -113,8 +113,8 @@ void check_arithmetic() {
   using V = Vec<T>;
   const T infinite = static_cast<T>(INFINITY), nan = static_cast<T>(NAN);
   const T tiny = sizeof(T) == 4 ? static_cast<T>(1e-45) : static_cast<T>(5e-324);
-  const T values[] = {T(0), T(-0.0), T(1), T(-1), T(2.5), T(-3.5), tiny, -tiny,
-                      infinite, -infinite, nan, -nan, T(1e30), T(0.1)};
+  const T values[] = {T(0),  T(-0.0),  T(1),      T(-1), T(2.5), T(-3.5), tiny,
+                      -tiny, infinite, -infinite, nan,   -nan,   T(1e30), T(0.1)};
   int64_t index = 0;
   for (const T x : values) {
     for (const T y : values) {
@@ -171,8 +171,8 @@ void check_integers() {
   using Int = IntVec<T>;
   using Lane = typename Int::Lane;
   const T limit = sizeof(T) == 4 ? T(1 << 22) : static_cast<T>(int64_t{1} << 51);
-  const T values[] = {T(0), T(0.5), T(1.5), T(2.5), T(-0.5), T(-1.5), T(-2.5),
-                      T(0.49999), T(7.75), T(-1000.25), limit, -limit, limit - T(1.5)};
+  const T values[] = {T(0),       T(0.5),  T(1.5),      T(2.5), T(-0.5), T(-1.5),       T(-2.5),
+                      T(0.49999), T(7.75), T(-1000.25), limit,  -limit,  limit - T(1.5)};
   for (const T x : values) {
     const Lane expected = static_cast<Lane>(::nearbyint(static_cast<double>(x)));
     FASTNN_CHECK(lane(round_to_int(V(x)), V::kSize - 1) == expected);
