@@ -112,7 +112,7 @@ class EarlyStopping(_Monitor):
     monitor : str
         "val_loss", "accuracy", ...: one of the names in the history.
     patience : int
-        How many epochs without improvement to allow before stopping.
+        How many epochs in a row without improvement end the run; 0 counts as 1, as in Keras.
     restore_best_weights : bool
         Whether the run ends with the weights of its best epoch, also if it was not stopped.
     min_delta : float
@@ -156,7 +156,7 @@ class EarlyStopping(_Monitor):
                 self.best_weights = {name: array.copy() for name, array in state.items()}
             return
         self.waited += 1
-        if self.waited > self.patience:
+        if self.waited >= self.patience:
             self.stop_training = True
             self.stopped_epoch = epoch
 
