@@ -1,0 +1,137 @@
+"""Matrix products: ``linear`` as a layer would run it, forward and in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_models
+from harness import Case
+
+SHAPES = [
+    (1024, 1024, 1024),
+    (2048, 2048, 2048),
+    (3072, 128, 1024),
+    (1760, 128, 1760),
+    (35, 8457, 2560),
+    (128, 361, 1152),
+    (2048, 1024, 1024),
+    (1, 1024, 1024),
+    (1, 4096, 4096),
+    (4, 1024, 1024),
+    (8, 2048, 512),
+    (16, 16, 16),
+    (32, 32, 32),
+    (64, 64, 64),
+    (100, 100, 100),
+]
+
+CASES = [
+    Case(
+        f"linear {m}x{n}x{k}",
+        {"m": m, "n": n, "k": k, "train": False},
+        flops=2.0 * m * n * k,
+        bytes=4.0 * (m * k + k * n + m * n),
+        quick=(m, n, k) in {(1024, 1024, 1024), (1, 1024, 1024)},
+    )
+    for m, n, k in SHAPES
+] + [
+    Case(
+        f"linear {m}x{n}x{k} forward+backward",
+        {"m": m, "n": n, "k": k, "train": True},
+        flops=6.0 * m * n * k,
+        bytes=12.0 * (m * k + k * n + m * n),
+    )
+    for m, n, k in SHAPES
+] + [Case("column_sum 4096x1024", {"rows": 4096, "cols": 1024}, bytes=4.0 * 4096 * 1024)]
+
+
+def operands(case: Case) -> tuple[np.ndarray, ...]:
+    """x (m, k), weight (n, k), bias (n,)."""
+    m, n, k = (case.params[name] for name in "mnk")
+    rng = np.random.default_rng(0)
+    return tuple(rng.standard_normal(s, dtype=np.float32) for s in ((m, k), (n, k), (n,)))
+
+
+def fastnn(case: Case) -> Callable[[], Any]:
+    import fastnn
+    import fastnn.functional as F
+
+    if "rows" in case.params:
+        x = np.ones((case.params["rows"], case.params["cols"]), np.float32)
+        return lambda: F.column_sum(x)
+    x, w, b = operands(case)
+    layer = fastnn.nn.Linear(w.shape[1], w.shape[0])
+    layer.load_state_dict({"weight": w, "bias": b})
+    if not case.params["train"]:
+
+        def forward() -> Any:
+            with fastnn.no_grad():
+                return layer(x)
+
+        return forward
+    grad = np.ones((len(x), len(w)), np.float32)
+
+    def step() -> Any:
+        layer.zero_grad()
+        t = fastnn.Tensor(x, requires_grad=True)
+        layer(t).backward(grad)
+        return t.grad, layer.weight.grad, layer.bias.grad
+
+    return step
+
+
+def numpy(case: Case) -> Callable[[], Any] | None:
+    if "rows" in case.params:
+        x = np.ones((case.params["rows"], case.params["cols"]), np.float32)
+        return lambda: x.sum(axis=0)
+    if case.params["train"]:
+        return None
+    x, w, b = operands(case)
+    return lambda: x @ w.T + b
+
+
+def torch(case: Case) -> Callable[[], Any]:
+    import torch
+
+    if "rows" in case.params:
+        t = torch.ones(case.params["rows"], case.params["cols"])
+        return lambda: t.sum(0)
+    x, w, b = (torch.from_numpy(a) for a in operands(case))
+    layer = torch.nn.Linear(w.shape[1], w.shape[0])
+    layer.load_state_dict({"weight": w, "bias": b})
+    if not case.params["train"]:
+
+        def forward() -> Any:
+            with torch.inference_mode():
+                return layer(x)
+
+        return forward
+    grad = torch.ones(len(x), len(w))
+
+    def step() -> Any:
+        layer.zero_grad()
+        t = x.detach().requires_grad_()
+        layer(t).backward(grad)
+        return t.grad, layer.weight.grad, layer.bias.grad
+
+    return step
+
+
+def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
+    if "rows" in case.params or case.params["train"]:
+        return None
+    x, w, b = operands(case)
+    constants = {"w": np.ascontiguousarray(w.T), "b": b}
+    return onnx_models.build("Gemm", {"x": x}, constants, {}), {"x": x}
+
+
+def onnxruntime(case: Case) -> Callable[[], Any] | None:
+    model = _model(case)
+    return None if model is None else onnx_models.onnxruntime(*model)
+
+
+def openvino(case: Case) -> Callable[[], Any] | None:
+    model = _model(case)
+    return None if model is None else onnx_models.openvino(*model)

@@ -1,0 +1,240 @@
+"""Timing fastnn against other libraries: one process a library, samples interleaved.
+
+A family's file (``bench_<family>.py``) lists ``CASES`` and defines, for each library that it knows,
+a function ``<library>(case)`` that prepares everything outside the timing (its best layout,
+prepared weights) and returns the call to time; the call returns its result as one array or a tuple.
+This module starts a worker process a library, checks every result against fastnn's, and lets the
+libraries take turns, so that a change of the machine's speed meets all of them alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+LIBRARIES = ("fastnn", "numpy", "torch", "onnxruntime", "openvino", "ncnn", "tflite")
+PEERS = LIBRARIES[2:]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measured call.
+
+    `params` goes to the libraries' functions; `flops` and `bytes` are what the mathematics needs
+    (a multiply-add is two operations), not what an implementation does. `tolerance` is the largest
+    allowed max |difference| / max |value| between a library and fastnn.
+    """
+
+    name: str
+    params: dict[str, Any]
+    flops: float = 0.0
+    bytes: float = 0.0
+    tolerance: float = 1e-4
+    quick: bool = False  # part of the short table
+
+
+@dataclass
+class Timing:
+    """Seconds a call, one number a sample."""
+
+    library: str
+    samples: list[float] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.samples)
+
+    @property
+    def minimum(self) -> float:
+        return min(self.samples)
+
+
+class Worker:
+    """A process that runs one library's calls; see worker.py for the messages."""
+
+    def __init__(self, library: str, threads: int, python: str) -> None:
+        environment = dict(os.environ)
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            environment[name] = str(threads)
+        environment["FASTNN_NUM_THREADS"] = str(threads)
+        self.library = library
+        self.python = python
+        self.process = subprocess.Popen(
+            [python, str(HERE / "worker.py"), library, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+
+    def ask(self, **message: Any) -> Any:
+        """Send a message and wait for the answer; RuntimeError with the worker's words."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            send(self.process.stdin, message)
+            answer = receive(self.process.stdout)
+        except (EOFError, BrokenPipeError) as error:
+            raise RuntimeError(f"{self.library}: the worker process died") from error
+        if "error" in answer:
+            raise RuntimeError(f"{self.library}: {answer['error']}")
+        return answer["value"]
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):
+                stream.close()  # type: ignore[union-attr]
+
+
+def send(stream: Any, message: Any) -> None:
+    body = pickle.dumps(message)
+    stream.write(struct.pack("<q", len(body)) + body)
+    stream.flush()
+
+
+def receive(stream: Any) -> Any:
+    header = stream.read(8)
+    if len(header) < 8:
+        raise EOFError
+    return pickle.loads(stream.read(struct.unpack("<q", header)[0]))
+
+
+class Bench:
+    """Workers for a set of libraries with one number of threads."""
+
+    def __init__(
+        self, threads: int, libraries: tuple[str, ...] = LIBRARIES, peer_python: str | None = None
+    ) -> None:
+        self.threads = threads
+        self.workers: dict[str, Worker] = {}
+        for library in libraries:
+            own = library in ("fastnn", "numpy")
+            python = sys.executable if own or peer_python is None else peer_python
+            self._start(library, python)
+
+    def _start(self, library: str, python: str) -> None:
+        worker = Worker(library, self.threads, python)
+        try:
+            worker.ask(command="import")
+        except RuntimeError:
+            worker.close()
+        else:
+            self.workers[library] = worker
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for worker in self.workers.values():
+            worker.close()
+
+    def machine(self) -> dict[str, float]:
+        """Measure this machine's limits: GFLOP/s and GB/s with this number of threads."""
+        return self.workers["fastnn"].ask(command="machine")
+
+    def measure(
+        self, module: str, case: Case, *, samples: int = 15, seconds: float = 0.02
+    ) -> list[Timing]:
+        """Check and time `case` in every library that knows it.
+
+        Each sample repeats the call for about `seconds`. A library whose result differs from
+        fastnn's is reported with an error instead of samples.
+        """
+        timings = []
+        expected = None
+        for library, worker in list(self.workers.items()):
+            timing = Timing(library)
+            try:
+                known = worker.ask(command="prepare", module=module, case=case)
+                if not known:
+                    continue
+                result = worker.ask(command="result")
+                if library == "fastnn":
+                    expected = result
+                else:
+                    timing.error = difference(result, expected, case.tolerance)
+            except RuntimeError as error:
+                timing.error = str(error)
+                if worker.process.poll() is not None:  # a crash must not silence later cases
+                    worker.close()
+                    self._start(library, worker.python)
+            timings.append(timing)
+        running = [t for t in timings if not t.error]
+        repeats = {
+            t.library: self.workers[t.library].ask(command="calibrate", seconds=seconds)
+            for t in running
+        }
+        for _ in range(samples):
+            for timing in running:
+                time.sleep(0.002)  # lets the last library's threads fall asleep
+                worker = self.workers[timing.library]
+                timing.samples.append(worker.ask(command="time", repeats=repeats[timing.library]))
+        return timings
+
+
+_replayed = 0.0
+
+
+def clock() -> float:
+    """pytest-benchmark's timer: the seconds of the samples that have been replayed."""
+    return _replayed
+
+
+def replay(sample: float) -> None:
+    """Let `clock` run on by a sample."""
+    global _replayed
+    _replayed += sample
+
+
+def difference(actual: Any, expected: Any, tolerance: float) -> str:
+    """Describe how far a result is from fastnn's; empty when within tolerance."""
+    if expected is None:
+        return ""
+    for a, e in zip(actual, expected):
+        if a.shape != e.shape:
+            return f"shape {a.shape} instead of {e.shape}"
+        scale = max(float(np.max(np.abs(e), initial=0.0)), 1e-30)
+        error = float(np.max(np.abs(a.astype(np.float64) - e), initial=0.0)) / scale
+        if not error <= tolerance:
+            return f"differs by {error:.1e} (allowed {tolerance:.1e})"
+    return ""
+
+
+def processor() -> str:
+    """The CPU model as the system names it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return "unknown CPU"
+
+
+def commit() -> str:
+    """The commit that is measured, with a mark when the tree differs from it."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True
+    )
+    return found.stdout.strip() or "unknown"
+
+
+def save(path: Path, record: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n")
