@@ -1,3 +1,285 @@
+"""Softmax, its logarithm and logsumexp, over any dimension."""
+
 from __future__ import annotations
 
-__all__: list[str] = []
+import math
+from typing import Any
+
+import numpy as np
+
+from fastnn import _core
+from fastnn.autograd import Array, ArrayLike, Result, array, record
+from fastnn.functional._args import integer, refuse_out_while_recording
+
+__all__ = ["log_softmax", "logsumexp", "softmax", "softmin"]
+
+Gradients = tuple["Array | None", ...]
+
+
+def softmax(
+    input: ArrayLike,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: Any = None,
+    *,
+    out: Array | None = None,
+) -> Result:
+    r"""Exponentials that sum to one along a dimension.
+
+    .. math:: y_i = \exp(x_i - \max x) \,/\, \sum_j \exp(x_j - \max x)
+
+    A slice that holds NaN or +inf, or nothing but -inf, is NaN throughout. The order of the sum
+    depends on the length of the slice alone.
+
+    Parameters
+    ----------
+    input : array or Tensor, any shape, float32 or float64
+    dim : int
+        The dimension to normalise; negative counts from the end. It has to be given.
+    _stacklevel : int
+        Not used; in PyTorch's signature.
+    dtype : numpy dtype, optional
+        float32 or float64; input is converted first, from any real dtype.
+    out : array, optional
+        Where to write the result: contiguous, not overlapping input. Not while a gradient is
+        being recorded.
+
+    Returns
+    -------
+    array or Tensor of input's shape
+
+    Raises
+    ------
+    TypeError
+        If input is not float32 or float64 (and dtype is not given), or dim is not an int.
+    ValueError
+        If dim is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.softmax(np.array([[0.0, 0.0], [0.0, -np.inf]]), dim=1)
+    array([[0.5, 0.5],
+           [1. , 0. ]])
+    """
+    x = array(input)
+    if dim is None or dtype is not None or out is not None:
+        x = _prepare("softmax", x, dim, dtype, out, input)
+    y = _core.softmax_forward(x, dim, out)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
+        return (_like(_core.softmax_backward(grad, y, dim), input),)
+
+    return record(y, (input,), backward, name="softmax")
+
+
+def log_softmax(
+    input: ArrayLike,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: Any = None,
+    *,
+    out: Array | None = None,
+) -> Result:
+    r"""Compute the logarithm of :func:`softmax`, accurate where that is near 0 or underflows.
+
+    .. math:: y_i = (x_i - \max x) - \log \sum_j \exp(x_j - \max x)
+
+    Parameters, result, errors and infinities are those of :func:`softmax`.
+
+    Parameters
+    ----------
+    input : array or Tensor, any shape, float32 or float64
+    dim : int
+    _stacklevel : int
+    dtype : numpy dtype, optional
+    out : array, optional
+
+    Returns
+    -------
+    array or Tensor of input's shape
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`softmax`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.log_softmax(np.array([0.0, 1000.0]), dim=0)
+    array([-1000.,     0.])
+    """
+    x = array(input)
+    if dim is None or dtype is not None or out is not None:
+        x = _prepare("log_softmax", x, dim, dtype, out, input)
+    y = _core.log_softmax_forward(x, dim, out)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
+        return (_like(_core.log_softmax_backward(grad, y, dim), input),)
+
+    return record(y, (input,), backward, name="log_softmax")
+
+
+def softmin(
+    input: ArrayLike,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: Any = None,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Compute ``softmax(-input, dim)``: the smallest element gets the largest share.
+
+    Parameters
+    ----------
+    input : array or Tensor, any shape, float32 or float64
+    dim : int
+    _stacklevel : int
+    dtype : numpy dtype, optional
+    out : array, optional
+
+    Returns
+    -------
+    array or Tensor of input's shape
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`softmax`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.softmin(np.array([1.0, np.inf, 1.0]), dim=0)
+    array([0.5, 0. , 0.5])
+    """
+    x = array(input)
+    if dim is None or dtype is not None or out is not None:
+        x = _prepare("softmin", x, dim, dtype, out, input)
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f":
+        x = np.negative(x)
+    y = _core.softmax_forward(x, dim, out)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
+        grad_x = _core.softmax_backward(grad, y, dim)
+        return (_like(np.negative(grad_x, out=grad_x), input),)
+
+    return record(y, (input,), backward, name="softmin")
+
+
+def logsumexp(
+    input: ArrayLike,
+    dim: int | tuple[int, ...],
+    keepdim: bool = False,
+    *,
+    out: Array | None = None,
+) -> Result:
+    r"""Logarithm of the sum of exponentials along one or more dimensions.
+
+    .. math:: y = \max x + \log \sum_j \exp(x_j - \max x)
+
+    It is -inf for an empty slice and one of nothing but -inf, inf where the slice holds +inf.
+
+    Parameters
+    ----------
+    input : array or Tensor, any shape, float32 or float64
+    dim : int or tuple of int
+        What to reduce; negative counts from the end.
+    keepdim : bool
+        Whether the reduced dimensions stay, with length 1.
+    out : array, optional
+        Where to write the result. Not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor
+
+    Raises
+    ------
+    TypeError
+        If input is not float32 or float64, or dim is no int or tuple of ints.
+    ValueError
+        If dim is empty, out of range or names a dimension twice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.logsumexp(np.array([[1000.0, 1000.0], [-np.inf, 3.0]]), dim=1)
+    array([1000.69314718,    3.        ])
+    """
+    x = array(input)
+    if out is not None:
+        refuse_out_while_recording("logsumexp", out, input)
+    if isinstance(dim, (tuple, list)) and len(dim) == 1:
+        dim = dim[0]
+    if isinstance(dim, (tuple, list)):
+        axes = _axes("logsumexp", dim, x.ndim)
+        kept = tuple(i for i in range(x.ndim) if i not in axes)
+        shape = tuple(x.shape[i] for i in kept)
+        full = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+        # The reduced dimensions become one, the last; copied if they lie apart.
+        length = math.prod(x.shape[i] for i in axes)
+        columns = x.transpose(*kept, *axes).reshape(*shape, length)
+        y = _core.logsumexp_forward(columns, -1, False, None)
+        result = y.reshape(full) if keepdim else y
+        if out is not None:
+            result = _copy_into(out, result)
+
+        def backward_tuple(grad: Array, needs: tuple[bool, ...]) -> Gradients:
+            grad_x = _core.logsumexp_backward(grad.reshape(shape), columns, y, -1)
+            moved = grad_x.reshape(shape + tuple(x.shape[i] for i in axes))
+            return (moved.transpose(np.argsort(kept + axes)),)
+
+        return record(result, (input,), backward_tuple, name="logsumexp")
+    y = _core.logsumexp_forward(x, dim, keepdim, out)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
+        return (_core.logsumexp_backward(grad, x, y, dim),)
+
+    return record(y, (input,), backward, name="logsumexp")
+
+
+def _prepare(op: str, x: Array, dim: Any, dtype: Any, out: Any, input: Any) -> Array:
+    if dim is None:
+        raise TypeError(f"{op}: dim must be an int, got None")
+    refuse_out_while_recording(op, out, input)
+    if dtype is None:
+        return x
+    wanted = np.dtype(dtype)
+    if wanted.char not in "fd":
+        raise TypeError(f"{op}: dtype must be float32 or float64, got {wanted}")
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"{op}: input.dtype must be a real number type, got {x.dtype}")
+    return x.astype(wanted, copy=False)
+
+
+def _like(grad: Array, input: Any) -> Array:
+    """Return the gradient in input's dtype, which ``dtype=`` may have changed."""
+    return grad.astype(array(input).dtype, copy=False)
+
+
+def _axes(op: str, dim: Any, rank: int) -> tuple[int, ...]:
+    axes = tuple(integer(op, f"dim[{i}]", d) for i, d in enumerate(dim))
+    if not axes:
+        raise ValueError(f"{op}: dim must name at least one dimension, got {dim!r}")
+    for d in axes:
+        if not -rank <= d < rank:
+            raise ValueError(f"{op}: dim must be in {-rank}..{rank - 1}, got {d}")
+    axes = tuple(d % rank for d in axes)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{op}: dim must name each dimension once, got {dim!r}")
+    return axes
+
+
+def _copy_into(out: Any, result: Array) -> Array:
+    if not isinstance(out, np.ndarray) or out.dtype != result.dtype:
+        raise TypeError(f"logsumexp: out must be a numpy.ndarray of {result.dtype}")
+    if out.shape != result.shape:
+        raise ValueError(f"logsumexp: out.shape must be {result.shape}, got {out.shape}")
+    np.copyto(out, result)
+    return out

@@ -6,3 +6,4 @@ from fastnn.nn import init
 from fastnn.nn.container import *
 from fastnn.nn.linear import *
 from fastnn.nn.module import Module, Parameter
+from fastnn.nn.softmax import *
