@@ -359,7 +359,7 @@ def _bar(title: str, total: int, progress: bool) -> Iterator[_Bar]:
     if not progress:
         yield _Bar(None)
         return
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from tqdm import tqdm  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     with tqdm(total=total, desc=title, unit="batch", dynamic_ncols=True) as bar:
         yield _Bar(bar)
