@@ -77,10 +77,11 @@ FASTNN_INLINE Mask<T> first_n_mask(int64_t n) {
   return Mask<T>(native::first_n(n, T()));
 }
 
-// Signed integers as wide as T, one a lane.
+// Signed integers as wide as T, one a lane. Sums, differences and left shifts wrap around.
 template <class T>
 struct IntVec {
   using Native = typename native::Types<T>::Int;
+  using Unsigned = typename native::Types<T>::Unsigned;
   using Lane = typename native::Types<T>::IntLane;
   static constexpr int64_t kSize = native::Types<T>::kSize;
   Native v;
@@ -98,15 +99,20 @@ struct IntVec {
     return r;
   }
   FASTNN_INLINE void store(Lane* p) const { __builtin_memcpy(p, &v, sizeof(Native)); }
+
+  static FASTNN_INLINE IntVec from_bits(Unsigned bits) {
+    return IntVec(reinterpret_cast<Native>(bits));
+  }
+  FASTNN_INLINE Unsigned bits() const { return reinterpret_cast<Unsigned>(v); }
 };
 
 template <class T>
 FASTNN_INLINE IntVec<T> operator+(IntVec<T> a, IntVec<T> b) {
-  return IntVec<T>(a.v + b.v);
+  return IntVec<T>::from_bits(a.bits() + b.bits());
 }
 template <class T>
 FASTNN_INLINE IntVec<T> operator-(IntVec<T> a, IntVec<T> b) {
-  return IntVec<T>(a.v - b.v);
+  return IntVec<T>::from_bits(a.bits() - b.bits());
 }
 template <class T>
 FASTNN_INLINE IntVec<T> operator&(IntVec<T> a, IntVec<T> b) {
@@ -122,7 +128,7 @@ FASTNN_INLINE IntVec<T> operator^(IntVec<T> a, IntVec<T> b) {
 }
 template <int kBits, class T>
 FASTNN_INLINE IntVec<T> shift_left(IntVec<T> a) {
-  return IntVec<T>(a.v << kBits);
+  return IntVec<T>::from_bits(a.bits() << kBits);
 }
 // Arithmetic: copies of the sign come in from the left.
 template <int kBits, class T>

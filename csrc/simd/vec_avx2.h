@@ -8,6 +8,8 @@ namespace fastnn::FASTNN_ISA::native {
 
 typedef int32_t Int32x8 __attribute__((vector_size(32)));
 typedef int64_t Int64x4 __attribute__((vector_size(32)));
+typedef uint32_t Uint32x8 __attribute__((vector_size(32)));
+typedef uint64_t Uint64x4 __attribute__((vector_size(32)));
 
 template <class T>
 struct Types;
@@ -15,6 +17,7 @@ template <>
 struct Types<float> {
   using Float = __m256;
   using Int = Int32x8;
+  using Unsigned = Uint32x8;
   using IntLane = int32_t;
   using Mask = Int32x8;  // all bits set where true
   static constexpr int64_t kSize = 8;
@@ -23,6 +26,7 @@ template <>
 struct Types<double> {
   using Float = __m256d;
   using Int = Int64x4;
+  using Unsigned = Uint64x4;
   using IntLane = int64_t;
   using Mask = Int64x4;
   static constexpr int64_t kSize = 4;

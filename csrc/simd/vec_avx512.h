@@ -8,6 +8,8 @@ namespace fastnn::FASTNN_ISA::native {
 
 typedef int32_t Int32x16 __attribute__((vector_size(64)));
 typedef int64_t Int64x8 __attribute__((vector_size(64)));
+typedef uint32_t Uint32x16 __attribute__((vector_size(64)));
+typedef uint64_t Uint64x8 __attribute__((vector_size(64)));
 
 template <class T>
 struct Types;
@@ -15,6 +17,7 @@ template <>
 struct Types<float> {
   using Float = __m512;
   using Int = Int32x16;
+  using Unsigned = Uint32x16;
   using IntLane = int32_t;
   using Mask = __mmask16;
   static constexpr int64_t kSize = 16;
@@ -23,6 +26,7 @@ template <>
 struct Types<double> {
   using Float = __m512d;
   using Int = Int64x8;
+  using Unsigned = Uint64x8;
   using IntLane = int64_t;
   using Mask = __mmask8;
   static constexpr int64_t kSize = 8;

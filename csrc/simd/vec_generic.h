@@ -10,6 +10,8 @@ typedef float Float32x4 __attribute__((vector_size(16)));
 typedef double Float64x2 __attribute__((vector_size(16)));
 typedef int32_t Int32x4 __attribute__((vector_size(16)));
 typedef int64_t Int64x2 __attribute__((vector_size(16)));
+typedef uint32_t Uint32x4 __attribute__((vector_size(16)));
+typedef uint64_t Uint64x2 __attribute__((vector_size(16)));
 
 template <class T>
 struct Types;
@@ -17,6 +19,7 @@ template <>
 struct Types<float> {
   using Float = Float32x4;
   using Int = Int32x4;
+  using Unsigned = Uint32x4;
   using IntLane = int32_t;
   using Mask = Int32x4;  // all bits set where true
   static constexpr int64_t kSize = 4;
@@ -25,6 +28,7 @@ template <>
 struct Types<double> {
   using Float = Float64x2;
   using Int = Int64x2;
+  using Unsigned = Uint64x2;
   using IntLane = int64_t;
   using Mask = Int64x2;
   static constexpr int64_t kSize = 2;

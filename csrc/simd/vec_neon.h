@@ -12,6 +12,7 @@ template <>
 struct Types<float> {
   using Float = float32x4_t;
   using Int = int32x4_t;
+  using Unsigned = uint32x4_t;
   using IntLane = int32_t;
   using Mask = uint32x4_t;  // all bits set where true
   static constexpr int64_t kSize = 4;
@@ -20,6 +21,7 @@ template <>
 struct Types<double> {
   using Float = float64x2_t;
   using Int = int64x2_t;
+  using Unsigned = uint64x2_t;
   using IntLane = int64_t;
   using Mask = uint64x2_t;
   static constexpr int64_t kSize = 2;
@@ -138,7 +140,6 @@ FASTNN_INLINE float32x4_t min(float32x4_t a, float32x4_t b) { return select(less
 FASTNN_INLINE float64x2_t min(float64x2_t a, float64x2_t b) { return select(less(a, b), a, b); }
 FASTNN_INLINE float32x4_t max(float32x4_t a, float32x4_t b) { return select(less(b, a), a, b); }
 FASTNN_INLINE float64x2_t max(float64x2_t a, float64x2_t b) { return select(less(b, a), a, b); }
-// b where b <= a, or b is NaN while a is not: everywhere but a < b or a NaN.
 FASTNN_INLINE float32x4_t min_nan(float32x4_t a, float32x4_t b) {
   return select(less(a, b) | not_equal(a, a), a, b);
 }

@@ -192,6 +192,10 @@ void check_integers() {
   }
   for (int64_t i = 0; i < V::kSize; ++i) FASTNN_CHECK(lane(Int::iota(), i) == i);
   FASTNN_CHECK(lane(bit_cast_to_float(bit_cast_to_int(V(T(1.25)))), 0) == T(1.25));
+  const Lane lowest_lane = lane(sign_bit<T>(), 0);
+  FASTNN_CHECK(lane(Int(lowest_lane) - Int(Lane{1}), 0) == ~lowest_lane);
+  FASTNN_CHECK(lane(Int(static_cast<Lane>(~lowest_lane)) + Int(Lane{1}), 0) == lowest_lane);
+  FASTNN_CHECK(lane(shift_right<2>(Int(lowest_lane)), 0) == lowest_lane >> 2);
   const int least = sizeof(T) == 4 ? -126 : -1022, greatest = sizeof(T) == 4 ? 127 : 1023;
   for (int n = least; n <= greatest; ++n) {
     FASTNN_CHECK(lane(pow2n(Int(Lane{n})), 0) == static_cast<T>(::ldexp(1.0, n)));
