@@ -30,15 +30,21 @@ struct Block {
   ~Block() { std::free(memory); }
 };
 
-thread_local Block block;
+// A kernel that calls the GEMM engine while it holds scratch of its own needs two.
+constexpr int kBlocks = 2;
+thread_local Block blocks[kBlocks];
 
 }  // namespace
 
-Workspace::Workspace(int64_t bytes) : kept_(!block.busy && bytes <= kMaxKept) {
-  if (!kept_) {
+Workspace::Workspace(int64_t bytes) : kept_(-1) {
+  for (int i = kBlocks - 1; i >= 0; --i) {
+    if (!blocks[i].busy && bytes <= kMaxKept) kept_ = i;
+  }
+  if (kept_ < 0) {
     base_ = next_ = allocate(bytes);
     return;
   }
+  Block& block = blocks[kept_];
   if (bytes > block.capacity) {
     // Doubling keeps a growing sequence of shapes from reallocating at every step.
     const int64_t capacity = std::min(kMaxKept, std::max(bytes, 2 * block.capacity));
@@ -53,8 +59,8 @@ Workspace::Workspace(int64_t bytes) : kept_(!block.busy && bytes <= kMaxKept) {
 }
 
 Workspace::~Workspace() {
-  if (kept_) {
-    block.busy = false;
+  if (kept_ >= 0) {
+    blocks[kept_].busy = false;
   } else {
     std::free(base_);
   }

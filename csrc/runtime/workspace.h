@@ -1,7 +1,7 @@
 // Aligned scratch memory for the length of one call.
 //
-// Each calling thread keeps one block and hands it out again, so that steady work allocates
-// nothing; a nested request, or one past kMaxKept, gets memory of its own. Taken before a parallel
+// Each calling thread keeps two blocks and hands them out again, so that steady work allocates
+// nothing; a request nested more deeply, or past kMaxKept, gets memory of its own. Taken before a parallel
 // region opens; throws std::bad_alloc, at which point no output has been touched.
 #pragma once
 
@@ -36,7 +36,7 @@ class Workspace {
  private:
   char* base_;
   char* next_;
-  bool kept_;
+  int kept_;  // which kept block, or -1
 };
 
 }  // namespace fastnn

@@ -20,10 +20,31 @@ struct Panels {
 };
 
 // panel[p * panel_stride + i] = source[i * width_stride + p * depth_stride] for i < width, and zero
-// for width <= i < panel_stride when kPad. The panel needs Vec<T>::kSize elements of slack.
+// for width <= i < panel_stride when kPad.
 template <class T, bool kPad>
 void pack_panel(T* panel, int64_t panel_stride, const T* source, int64_t width,
                 int64_t width_stride, int64_t depth, int64_t depth_stride);
+
+// panel[p * width + i] = source[offsets[i] + p]: rows that lie anywhere, each contiguous.
+template <class T>
+void pack_gathered(T* panel, const T* source, const int64_t* offsets, int64_t width,
+                   int64_t depth);
+
+// An A whose rows lie anywhere.
+template <class T>
+struct GatheredRows {
+  const T* data;
+  const int64_t* offsets;  // of every row, in elements
+
+  const T* a_block(T* scratch, int64_t row, int64_t rows, int64_t panel, int64_t p,
+                   int64_t depth) const {
+    for (int64_t i = 0; i < rows; i += panel) {
+      const int64_t width = rows - i < panel ? rows - i : panel;
+      pack_gathered<T>(scratch + i * depth, data + p, offsets + row + i, width, depth);
+    }
+    return scratch;
+  }
+};
 
 // A matrix in memory with any strides.
 template <class T>

@@ -38,26 +38,23 @@ void pack_rows(T* panel, int64_t panel_stride, const T* source, int64_t width, i
   }
 }
 
-// depth_stride 1: kSize x kSize blocks are transposed in registers. A row of fewer than kSize
-// values is stored whole: what spills over is overwritten by the next row, or is slack.
-template <class T>
-void pack_transposed(T* panel, int64_t panel_stride, const T* source, int64_t width,
-                     int64_t width_stride, int64_t depth) {
+// depth_stride 1, row(i) the start of row i: kSize x kSize blocks are transposed in registers.
+template <class T, class Row>
+void pack_transposed(T* panel, int64_t panel_stride, const Row& row, int64_t width,
+                     int64_t depth) {
   constexpr int64_t kSize = Vec<T>::kSize;
-  int64_t p = 0;
-  for (; p < depth; p += kSize) {
+  for (int64_t p = 0; p < depth; p += kSize) {
     const int64_t steps = minimum(kSize, depth - p);
     for (int64_t i = 0; i < width; i += kSize) {
       const int64_t lanes = minimum(kSize, width - i);
       Vec<T> rows[kSize];
-      const T* block = source + i * width_stride + p;
       if (lanes == kSize && steps == kSize) {
         FASTNN_UNROLL
-        for (int64_t r = 0; r < kSize; ++r) rows[r] = Vec<T>::load(block + r * width_stride);
+        for (int64_t r = 0; r < kSize; ++r) rows[r] = Vec<T>::load(row(i + r) + p);
       } else {
         FASTNN_UNROLL
         for (int64_t r = 0; r < kSize; ++r) {
-          rows[r] = r < lanes ? Vec<T>::load(block + r * width_stride, steps) : Vec<T>::zero();
+          rows[r] = r < lanes ? Vec<T>::load(row(i + r) + p, steps) : Vec<T>::zero();
         }
       }
       transpose(rows);
@@ -85,7 +82,8 @@ void pack_panel(T* panel, int64_t panel_stride, const T* source, int64_t width,
   if (width_stride == 1) {
     pack_rows(panel, panel_stride, source, width, depth, depth_stride);
   } else if (depth_stride == 1) {
-    pack_transposed(panel, panel_stride, source, width, width_stride, depth);
+    pack_transposed(
+        panel, panel_stride, [=](int64_t i) { return source + i * width_stride; }, width, depth);
   } else {
     pack_strided(panel, panel_stride, source, width, width_stride, depth, depth_stride);
   }
@@ -96,6 +94,14 @@ void pack_panel(T* panel, int64_t panel_stride, const T* source, int64_t width,
   }
 }
 
+template <class T>
+void pack_gathered(T* panel, const T* source, const int64_t* offsets, int64_t width,
+                   int64_t depth) {
+  pack_transposed(panel, width, [=](int64_t i) { return source + offsets[i]; }, width, depth);
+}
+
+template void pack_gathered(float*, const float*, const int64_t*, int64_t, int64_t);
+template void pack_gathered(double*, const double*, const int64_t*, int64_t, int64_t);
 template void pack_panel<float, false>(float*, int64_t, const float*, int64_t, int64_t, int64_t,
                                        int64_t);
 template void pack_panel<float, true>(float*, int64_t, const float*, int64_t, int64_t, int64_t,
