@@ -228,3 +228,59 @@ def test_errors_name_the_argument(change, error, message):
 def test_unknown_nonlinearity():
     with pytest.raises(ValueError, match="nonlinearity must be 'tanh' or 'relu', got 'gelu'"):
         F.rnn(np.ones((1, 1, 1)), None, np.ones((1, 1)), np.ones((1, 1)), nonlinearity="gelu")
+
+
+@pytest.mark.parametrize("kind", [fastnn.nn.LSTM, fastnn.nn.GRU, fastnn.nn.RNN])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_layers_stack_the_function(kind, bidirectional, batch_first, rng):
+    layer = kind(
+        3, 5, num_layers=2, bidirectional=bidirectional, batch_first=batch_first, dtype=np.float64
+    )
+    cell = {fastnn.nn.LSTM: "lstm", fastnn.nn.GRU: "gru"}.get(kind, "tanh")
+    state = layer.state_dict()
+    directions = ["", "_reverse"][: 1 + bidirectional]
+    names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
+    assert list(state) == [f"{n}_l{i}{d}" for i in range(2) for d in directions for n in names]
+    x = rng.standard_normal((4, 2, 3))
+    lengths = np.array([4, 2])
+    value, finals = x, []
+    for i in range(2):
+        zero = np.zeros((2, 5))
+        outputs = []
+        for d in directions:
+            weights = [state[f"{n}_l{i}{d}"] for n in names]
+            y, h, _ = reference.rnn(
+                cell, value, zero, zero, *weights, reverse=bool(d), lengths=lengths
+            )
+            outputs.append(y)
+            finals.append(h)
+        value = np.concatenate(outputs, axis=-1)
+    with fastnn.no_grad():
+        output, final = layer(x.swapaxes(0, 1) if batch_first else x, lengths=lengths)
+    assert_close(output.swapaxes(0, 1) if batch_first else output, value, 40)
+    assert_close(final[0] if cell == "lstm" else final, np.stack(finals), 40)
+
+
+def test_layers_against_pytorch(rng):
+    torch = pytest.importorskip("torch")
+    for name in ("LSTM", "GRU", "RNN"):
+        options = {"num_layers": 2, "bidirectional": True}
+        theirs = getattr(torch.nn, name)(6, 9, **options)
+        ours = getattr(fastnn.nn, name)(6, 9, **options)
+        ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+        x = rng.standard_normal((7, 3, 6)).astype(np.float32)
+        expected = theirs(torch.from_numpy(x))[0]
+        actual = ours(x)[0]
+        assert_close(actual.numpy(), expected.detach().numpy(), 30)
+        expected.sum().backward()
+        actual.sum().backward()
+        for key, parameter in theirs.named_parameters():
+            assert_close(ours.get_parameter(key).grad, parameter.grad.numpy(), 200, scale=10.0)
+
+
+def test_training_a_layer_changes_its_parameters(rng):
+    layer = fastnn.nn.GRU(3, 4, num_layers=2)
+    output, _ = layer(rng.standard_normal((5, 2, 3)).astype(np.float32))
+    output.sum().backward()
+    assert all(p.grad is not None and np.abs(p.grad).max() > 0 for p in layer.parameters())

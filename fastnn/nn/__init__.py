@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from fastnn.nn import init
+from fastnn.nn import init as init
+from fastnn.nn import utils as utils
 from fastnn.nn.container import *
 from fastnn.nn.linear import *
-from fastnn.nn.module import Module, Parameter
+from fastnn.nn.module import Module as Module
+from fastnn.nn.module import Parameter as Parameter
+from fastnn.nn.rnn import *
 from fastnn.nn.softmax import *
