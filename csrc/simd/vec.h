@@ -355,6 +355,17 @@ FASTNN_INLINE T reduce_min_nan(Vec<T> a) {
 FASTNN_INLINE void transpose(Vec<float> (&rows)[Vec<float>::kSize]) { native::transpose(rows); }
 FASTNN_INLINE void transpose(Vec<double> (&rows)[Vec<double>::kSize]) { native::transpose(rows); }
 
+// (a, b) become the even and the odd lanes of a followed by b.
+template <class T>
+FASTNN_INLINE void deinterleave(Vec<T>& a, Vec<T>& b) {
+  native::deinterleave(a.v, b.v);
+}
+// The inverse: (a, b) become a[0] b[0] a[1] b[1] ...
+template <class T>
+FASTNN_INLINE void interleave(Vec<T>& a, Vec<T>& b) {
+  native::interleave(a.v, b.v);
+}
+
 // Into the first-level cache, to be read soon.
 FASTNN_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
 

@@ -228,4 +228,29 @@ FASTNN_INLINE void transpose(Row (&rows)[4]) {
   rows[3].v = _mm256_permute2f128_pd(ab_high, cd_high, 0x31);
 }
 
+// (a, b) become the even and the odd lanes of a followed by b.
+FASTNN_INLINE void deinterleave(__m256& a, __m256& b) {
+  const __m256 low = _mm256_permute2f128_ps(a, b, 0x20);
+  const __m256 high = _mm256_permute2f128_ps(a, b, 0x31);
+  a = _mm256_shuffle_ps(low, high, 0x88);
+  b = _mm256_shuffle_ps(low, high, 0xdd);
+}
+FASTNN_INLINE void deinterleave(__m256d& a, __m256d& b) {
+  const __m256d low = _mm256_permute2f128_pd(a, b, 0x20);
+  const __m256d high = _mm256_permute2f128_pd(a, b, 0x31);
+  a = _mm256_unpacklo_pd(low, high);
+  b = _mm256_unpackhi_pd(low, high);
+}
+// The inverse: a[0] b[0] a[1] b[1] ...
+FASTNN_INLINE void interleave(__m256& a, __m256& b) {
+  const __m256 low = _mm256_unpacklo_ps(a, b), high = _mm256_unpackhi_ps(a, b);
+  a = _mm256_permute2f128_ps(low, high, 0x20);
+  b = _mm256_permute2f128_ps(low, high, 0x31);
+}
+FASTNN_INLINE void interleave(__m256d& a, __m256d& b) {
+  const __m256d low = _mm256_unpacklo_pd(a, b), high = _mm256_unpackhi_pd(a, b);
+  a = _mm256_permute2f128_pd(low, high, 0x20);
+  b = _mm256_permute2f128_pd(low, high, 0x31);
+}
+
 }  // namespace fastnn::FASTNN_ISA::native

@@ -284,4 +284,31 @@ FASTNN_INLINE void transpose(Row (&rows)[8]) {
   }
 }
 
+// (a, b) become the even and the odd lanes of a followed by b.
+FASTNN_INLINE void deinterleave(__m512& a, __m512& b) {
+  const __m512i even = bits(iota(int32_t()) * 2), odd = bits(iota(int32_t()) * 2 + 1);
+  const __m512 first = a;
+  a = _mm512_permutex2var_ps(first, even, b);
+  b = _mm512_permutex2var_ps(first, odd, b);
+}
+FASTNN_INLINE void deinterleave(__m512d& a, __m512d& b) {
+  const __m512i even = bits(iota(int64_t()) * 2), odd = bits(iota(int64_t()) * 2 + 1);
+  const __m512d first = a;
+  a = _mm512_permutex2var_pd(first, even, b);
+  b = _mm512_permutex2var_pd(first, odd, b);
+}
+// The inverse: a[0] b[0] a[1] b[1] ...
+FASTNN_INLINE void interleave(__m512& a, __m512& b) {
+  const Int32x16 low{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+  const __m512 first = a;
+  a = _mm512_permutex2var_ps(first, bits(low), b);
+  b = _mm512_permutex2var_ps(first, bits(low + 8), b);
+}
+FASTNN_INLINE void interleave(__m512d& a, __m512d& b) {
+  const Int64x8 low{0, 8, 1, 9, 2, 10, 3, 11};
+  const __m512d first = a;
+  a = _mm512_permutex2var_pd(first, bits(low), b);
+  b = _mm512_permutex2var_pd(first, bits(low + 4), b);
+}
+
 }  // namespace fastnn::FASTNN_ISA::native

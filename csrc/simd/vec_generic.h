@@ -214,4 +214,23 @@ FASTNN_INLINE void transpose(Row (&rows)[2]) {
   rows[1].v = Float64x2{a[1], b[1]};
 }
 
+// (a, b) become the even and the odd lanes of a followed by b.
+FASTNN_INLINE void deinterleave(Float32x4& a, Float32x4& b) {
+  const Float32x4 first = a;
+  a = Float32x4{first[0], first[2], b[0], b[2]};
+  b = Float32x4{first[1], first[3], b[1], b[3]};
+}
+FASTNN_INLINE void deinterleave(Float64x2& a, Float64x2& b) {
+  const Float64x2 first = a;
+  a = Float64x2{first[0], b[0]};
+  b = Float64x2{first[1], b[1]};
+}
+// The inverse: a[0] b[0] a[1] b[1] ...
+FASTNN_INLINE void interleave(Float32x4& a, Float32x4& b) {
+  const Float32x4 first = a;
+  a = Float32x4{first[0], b[0], first[1], b[1]};
+  b = Float32x4{first[2], b[2], first[3], b[3]};
+}
+FASTNN_INLINE void interleave(Float64x2& a, Float64x2& b) { deinterleave(a, b); }
+
 }  // namespace fastnn::FASTNN_ISA::native

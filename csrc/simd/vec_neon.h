@@ -200,4 +200,23 @@ FASTNN_INLINE void transpose(Row (&rows)[2]) {
   rows[1].v = vtrn2q_f64(a, b);
 }
 
+// (a, b) become the even and the odd lanes of a followed by b.
+FASTNN_INLINE void deinterleave(float32x4_t& a, float32x4_t& b) {
+  const float32x4_t first = a;
+  a = vuzp1q_f32(first, b);
+  b = vuzp2q_f32(first, b);
+}
+FASTNN_INLINE void deinterleave(float64x2_t& a, float64x2_t& b) {
+  const float64x2_t first = a;
+  a = vuzp1q_f64(first, b);
+  b = vuzp2q_f64(first, b);
+}
+// The inverse: a[0] b[0] a[1] b[1] ...
+FASTNN_INLINE void interleave(float32x4_t& a, float32x4_t& b) {
+  const float32x4_t first = a;
+  a = vzip1q_f32(first, b);
+  b = vzip2q_f32(first, b);
+}
+FASTNN_INLINE void interleave(float64x2_t& a, float64x2_t& b) { deinterleave(a, b); }
+
 }  // namespace fastnn::FASTNN_ISA::native
