@@ -1,7 +1,110 @@
+// Pooling over three spatial dimensions of contiguous (planes, depth, height, width) arrays;
+// `planes` is batch x channels, and 1d and 2d pooling have depth (and height) 1. No two arrays may
+// overlap.
 #pragma once
 
 #include <cstdint>
 
 namespace fastnn {
+
+// One spatial dimension of a sliding window: output o covers o * stride - padding + k * dilation
+// for k < kernel, where that lies in [0, in).
+struct PoolAxis {
+  int64_t in, out, kernel, stride, padding, dilation;
+};
+
+// Windows that slide: those whose neighbours are computed together, as lanes. Others are computed
+// one at a time, and their maxima keep indices instead of taps.
+inline constexpr int64_t kMaxSlidingColumns = 256;  // width.kernel
+inline constexpr int64_t kMaxSlidingExtent = 4096;  // (width.kernel - 1) * width.dilation + 1
+inline constexpr int64_t kMaxSlidingRows = 128;     // depth.kernel * the extent in height
+inline constexpr int64_t kMaxSlidingStride = 16;    // width.stride
+
+// A tap is the number of an element inside its window, in row-major order. Windows of up to 255
+// elements may keep one byte an output: what the backward pass needs.
+inline constexpr uint8_t kNoTap = 255;  // the window lies in the padding alone
+
+// y = the window's largest element, NaN if there is one; -inf for a window without an element.
+// The first of equals wins, the last of NaNs (as in PyTorch).
+template <class T>
+struct MaxPoolForwardArgs {
+  int64_t planes;
+  PoolAxis depth, height, width;
+  const T* x;
+  T* y;
+  int64_t* indices;  // where y came from, flat in its plane and always valid; may be null
+  uint8_t* taps;     // the same as a tap; null, or windows slide and have up to 255 elements
+};
+
+template <class T>
+struct MaxPoolBackwardArgs {
+  int64_t planes;
+  PoolAxis depth, height, width;
+  const T* grad_y;
+  const uint8_t* taps;
+  T* grad_x;
+};
+
+// y = sum of the window / divisor. The divisor counts the window's elements, those in the padding
+// too if `count_padding`, unless divisor_override is not 0. Dilation is 1.
+template <class T>
+struct AvgPoolForwardArgs {
+  int64_t planes;
+  PoolAxis depth, height, width;
+  bool count_padding;
+  int64_t divisor_override;
+  const T* x;
+  T* y;
+};
+
+template <class T>
+struct AvgPoolBackwardArgs {
+  int64_t planes;
+  PoolAxis depth, height, width;
+  bool count_padding;
+  int64_t divisor_override;
+  const T* grad_y;
+  T* grad_x;
+};
+
+// Output o of `out` covers [floor(o * in / out), ceil((o + 1) * in / out)).
+struct AdaptiveAxis {
+  int64_t in, out;
+};
+
+template <class T>
+struct AdaptiveAvgPoolForwardArgs {
+  int64_t planes;
+  AdaptiveAxis depth, height, width;
+  const T* x;
+  T* y;
+};
+
+template <class T>
+struct AdaptiveAvgPoolBackwardArgs {
+  int64_t planes;
+  AdaptiveAxis depth, height, width;
+  const T* grad_y;
+  T* grad_x;
+};
+
+template <class T>
+struct AdaptiveMaxPoolForwardArgs {
+  int64_t planes;
+  AdaptiveAxis depth, height, width;
+  const T* x;
+  T* y;
+  int64_t* indices;  // flat in the plane; may be null
+};
+
+// grad_x[indices[i]] += grad_y[i] in every plane; the backward pass of every maximum that kept
+// indices.
+template <class T>
+struct AdaptiveMaxPoolBackwardArgs {
+  int64_t planes, inputs, outputs;  // elements of a plane of grad_x and of grad_y
+  const T* grad_y;
+  const int64_t* indices;
+  T* grad_x;
+};
 
 }  // namespace fastnn

@@ -1,3 +1,585 @@
+"""Pooling: max, average, adaptive, over one, two or three spatial dimensions.
+
+Inputs are (N, C, ...) or, without a batch, (C, ...), where ... are the spatial dimensions. Strided
+inputs are copied once.
+"""
+
 from __future__ import annotations
 
-__all__: list[str] = []
+from typing import Any
+
+from fastnn import _core
+from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array, is_grad_enabled, record
+from fastnn.functional._args import refuse_out_while_recording
+
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+]
+
+Gradients = tuple["Array | None", ...]
+Size = Any  # an int or a tuple of ints
+_NOTHING, _INDICES, _FOR_BACKWARD = 0, 1, 2  # what max_pool3d_forward keeps
+
+
+def _recorded(input: ArrayLike) -> bool:
+    return isinstance(input, TensorBase) and input.requires_grad and is_grad_enabled()
+
+
+def _refuse_out_of_two(op: str, out: Array | None) -> None:
+    if out is not None:
+        raise ValueError(f"{op}: out must be None with return_indices=True")
+
+
+def _max_pool(
+    dims: int,
+    input: ArrayLike,
+    window: tuple[Any, ...],
+    return_indices: bool,
+    out: Array | None,
+) -> Result:
+    """`window` is (kernel_size, stride, padding, dilation, ceil_mode)."""
+    x = array(input)
+    if out is not None:
+        refuse_out_while_recording(f"max_pool{dims}d", out, input)
+        if return_indices:
+            _refuse_out_of_two(f"max_pool{dims}d", out)
+    if not _recorded(input):
+        keep = _INDICES if return_indices else _NOTHING
+        return _core.max_pool3d_forward(x, dims, *window, keep, out)
+    keep = _INDICES if return_indices else _FOR_BACKWARD
+    y, saved = _core.max_pool3d_forward(x, dims, *window, keep, None)
+    shape = x.shape
+
+    def backward(grad: Any, needs: tuple[bool, ...]) -> Gradients:
+        grad = grad[0] if return_indices else grad
+        return (_core.max_pool3d_backward(grad, saved, shape, dims, *window),)
+
+    return record((y, saved) if return_indices else y, (input,), backward, name=f"max_pool{dims}d")
+
+
+def max_pool1d(
+    input: ArrayLike,
+    kernel_size: Size,
+    stride: Size = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Largest element of each window along the last dimension; see :func:`max_pool2d`.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, L) or (C, L), float32 or float64
+    kernel_size, stride, padding, dilation, ceil_mode, return_indices, out
+        As for :func:`max_pool2d`, with ints (or tuples of one).
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Lout) or (C, Lout), or with the indices (int64) a tuple
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`max_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.max_pool1d(np.array([[1.0, 4.0, 2.0, 3.0]]), 2)
+    array([[4., 3.]])
+    """
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool(1, input, window, return_indices, out)
+
+
+def max_pool2d(
+    input: ArrayLike,
+    kernel_size: Size,
+    stride: Size = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Largest element of each window: ``out[i, j] = max over k, l of input[i s + k d - p, ...]``.
+
+    The output has ``floor((size + 2 p - d (kernel - 1) - 1) / s) + 1`` elements along a dimension,
+    or ``ceil`` of it with `ceil_mode`, where the last window must start inside the input or the
+    padding in front of it. A NaN in the window is its result. Of equal elements the first gets the
+    gradient, of NaNs the last.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, H, W) or (C, H, W), float32 or float64
+    kernel_size : int or tuple of two ints
+        The window's height and width.
+    stride : int or tuple of two ints, optional
+        From window to window; kernel_size by default.
+    padding : int or tuple of two ints
+        Columns of -inf on both sides; at most half of the window.
+    dilation : int or tuple of two ints
+        From element to element of a window.
+    ceil_mode : bool
+        Let the last window reach past the end.
+    return_indices : bool
+        Also return where each maximum is: its index in the flattened (H, W) plane.
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded, and not with
+        `return_indices`.
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Hout, Wout) or (C, Hout, Wout)
+        With `return_indices` a tuple of it and the indices, an int64 array of the same shape.
+
+    Raises
+    ------
+    TypeError
+        If input is not float32 or float64, or a size is not an int.
+    ValueError
+        If input has another rank or an empty plane, a size is out of range, or the window does
+        not fit into the padded input.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
+    >>> F.max_pool2d(x, 2)
+    array([[[[ 5.,  7.],
+             [13., 15.]]]])
+    >>> F.max_pool2d(x, 2, return_indices=True)[1].ravel()
+    array([ 5,  7, 13, 15])
+    """
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool(2, input, window, return_indices, out)
+
+
+def max_pool3d(
+    input: ArrayLike,
+    kernel_size: Size,
+    stride: Size = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Largest element of each window of a volume; see :func:`max_pool2d`.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, D, H, W) or (C, D, H, W), float32 or float64
+    kernel_size, stride, padding, dilation, ceil_mode, return_indices, out
+        As for :func:`max_pool2d`, with ints or tuples of three ints; indices count in the
+        flattened (D, H, W) volume.
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Dout, Hout, Wout), or with the indices (int64) a tuple
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`max_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.max_pool3d(np.arange(8.0).reshape(1, 2, 2, 2), 2).ravel()
+    array([7.])
+    """
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool(3, input, window, return_indices, out)
+
+
+def _avg_pool(dims: int, input: ArrayLike, window: tuple[Any, ...], out: Array | None) -> Result:
+    """`window` is (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor)."""
+    x = array(input)
+    if out is not None:
+        refuse_out_while_recording(f"avg_pool{dims}d", out, input)
+    y = _core.avg_pool3d_forward(x, dims, *window, out)
+    if not _recorded(input):
+        return y
+    shape = x.shape
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
+        return (_core.avg_pool3d_backward(grad, shape, dims, *window),)
+
+    return record(y, (input,), backward, name=f"avg_pool{dims}d")
+
+
+def avg_pool1d(
+    input: ArrayLike,
+    kernel_size: Size,
+    stride: Size = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Mean of each window along the last dimension; see :func:`avg_pool2d`.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, L) or (C, L), float32 or float64
+    kernel_size, stride, padding, ceil_mode, count_include_pad, out
+        As for :func:`avg_pool2d`, with ints (or tuples of one).
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Lout) or (C, Lout)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`avg_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.avg_pool1d(np.array([[1.0, 3.0, 2.0, 6.0]]), 2)
+    array([[2., 4.]])
+    """
+    window = (kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+    return _avg_pool(1, input, window, out)
+
+
+def avg_pool2d(
+    input: ArrayLike,
+    kernel_size: Size,
+    stride: Size = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Mean of each window: ``out[i, j] = sum over k, l of input[i s + k - p, ...] / divisor``.
+
+    Output sizes and `ceil_mode` are :func:`max_pool2d`'s.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, H, W) or (C, H, W), float32 or float64
+    kernel_size : int or tuple of two ints
+    stride : int or tuple of two ints, optional
+        kernel_size by default.
+    padding : int or tuple of two ints
+        Zeros on both sides; at most half of the window.
+    ceil_mode : bool
+        Let the last window reach past the end.
+    count_include_pad : bool
+        Whether the divisor counts the padding. What lies past it never counts.
+    divisor_override : int, optional
+        The divisor of every window.
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Hout, Wout) or (C, Hout, Wout)
+
+    Raises
+    ------
+    TypeError
+        If input is not float32 or float64, or a size is not an int.
+    ValueError
+        If input has another rank or an empty plane, a size is out of range, divisor_override is
+        0, or the window does not fit into the padded input.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)
+    array([[[[ 2.5,  4.5],
+             [10.5, 12.5]]]])
+    """
+    window = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _avg_pool(2, input, window, out)
+
+
+def avg_pool3d(
+    input: ArrayLike,
+    kernel_size: Size,
+    stride: Size = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Mean of each window of a volume; see :func:`avg_pool2d`.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, D, H, W) or (C, D, H, W), float32 or float64
+    kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, out
+        As for :func:`avg_pool2d`, with ints or tuples of three ints.
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Dout, Hout, Wout) or (C, Dout, Hout, Wout)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`avg_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.avg_pool3d(np.arange(8.0).reshape(1, 2, 2, 2), 2).ravel()
+    array([3.5])
+    """
+    window = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _avg_pool(3, input, window, out)
+
+
+def _adaptive_avg_pool(dims: int, input: ArrayLike, output_size: Size, out: Array | None) -> Result:
+    x = array(input)
+    if out is not None:
+        refuse_out_while_recording(f"adaptive_avg_pool{dims}d", out, input)
+    y = _core.adaptive_avg_pool3d_forward(x, dims, output_size, out)
+    if not _recorded(input):
+        return y
+    shape = x.shape
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
+        return (_core.adaptive_avg_pool3d_backward(grad, shape, dims),)
+
+    return record(y, (input,), backward, name=f"adaptive_avg_pool{dims}d")
+
+
+def adaptive_avg_pool1d(input: ArrayLike, output_size: Size, *, out: Array | None = None) -> Result:
+    """Mean of windows that divide the last dimension; see :func:`adaptive_avg_pool2d`.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, L) or (C, L), float32 or float64
+    output_size : int
+    out : array, optional
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, output_size) or (C, output_size)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`adaptive_avg_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.adaptive_avg_pool1d(np.array([[1.0, 2.0, 3.0, 4.0, 5.0]]), 2)
+    array([[2., 4.]])
+    """
+    return _adaptive_avg_pool(1, input, output_size, out)
+
+
+def adaptive_avg_pool2d(input: ArrayLike, output_size: Size, *, out: Array | None = None) -> Result:
+    """Mean of windows that divide the plane: output o of n covers ``[floor(o size / n),
+    ceil((o + 1) size / n))``.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, H, W) or (C, H, W), float32 or float64
+    output_size : int or None, or a tuple of two of them
+        None keeps the input's size.
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Hout, Wout) or (C, Hout, Wout)
+
+    Raises
+    ------
+    TypeError
+        If input is not float32 or float64, or output_size is not an int.
+    ValueError
+        If input has another rank or an empty plane, or output_size is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.adaptive_avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), (1, 2))
+    array([[[[6.5, 8.5]]]])
+    """
+    return _adaptive_avg_pool(2, input, output_size, out)
+
+
+def adaptive_avg_pool3d(input: ArrayLike, output_size: Size, *, out: Array | None = None) -> Result:
+    """Mean of windows that divide a volume; see :func:`adaptive_avg_pool2d`.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, D, H, W) or (C, D, H, W), float32 or float64
+    output_size : int or None, or a tuple of three of them
+    out : array, optional
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Dout, Hout, Wout) or (C, Dout, Hout, Wout)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`adaptive_avg_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.adaptive_avg_pool3d(np.arange(8.0).reshape(1, 2, 2, 2), 1).ravel()
+    array([3.5])
+    """
+    return _adaptive_avg_pool(3, input, output_size, out)
+
+
+def _adaptive_max_pool(
+    dims: int, input: ArrayLike, output_size: Size, return_indices: bool, out: Array | None
+) -> Result:
+    x = array(input)
+    if out is not None:
+        refuse_out_while_recording(f"adaptive_max_pool{dims}d", out, input)
+        if return_indices:
+            _refuse_out_of_two(f"adaptive_max_pool{dims}d", out)
+    if not _recorded(input):
+        return _core.adaptive_max_pool3d_forward(x, dims, output_size, return_indices, out)
+    y, indices = _core.adaptive_max_pool3d_forward(x, dims, output_size, True, None)
+    shape = x.shape
+
+    def backward(grad: Any, needs: tuple[bool, ...]) -> Gradients:
+        grad = grad[0] if return_indices else grad
+        return (_core.adaptive_max_pool3d_backward(grad, indices, shape, dims),)
+
+    outputs = (y, indices) if return_indices else y
+    return record(outputs, (input,), backward, name=f"adaptive_max_pool{dims}d")
+
+
+def adaptive_max_pool1d(
+    input: ArrayLike, output_size: Size, return_indices: bool = False, *, out: Array | None = None
+) -> Result:
+    """Largest element of windows that divide the last dimension; see :func:`adaptive_max_pool2d`.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, L) or (C, L), float32 or float64
+    output_size : int
+    return_indices : bool
+    out : array, optional
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, output_size), or with the indices (int64) a tuple
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`adaptive_max_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.adaptive_max_pool1d(np.array([[1.0, 2.0, 3.0, 4.0, 5.0]]), 2)
+    array([[3., 5.]])
+    """
+    return _adaptive_max_pool(1, input, output_size, return_indices, out)
+
+
+def adaptive_max_pool2d(
+    input: ArrayLike, output_size: Size, return_indices: bool = False, *, out: Array | None = None
+) -> Result:
+    """Largest element of windows that divide the plane as :func:`adaptive_avg_pool2d`'s do.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, H, W) or (C, H, W), float32 or float64
+    output_size : int or None, or a tuple of two of them
+        None keeps the input's size.
+    return_indices : bool
+        Also return where each maximum is: its index in the flattened (H, W) plane.
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded, and not with
+        `return_indices`.
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Hout, Wout), or with the indices (int64) a tuple
+
+    Raises
+    ------
+    TypeError
+        If input is not float32 or float64, or output_size is not an int.
+    ValueError
+        If input has another rank or an empty plane, or output_size is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.adaptive_max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), (1, 2))
+    array([[[[13., 15.]]]])
+    """
+    return _adaptive_max_pool(2, input, output_size, return_indices, out)
+
+
+def adaptive_max_pool3d(
+    input: ArrayLike, output_size: Size, return_indices: bool = False, *, out: Array | None = None
+) -> Result:
+    """Largest element of windows that divide a volume; see :func:`adaptive_max_pool2d`.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, D, H, W) or (C, D, H, W), float32 or float64
+    output_size : int or None, or a tuple of three of them
+    return_indices : bool
+    out : array, optional
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Dout, Hout, Wout), or with the indices (int64) a tuple
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`adaptive_max_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.adaptive_max_pool3d(np.arange(8.0).reshape(1, 2, 2, 2), 1).ravel()
+    array([7.])
+    """
+    return _adaptive_max_pool(3, input, output_size, return_indices, out)

@@ -7,6 +7,8 @@ from fastnn.nn import utils as utils
 from fastnn.nn.container import *
 from fastnn.nn.linear import *
 from fastnn.nn.module import Module as Module
+from fastnn.nn.module import Module, Parameter
 from fastnn.nn.module import Parameter as Parameter
+from fastnn.nn.pool import *
 from fastnn.nn.rnn import *
 from fastnn.nn.softmax import *

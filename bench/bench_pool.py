@@ -1,0 +1,145 @@
+"""Pooling: max_pool3d, avg_pool3d, adaptive_avg_pool3d, adaptive_max_pool3d, mostly in 2d."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_models
+from harness import Case
+
+# (name, operation, channels, size, kernel, stride, padding)
+SHAPES = [
+    ("max 64x112 3/2", "max_pool2d", 64, 112, 3, 2, 1),
+    ("max 64x224 2/2", "max_pool2d", 64, 224, 2, 2, 0),
+    ("max 192x28 3/1", "max_pool2d", 192, 28, 3, 1, 1),
+    ("max 480x28 3/2", "max_pool2d", 480, 28, 3, 2, 1),
+    ("avg 768x17 3/1", "avg_pool2d", 768, 17, 3, 1, 1),
+    ("global avg 2048x7", "adaptive_avg_pool2d", 2048, 7, 7, 1, 0),
+    ("adaptive max 512x14 to 7", "adaptive_max_pool2d", 512, 14, 2, 2, 0),
+    ("max3d 32x16^3 2/2", "max_pool3d", 32, 16, 2, 2, 0),
+    ("avg3d 32x16^3 2/2", "avg_pool3d", 32, 16, 2, 2, 0),
+]
+BATCHES = (1, 16)
+
+
+def _case(shape: tuple[str, str, int, int, int, int, int], batch: int, train: bool) -> Case:
+    name, operation, channels, size, kernel, stride, padding = shape
+    dims = int(operation[-2])
+    out = (size + 2 * padding - kernel) // stride + 1
+    elements = batch * channels * (size**dims + out**dims)
+    return Case(
+        f"{name} batch {batch}" + (" forward+backward" if train else ""),
+        {
+            "operation": operation,
+            "shape": (batch, channels, *[size] * dims),
+            "window": (kernel, stride, padding),
+            "output_size": out,
+            "train": train,
+        },
+        bytes=4.0 * elements * (2 if train else 1),
+        quick=batch == 1 and not train and kernel == 3,
+    )
+
+
+CASES = [
+    _case(shape, batch, train) for train in (False, True) for batch in BATCHES for shape in SHAPES
+]
+
+
+def operand(case: Case) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal(case.params["shape"], dtype=np.float32)
+
+
+def arguments(case: Case) -> tuple[int, ...]:
+    if case.params["operation"].startswith("adaptive"):
+        return (case.params["output_size"],)
+    return case.params["window"]
+
+
+def fastnn(case: Case) -> Callable[[], Any]:
+    import fastnn
+    import fastnn.functional as F
+
+    f, x, args = getattr(F, case.params["operation"]), operand(case), arguments(case)
+    if not case.params["train"]:
+        return lambda: f(x, *args)
+    grad = np.ones(f(x, *args).shape, np.float32)
+
+    def step() -> Any:
+        t = fastnn.Tensor(x, requires_grad=True)
+        f(t, *args).backward(grad)
+        return t.grad
+
+    return step
+
+
+def numpy(case: Case) -> Callable[[], Any] | None:
+    kernel, stride, padding = case.params["window"]
+    if case.params["train"] or padding != 0:
+        return None
+    x = operand(case)
+    f = np.max if "max" in case.params["operation"] else np.mean
+    axes = tuple(range(2, x.ndim))
+
+    def call() -> Any:
+        windows = np.lib.stride_tricks.sliding_window_view(x, (kernel,) * len(axes), axes)
+        step = (slice(None, None, stride),) * len(axes)
+        return f(
+            windows[(slice(None), slice(None), *step)], axis=tuple(-1 - i for i in range(len(axes)))
+        )
+
+    return call
+
+
+def torch(case: Case) -> Callable[[], Any]:
+    import torch
+
+    f = getattr(torch.nn.functional, case.params["operation"])
+    x, args = torch.from_numpy(operand(case)), arguments(case)
+    if x.ndim == 4 and not case.params["train"]:
+        x = x.contiguous(memory_format=torch.channels_last)
+    if not case.params["train"]:
+
+        def forward() -> Any:
+            with torch.inference_mode():
+                return f(x, *args)
+
+        return forward
+    grad = torch.ones(f(x, *args).shape)
+
+    def step() -> Any:
+        t = x.detach().requires_grad_()
+        f(t, *args).backward(grad)
+        return t.grad
+
+    return step
+
+
+def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
+    if case.params["train"]:
+        return None
+    x = operand(case)
+    kernel, stride, padding = case.params["window"]
+    operation, dims = case.params["operation"], x.ndim - 2
+    attributes = {
+        "kernel_shape": [kernel] * dims,
+        "strides": [stride] * dims,
+        "pads": [padding] * (2 * dims),
+    }
+    if "avg" in operation:
+        attributes["count_include_pad"] = 1
+    operator = "MaxPool" if "max" in operation else "AveragePool"
+    return onnx_models.build(operator, {"x": x}, {}, attributes), {"x": x}
+
+
+def onnxruntime(case: Case) -> Callable[[], Any] | None:
+    model = _model(case)
+    return None if model is None else onnx_models.onnxruntime(*model)
+
+
+def openvino(case: Case) -> Callable[[], Any] | None:
+    model = _model(case)
+    return None if model is None else onnx_models.openvino(*model)

@@ -1,0 +1,55 @@
+// Max pooling. Values alone go down the rows of a window, then across (slide.h): NaN is passed on,
+// and the order of equals does not show. With taps or indices every window is searched in
+// row-major order, kSize neighbouring windows at a time (tap_search.h); windows too large for that
+// one by one.
+#include "kernels/pool/search.h"
+#include "kernels/pool/slide.h"
+#include "kernels/pool/tap_search.h"
+
+namespace fastnn::FASTNN_ISA {
+
+using namespace pool;
+
+namespace {
+
+struct Identity {
+  static int64_t scratch_elements() { return 0; }
+  static void prepare(void*) {}
+  static FASTNN_INLINE Identity row(int64_t, int64_t, int64_t) { return {}; }
+  template <class T>
+  FASTNN_INLINE Vec<T> operator()(Vec<T> folded, int64_t) const {
+    return folded;
+  }
+  template <class T>
+  FASTNN_INLINE T operator()(T folded, const Place&) const {
+    return folded;
+  }
+};
+
+}  // namespace
+
+template <class T>
+void max_pool3d_forward(const MaxPoolForwardArgs<T>& original) {
+  MaxPoolForwardArgs<T> args = original;
+  const bool values_only = args.indices == nullptr && args.taps == nullptr;
+  if (args.indices == nullptr) merge_planes(args.planes, args.depth, args.height);
+  const PoolAxis &depth = args.depth, &height = args.height, &width = args.width;
+  if (!values_only) {
+    if (slides(depth, height, width)) return search_taps(args);
+    return search_windows(args.planes, depth, height, width, args.x, args.y, args.indices);
+  }
+  if (covers_all(depth) && covers_all(height) && covers_all(width)) {
+    return fold_planes<T, Max>(args.planes, depth.in * height.in * width.in, args.x, args.y,
+                               [](Vec<T> folded) { return folded; });
+  }
+  Identity identity;
+  if (slides(depth, height, width)) {
+    return slide<T, Max>(args.planes, depth, height, width, args.x, args.y, identity);
+  }
+  fold_windows<T, Max>(args.planes, depth, height, width, args.x, args.y, identity);
+}
+
+template void max_pool3d_forward(const MaxPoolForwardArgs<float>&);
+template void max_pool3d_forward(const MaxPoolForwardArgs<double>&);
+
+}  // namespace fastnn::FASTNN_ISA

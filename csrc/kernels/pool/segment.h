@@ -1,0 +1,147 @@
+// Folds windows one at a time, vectors along the window's own rows: for windows too large or too
+// far apart to slide, and for whole planes.
+#pragma once
+
+#include "kernels/pool/window.h"
+
+namespace fastnn::FASTNN_ISA::pool {
+
+// Four accumulators: enough to hide the latency of an addition, and shorter sums.
+template <class T, class Op>
+struct Accumulators {
+  static constexpr int64_t kSize = Vec<T>::kSize;
+  Vec<T> a, b, c, d;
+
+  FASTNN_INLINE Accumulators() { a = b = c = d = Vec<T>(Op::template neutral<T>()); }
+
+  FASTNN_INLINE void row(const T* x, int64_t n) {
+    int64_t i = 0;
+    for (; i + 4 * kSize <= n; i += 4 * kSize) {
+      a = Op()(a, Vec<T>::load(x + i));
+      b = Op()(b, Vec<T>::load(x + i + kSize));
+      c = Op()(c, Vec<T>::load(x + i + 2 * kSize));
+      d = Op()(d, Vec<T>::load(x + i + 3 * kSize));
+    }
+    for (; i + kSize <= n; i += kSize) a = Op()(a, Vec<T>::load(x + i));
+    if (i < n) b = Op()(b, Vec<T>::load(x + i, n - i, Op::template neutral<T>()));
+  }
+
+  FASTNN_INLINE void strided_row(const T* x, int64_t n, int64_t stride) {
+    if (stride == 1) return row(x, n);
+    int64_t i = 0;
+    for (; i + kSize <= n; i += kSize) a = Op()(a, Vec<T>::load_strided(x + i * stride, stride));
+    for (; i < n; ++i) b = Op()(b, Vec<T>::load(x + i * stride, 1, Op::template neutral<T>()));
+  }
+
+  FASTNN_INLINE Vec<T> folded() const { return Op()(Op()(a, b), Op()(c, d)); }
+};
+
+// Where an output lies: number i of the outputs of all planes.
+struct Place {
+  int64_t plane, d, h, w;
+
+  template <class Axis>
+  FASTNN_INLINE Place(int64_t i, const Axis& depth, const Axis& height, const Axis& width) {
+    w = i % width.out, i /= width.out;
+    h = i % height.out, i /= height.out;
+    d = i % depth.out, plane = i / depth.out;
+  }
+};
+
+template <class Axis>
+FASTNN_INLINE int64_t most_taps(const Axis& depth, const Axis& height, const Axis& width) {
+  return larger(1, most_taps(depth) * most_taps(height) * most_taps(width));
+}
+
+// Calls f(place in the plane, columns) for every row of output (d, h, w)'s window.
+template <class Axis, class F>
+FASTNN_INLINE void for_each_row(const Axis& depth, const Axis& height, const Axis& width,
+                                const Place& o, const F& f) {
+  const Range in_depth = taps_inside(depth, o.d), in_height = taps_inside(height, o.h);
+  const Range in_width = taps_inside(width, o.w);
+  const int64_t w = window_start(width, o.w) + in_width.begin * dilation_of(width);
+  for (int64_t kd = in_depth.begin; kd < in_depth.end; ++kd) {
+    const int64_t d = window_start(depth, o.d) + kd * dilation_of(depth);
+    for (int64_t kh = in_height.begin; kh < in_height.end; ++kh) {
+      const int64_t h = window_start(height, o.h) + kh * dilation_of(height);
+      f((d * height.in + h) * width.in + w, in_width.end - in_width.begin);
+    }
+  }
+}
+
+// y[window] = finish(fold of the window, place).
+template <class T, class Op, class Axis, class Finish>
+void fold_windows(int64_t planes, const Axis& depth, const Axis& height, const Axis& width,
+                  const T* x, T* y, const Finish& finish) {
+  const int64_t inputs = depth.in * height.in * width.in;
+  const int64_t outputs = planes * depth.out * height.out * width.out;
+  const int64_t grain = larger(1, kPartElements / (16 + most_taps(depth, height, width)));
+  parallel_for(outputs, grain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Place o(i, depth, height, width);
+      const T* plane = x + o.plane * inputs;
+      Accumulators<T, Op> folded;
+      for_each_row(depth, height, width, o, [&](int64_t at, int64_t n) {
+        folded.strided_row(plane + at, n, dilation_of(width));
+      });
+      y[i] = finish(Op::reduce(folded.folded()), o);
+    }
+  });
+}
+
+// The gradient of a sum over windows: share(grad_y, place) goes to every element of the window.
+// One thread a plane adds window after window.
+template <class T, class Axis, class Share>
+void add_windows(int64_t planes, const Axis& depth, const Axis& height, const Axis& width,
+                 const T* grad_y, T* grad_x, const Share& share) {
+  const int64_t inputs = depth.in * height.in * width.in;
+  const int64_t outputs = depth.out * height.out * width.out;
+  const int64_t grain = larger(1, kPartElements / 4 / larger(1, inputs));
+  parallel_for(planes, grain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t plane = begin; plane < end; ++plane) {
+      T* to = grad_x + plane * inputs;
+      __builtin_memset(to, 0, static_cast<size_t>(inputs) * sizeof(T));
+      for (int64_t i = 0; i < outputs; ++i) {
+        const Place o(i, depth, height, width);
+        const T grad = share(grad_y[plane * outputs + i], o);
+        for_each_row(depth, height, width, o, [&](int64_t at, int64_t n) {
+          for (int64_t k = 0; k < n; ++k) to[at + k] += grad;
+        });
+      }
+    }
+  });
+}
+
+// y[plane] = finish(fold of the plane's n elements). The lanes of kSize planes are folded
+// together, through a transpose.
+template <class T, class Op, class Finish>
+void fold_planes(int64_t planes, int64_t n, const T* x, T* y, const Finish& finish) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  const int64_t groups = divide_up(planes, kSize);
+  const int64_t grain = larger(1, kPartElements / (kSize * larger(n, 1)));
+  parallel_for(groups, grain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t first = begin * kSize; first < smaller(end * kSize, planes); first += kSize) {
+      const int64_t count = smaller(kSize, planes - first);
+      alignas(64) T lanes[kSize * kSize];
+      for (int64_t i = 0; i < kSize; ++i) {
+        Accumulators<T, Op> sum;
+        if (i < count) sum.row(x + (first + i) * n, n);
+        sum.folded().store(lanes + i * kSize);
+      }
+      Vec<T> rows[kSize];
+      FASTNN_UNROLL
+      for (int64_t i = 0; i < kSize; ++i) rows[i] = Vec<T>::load(lanes + i * kSize);
+      transpose(rows);
+      Vec<T> folded = rows[0];
+      FASTNN_UNROLL
+      for (int64_t i = 1; i < kSize; ++i) folded = Op()(folded, rows[i]);
+      finish(folded).store(y + first, count);
+    }
+  });
+}
+
+FASTNN_INLINE bool covers_all(const PoolAxis& axis) {
+  return axis.out == 1 && axis.padding == 0 && axis.dilation == 1 && axis.kernel == axis.in;
+}
+
+}  // namespace fastnn::FASTNN_ISA::pool
