@@ -207,8 +207,9 @@ def difference(actual: Any, expected: Any, tolerance: float) -> str:
     if expected is None:
         return ""
     for a, e in zip(actual, expected):
-        if a.shape != e.shape:
+        if tuple(n for n in a.shape if n != 1) != tuple(n for n in e.shape if n != 1):
             return f"shape {a.shape} instead of {e.shape}"
+        a = a.reshape(e.shape)
         scale = max(float(np.max(np.abs(e), initial=0.0)), 1e-30)
         error = float(np.max(np.abs(a.astype(np.float64) - e), initial=0.0)) / scale
         if not error <= tolerance:
