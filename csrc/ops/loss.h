@@ -1,7 +1,105 @@
+// Losses. Reductions to one number: the elements are cut into parts that depend on the shape
+// alone, each part is summed in a fixed order, and so are the parts.
 #pragma once
 
 #include <cstdint>
 
 namespace fastnn {
+
+// loss[i] = f(input[i], target[i], third[i]) * weight[i] on n contiguous elements; where `loss` is
+// null, total[0] = sum of them / divisor. Neither may overlap an input.
+template <class T>
+struct PointwiseLossForwardArgs {
+  int64_t n;
+  const T* input;
+  const T* target;
+  const T* weight;   // may be null
+  const T* third;    // may be null: pos_weight, input2 or variance
+  double parameter;  // beta, delta, margin or epsilon
+  bool flag;         // log_target, log_input
+  T* loss;
+  T* total;
+  double divisor;
+};
+
+// The gradients of the above. grad_loss holds n values, or one where grad_is_scalar, which is then
+// divided by the divisor. Any gradient may be null.
+template <class T>
+struct PointwiseLossBackwardArgs {
+  int64_t n;
+  const T* input;
+  const T* target;
+  const T* weight;
+  const T* third;
+  double parameter;
+  bool flag;
+  const T* grad_loss;
+  bool grad_is_scalar;
+  double divisor;
+  T* grad_input;
+  T* grad_target;
+  T* grad_third;
+};
+
+// input is (batch, classes, inner) logits; a position is a pair (batch, inner). Either `target`,
+// (batch, inner) class indices in range or ignore_index, or `probabilities`, like input, is set.
+template <class T>
+struct CrossEntropyForwardArgs {
+  int64_t batch, classes, inner;
+  const T* input;
+  const int64_t* target;
+  const T* probabilities;
+  const T* weight;  // (classes), or null
+  int64_t ignore_index;
+  double label_smoothing;
+  bool mean;
+  T* statistics;    // (3, batch, inner): maximum, sum of exp(x - maximum), sum of coefficients
+  T* loss;          // (batch, inner), or null: then
+  T* total;         // one value: the sum, or with `mean` the sum / divisor
+  double* divisor;  // the sum of the weights of the counted targets, or the positions
+};
+
+template <class T>
+struct CrossEntropyBackwardArgs {
+  int64_t batch, classes, inner;
+  const T* input;
+  const int64_t* target;
+  const T* probabilities;
+  const T* weight;
+  int64_t ignore_index;
+  double label_smoothing;
+  const T* statistics;  // of the forward pass
+  const T* grad_loss;   // (batch, inner), or one value where grad_is_scalar
+  bool grad_is_scalar;
+  double divisor;         // divides the scalar
+  T* grad_input;          // may be null
+  T* grad_probabilities;  // may be null
+};
+
+// loss of position (batch, inner) is -weight[target] * input[batch, target, inner].
+template <class T>
+struct NllLossForwardArgs {
+  int64_t batch, classes, inner;
+  const T* input;
+  const int64_t* target;
+  const T* weight;
+  int64_t ignore_index;
+  bool mean;
+  T* loss;
+  T* total;
+  double* divisor;
+};
+
+template <class T>
+struct NllLossBackwardArgs {
+  int64_t batch, classes, inner;
+  const int64_t* target;
+  const T* weight;
+  int64_t ignore_index;
+  const T* grad_loss;
+  bool grad_is_scalar;
+  double divisor;
+  T* grad_input;
+};
 
 }  // namespace fastnn

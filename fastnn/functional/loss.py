@@ -1,3 +1,567 @@
+"""Losses: how far a prediction is from its target, each element or reduced to one number.
+
+``reduction`` is "none" (a loss for each element or position), "mean" or "sum". A sum is made of
+parts that depend on the shape alone, so it has the same bits for every number of threads. The old
+PyTorch arguments ``size_average`` and ``reduce`` keep their places but must be None.
+"""
+
 from __future__ import annotations
 
-__all__: list[str] = []
+from typing import Any
+
+import numpy as np
+
+from fastnn import _core
+from fastnn.autograd import Array, ArrayLike, Result, array, record
+from fastnn.functional._args import integer, refuse_out_while_recording
+from fastnn.functional._pointwise_loss import (
+    number,
+    pointwise,
+    refuse_legacy,
+    warn_of_broadcasting,
+)
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "huber_loss",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
+]
+
+_MSE = (_core.mse_loss_forward, _core.mse_loss_backward)
+_L1 = (_core.l1_loss_forward, _core.l1_loss_backward)
+_SMOOTH_L1 = (_core.smooth_l1_loss_forward, _core.smooth_l1_loss_backward)
+_HUBER = (_core.huber_loss_forward, _core.huber_loss_backward)
+_BCE = (_core.binary_cross_entropy_forward, _core.binary_cross_entropy_backward)
+_BCE_LOGITS = (
+    _core.binary_cross_entropy_with_logits_forward,
+    _core.binary_cross_entropy_with_logits_backward,
+)
+
+
+def cross_entropy(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike = None,
+    size_average: None = None,
+    ignore_index: int = -100,
+    reduce: None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Cross-entropy of a softmax over the classes, from logits.
+
+    For a class index t: ``-weight[t] * log_softmax(input)[t]``. For class probabilities p:
+    ``-sum_c weight[c] * p[c] * log_softmax(input)[c]``. The logits are read once; the gradient
+    ``softmax - target`` needs one more read and one write.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (C,), (N, C) or (N, C, d1, ...), float32 or float64
+        Logits.
+    target : integer array of input's shape without C, or array or Tensor of input's shape
+        Class indices in 0..C-1 or `ignore_index`; or class probabilities.
+    weight : array, shape (C,), optional
+        Importance of each class; a constant.
+    size_average, reduce : None
+    ignore_index : int
+        Positions with this index count nothing, even if their logits are NaN.
+    reduction : {"mean", "none", "sum"}
+        The mean divides by the sum of the weights of the targets that count (class indices;
+        NaN where none counts) or by the number of positions (probabilities).
+    label_smoothing : float in [0, 1]
+        The target is mixed with this share of the uniform distribution (Szegedy et al. 2016,
+        arXiv:1512.00567).
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape (), or input's shape without C for ``reduction="none"``
+
+    Raises
+    ------
+    TypeError
+        For dtypes other than float32 and float64, or mixed ones.
+    ValueError
+        For shapes that do not fit, a class index out of range, or a bad option.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> float(F.cross_entropy(np.zeros((2, 4)), np.array([1, 3])))  # log(4)
+    1.3862943611198906
+    """
+    if size_average is not None or reduce is not None:
+        refuse_legacy("cross_entropy", size_average, reduce)
+    x, t, w = array(input), array(target), array(weight)
+    ignore_index = integer("cross_entropy", "ignore_index", ignore_index)
+    smoothing = number("cross_entropy", "label_smoothing", label_smoothing)
+    if out is not None:
+        refuse_out_while_recording("cross_entropy", out, input, target)
+    y, statistics, divisor = _core.cross_entropy_forward(
+        x, t, w, ignore_index, reduction, smoothing, out
+    )
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
+        scale = divisor if reduction == "mean" else 1.0
+        gradients: tuple[Array | None, ...] = _core.cross_entropy_backward(
+            grad, x, t, w, ignore_index, smoothing, statistics, scale, needs
+        )
+        return gradients
+
+    return record(y, (input, target), backward, name="cross_entropy")
+
+
+def nll_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike = None,
+    size_average: None = None,
+    ignore_index: int = -100,
+    reduce: None = None,
+    reduction: str = "mean",
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Negative log-likelihood: ``-weight[t] * input[t]`` at the target class t of each position.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (C,), (N, C) or (N, C, d1, ...), float32 or float64
+        Log-probabilities.
+    target : integer array of input's shape without C
+        Class indices in 0..C-1 or `ignore_index`.
+    weight : array, shape (C,), optional
+        Importance of each class; a constant.
+    size_average, reduce : None
+    ignore_index : int
+        Positions with this index count nothing.
+    reduction : {"mean", "none", "sum"}
+        The mean divides by the sum of the weights of the targets that count; NaN where none does.
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape (), or input's shape without C for ``reduction="none"``
+
+    Raises
+    ------
+    TypeError
+        For dtypes other than float32 and float64, or mixed ones.
+    ValueError
+        For shapes that do not fit or a class index out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> float(F.nll_loss(np.log([[0.25, 0.75]]), np.array([0])))
+    1.3862943611198906
+    """
+    if size_average is not None or reduce is not None:
+        refuse_legacy("nll_loss", size_average, reduce)
+    x, t, w = array(input), array(target), array(weight)
+    ignore_index = integer("nll_loss", "ignore_index", ignore_index)
+    if out is not None:
+        refuse_out_while_recording("nll_loss", out, input)
+    y, divisor = _core.nll_loss_forward(x, t, w, ignore_index, reduction, out)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
+        scale = divisor if reduction == "mean" else 1.0
+        return (_core.nll_loss_backward(grad, x, t, w, ignore_index, scale),)
+
+    return record(y, (input,), backward, name="nll_loss")
+
+
+def _weight_like(op: str, name: str, weight: ArrayLike, shape: tuple[int, ...]) -> Array | None:
+    """`weight` broadcast to the input's shape."""
+    w = array(weight)
+    if w is None or w.shape == shape:
+        return w  # type: ignore[no-any-return]
+    try:
+        return np.broadcast_to(w, shape)
+    except ValueError:
+        raise ValueError(
+            f"{op}: {name}.shape must broadcast to {shape} (input.shape), got {w.shape}"
+        ) from None
+
+
+def _same_shape(op: str, x: Array, t: Array) -> None:
+    if t.shape != x.shape:
+        raise ValueError(f"{op}: target.shape must be {x.shape} (input.shape), got {t.shape}")
+
+
+def binary_cross_entropy(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike = None,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Cross-entropy of probabilities: ``-w (t log x + (1 - t) log(1 - x))``.
+
+    Logarithms are at least -100, so a loss is finite, and x (1 - x) in the gradient is at least
+    1e-12, as in PyTorch. From logits, use :func:`binary_cross_entropy_with_logits`.
+
+    Parameters
+    ----------
+    input : array or Tensor, any shape, float32 or float64
+        Probabilities in [0, 1], or NaN.
+    target : array or Tensor of input's shape
+        Usually 0 or 1.
+    weight : array, optional
+        Broadcasts to input's shape; a constant.
+    size_average, reduce : None
+    reduction : {"mean", "none", "sum"}
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape () or, for ``reduction="none"``, input's
+
+    Raises
+    ------
+    TypeError
+        For dtypes other than float32 and float64, or mixed ones.
+    ValueError
+        For shapes that do not fit, or an input outside [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.binary_cross_entropy(np.array([0.5, 1.0]), np.array([1.0, 0.0]), reduction="none")
+    array([  0.69314718, 100.        ])
+    """
+    op = "binary_cross_entropy"
+    if size_average is not None or reduce is not None:
+        refuse_legacy(op, size_average, reduce)
+    x, t = array(input), array(target)
+    _same_shape(op, x, t)
+    w = None if weight is None else _weight_like(op, "weight", weight, x.shape)
+    return pointwise(op, _BCE, input, target, reduction, weight=w, out=out)
+
+
+def binary_cross_entropy_with_logits(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike = None,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    pos_weight: ArrayLike = None,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Binary cross-entropy of ``sigmoid(input)``, without its overflow.
+
+    ``w ((1 - t) x + (1 + (p - 1) t) log(1 + exp(-x)))`` with w = weight and p = pos_weight.
+
+    Parameters
+    ----------
+    input : array or Tensor, any shape, float32 or float64
+        Logits.
+    target : array or Tensor of input's shape
+        Usually 0 or 1.
+    weight : array, optional
+        Broadcasts to input's shape; a constant.
+    size_average, reduce : None
+    reduction : {"mean", "none", "sum"}
+    pos_weight : array or Tensor, optional
+        Multiplies the loss of positive targets; broadcasts to input's shape.
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape () or, for ``reduction="none"``, input's
+
+    Raises
+    ------
+    TypeError
+        For dtypes other than float32 and float64, or mixed ones.
+    ValueError
+        For shapes that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> float(F.binary_cross_entropy_with_logits(np.array([0.0]), np.array([1.0])))  # log(2)
+    0.6931471805599453
+    """
+    op = "binary_cross_entropy_with_logits"
+    if size_average is not None or reduce is not None:
+        refuse_legacy(op, size_average, reduce)
+    x, t = array(input), array(target)
+    _same_shape(op, x, t)
+    w = None if weight is None else _weight_like(op, "weight", weight, x.shape)
+    if pos_weight is not None:
+        _weight_like(op, "pos_weight", pos_weight, x.shape)
+    return pointwise(op, _BCE_LOGITS, input, target, reduction, weight=w, third=pos_weight, out=out)
+
+
+def _regression(
+    op: str,
+    kernels: tuple[Any, Any],
+    input: ArrayLike,
+    target: ArrayLike,
+    reduction: str,
+    *,
+    parameter: float = 0.0,
+    weight: ArrayLike = None,
+    divide_by_weights: bool = False,
+    out: Array | None = None,
+) -> Result:
+    x, t, w = array(input), array(target), array(weight)
+    if x.shape != t.shape:
+        warn_of_broadcasting(op, x, t)
+    divisor = None
+    if w is not None:
+        if w.shape != x.shape:
+            raise ValueError(f"{op}: weight.shape must be {x.shape} (input.shape), got {w.shape}")
+        shape = np.broadcast_shapes(x.shape, t.shape)
+        w = np.broadcast_to(w, shape)
+        if divide_by_weights and reduction == "mean":
+            divisor = float(np.sum(array(weight), dtype=np.float64))
+    return pointwise(
+        op,
+        kernels,
+        input,
+        target,
+        reduction,
+        weight=w,
+        parameter=parameter,
+        divisor=divisor,
+        out=out,
+    )
+
+
+def mse_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    weight: ArrayLike = None,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Squared error ``weight (input - target)^2``.
+
+    Parameters
+    ----------
+    input : array or Tensor, any shape, float32 or float64
+    target : array or Tensor of input's shape
+        Another shape broadcasts, with a warning.
+    size_average, reduce : None
+    reduction : {"mean", "none", "sum"}
+        With a weight, the mean divides by the sum of the weights.
+    weight : array of input's shape, optional
+        A constant.
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape () or, for ``reduction="none"``, input's
+
+    Raises
+    ------
+    TypeError
+        For dtypes other than float32 and float64, or mixed ones.
+    ValueError
+        For shapes that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> float(F.mse_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
+    2.0
+    """
+    if size_average is not None or reduce is not None:
+        refuse_legacy("mse_loss", size_average, reduce)
+    return _regression(
+        "mse_loss",
+        _MSE,
+        input,
+        target,
+        reduction,
+        weight=weight,
+        divide_by_weights=True,
+        out=out,
+    )
+
+
+def l1_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    weight: ArrayLike = None,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Absolute error ``weight |input - target|``; its gradient at 0 is 0.
+
+    Parameters
+    ----------
+    input : array or Tensor, any shape, float32 or float64
+    target : array or Tensor of input's shape
+        Another shape broadcasts, with a warning.
+    size_average, reduce : None
+    reduction : {"mean", "none", "sum"}
+        With a weight, the mean divides by the sum of the weights.
+    weight : array of input's shape, optional
+        A constant.
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape () or, for ``reduction="none"``, input's
+
+    Raises
+    ------
+    TypeError
+        For dtypes other than float32 and float64, or mixed ones.
+    ValueError
+        For shapes that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> float(F.l1_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
+    1.0
+    """
+    if size_average is not None or reduce is not None:
+        refuse_legacy("l1_loss", size_average, reduce)
+    return _regression(
+        "l1_loss",
+        _L1,
+        input,
+        target,
+        reduction,
+        weight=weight,
+        divide_by_weights=True,
+        out=out,
+    )
+
+
+def smooth_l1_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """With d = input - target: ``d^2 / (2 beta)`` where |d| < beta, else ``|d| - beta / 2``.
+
+    Parameters
+    ----------
+    input : array or Tensor, any shape, float32 or float64
+    target : array or Tensor of input's shape
+        Another shape broadcasts, with a warning.
+    size_average, reduce : None
+    reduction : {"mean", "none", "sum"}
+    beta : float >= 0
+        Where the square meets the line; 0 gives :func:`l1_loss`.
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape () or, for ``reduction="none"``, input's
+
+    Raises
+    ------
+    TypeError
+        For dtypes other than float32 and float64, or mixed ones.
+    ValueError
+        For shapes that do not fit or a negative beta.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.smooth_l1_loss(np.array([0.5, 3.0]), np.zeros(2), reduction="none")
+    array([0.125, 2.5  ])
+    """
+    if size_average is not None or reduce is not None:
+        refuse_legacy("smooth_l1_loss", size_average, reduce)
+    beta = number("smooth_l1_loss", "beta", beta)
+    if not beta >= 0:
+        raise ValueError(f"smooth_l1_loss: beta must be >= 0, got {beta}")
+    return _regression(
+        "smooth_l1_loss", _SMOOTH_L1, input, target, reduction, parameter=beta, out=out
+    )
+
+
+def huber_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: ArrayLike = None,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """With d = input - target: ``d^2 / 2`` where |d| <= delta, else ``delta (|d| - delta / 2)``.
+
+    Parameters
+    ----------
+    input : array or Tensor, any shape, float32 or float64
+    target : array or Tensor of input's shape
+        Another shape broadcasts, with a warning.
+    reduction : {"mean", "none", "sum"}
+        The mean divides by the number of elements, with a weight too.
+    delta : float > 0
+        Where the square meets the line.
+    weight : array of input's shape, optional
+        A constant.
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape () or, for ``reduction="none"``, input's
+
+    Raises
+    ------
+    TypeError
+        For dtypes other than float32 and float64, or mixed ones.
+    ValueError
+        For shapes that do not fit or a delta that is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.huber_loss(np.array([0.5, 3.0]), np.zeros(2), reduction="none", delta=2.0)
+    array([0.125, 4.   ])
+    """
+    delta = number("huber_loss", "delta", delta)
+    if not delta > 0:
+        raise ValueError(f"huber_loss: delta must be > 0, got {delta}")
+    return _regression(
+        "huber_loss", _HUBER, input, target, reduction, parameter=delta, weight=weight, out=out
+    )

@@ -1,0 +1,115 @@
+"""Losses, forward and in training, against PyTorch and plain NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from harness import Case
+
+# (operation, shape of the input, passes over the input: forward, forward + backward)
+SHAPES = [
+    ("cross_entropy", (4096, 32000), True),
+    ("cross_entropy", (128, 10), False),
+    ("cross_entropy", (128, 1000), False),
+    ("cross_entropy", (8, 21, 256, 256), False),
+    ("nll_loss", (4096, 1000), False),
+    ("mse_loss", (1 << 20,), True),
+    ("l1_loss", (1 << 20,), False),
+    ("smooth_l1_loss", (1 << 20,), False),
+    ("huber_loss", (1 << 20,), False),
+    ("binary_cross_entropy", (1 << 20,), False),
+    ("binary_cross_entropy_with_logits", (1 << 20,), False),
+]
+CLASSES = ("cross_entropy", "nll_loss")
+
+
+def memory(operation: str, shape: tuple[int, ...], train: bool) -> float:
+    """Bytes that must be read and written: float32 input and target, and the gradient."""
+    arrays = 1 if operation in CLASSES else 2
+    passes = 2 * arrays + 1 if train else arrays
+    return 4.0 * passes * float(np.prod(shape))
+
+
+CASES = [
+    Case(
+        f"{operation} {'x'.join(map(str, shape))}{' forward+backward' if train else ''}",
+        {"operation": operation, "shape": shape, "train": train},
+        bytes=memory(operation, shape, train),
+        quick=quick and not train,
+    )
+    for operation, shape, quick in SHAPES
+    for train in (False, True)
+]
+
+
+def operands(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    operation, shape = case.params["operation"], case.params["shape"]
+    rng = np.random.default_rng(0)
+    if operation in CLASSES:
+        target = rng.integers(0, shape[1], shape[:1] + shape[2:])
+        return rng.standard_normal(shape, dtype=np.float32), target
+    if operation == "binary_cross_entropy":
+        x, target = (rng.uniform(0.01, 0.99, shape).astype(np.float32) for _ in range(2))
+        return x, target
+    return rng.standard_normal(shape, dtype=np.float32), rng.random(shape, dtype=np.float32)
+
+
+def fastnn(case: Case) -> Callable[[], Any]:
+    import fastnn
+    import fastnn.functional as F
+
+    x, target = operands(case)
+    function = getattr(F, case.params["operation"])
+    if not case.params["train"]:
+        return lambda: function(x, target)
+
+    def step() -> Any:
+        t = fastnn.Tensor(x, requires_grad=True)
+        y = function(t, target)
+        y.backward()
+        return y.numpy(), t.grad
+
+    return step
+
+
+def numpy(case: Case) -> Callable[[], Any] | None:
+    operation = case.params["operation"]
+    if case.params["train"] or operation not in ("cross_entropy", "nll_loss", "mse_loss"):
+        return None
+    x, target = operands(case)
+    if operation == "mse_loss":
+        return lambda: np.mean((x - target) ** 2)
+    picked = np.expand_dims(target, 1)
+    if operation == "nll_loss":
+        return lambda: -np.take_along_axis(x, picked, 1).mean()
+
+    def cross_entropy() -> Any:
+        shifted = x - x.max(axis=1, keepdims=True)
+        log_sum = np.log(np.exp(shifted).sum(axis=1))
+        return (log_sum - np.take_along_axis(shifted, picked, 1)[:, 0]).mean()
+
+    return cross_entropy
+
+
+def torch(case: Case) -> Callable[[], Any]:
+    import torch
+
+    x, target = (torch.from_numpy(a) for a in operands(case))
+    function = getattr(torch.nn.functional, case.params["operation"])
+    if not case.params["train"]:
+
+        def forward() -> Any:
+            with torch.inference_mode():
+                return function(x, target)
+
+        return forward
+
+    def step() -> Any:
+        t = x.detach().requires_grad_()
+        y = function(t, target)
+        y.backward()
+        return y, t.grad
+
+    return step
