@@ -1,7 +1,169 @@
-#include "bindings/common.h"
+#include "ops/conv.h"
+
+#include <pybind11/stl.h>
+
+#include <tuple>
+#include <vector>
+
+#include "bindings/conv_geometry.h"
 
 namespace fastnn {
+namespace {
 
-void init_conv(py::module_&) {}
+const char* name_of(const char* const (&names)[3], int dims) {
+  if (dims < 1 || dims > 3) throw py::value_error("conv: dims must be 1, 2 or 3");
+  return names[dims - 1];
+}
+
+constexpr const char* kNames[3] = {"conv1d", "conv2d", "conv3d"};
+constexpr const char* kTransposedNames[3] = {"conv_transpose1d", "conv_transpose2d",
+                                             "conv_transpose3d"};
+
+int64_t read_groups(const Check& check, py::handle groups) {
+  if (!PyLong_Check(groups.ptr()) || PyBool_Check(groups.ptr())) {
+    check.type_error("groups must be an int, got " + std::string(py::str(py::repr(groups))));
+  }
+  int overflow = 0;
+  const long long value = PyLong_AsLongLongAndOverflow(groups.ptr(), &overflow);
+  if (overflow != 0 || value < 1) {
+    check.value_error("groups must be >= 1, got " + std::string(py::str(groups)));
+  }
+  return value;
+}
+
+py::object conv_forward(int dims, py::handle input, py::handle weight, py::handle bias,
+                        py::handle stride, py::handle padding, py::handle dilation,
+                        py::handle groups, const std::string& mode, py::handle out) {
+  const Check check(name_of(kNames, dims));
+  return check.dispatch("input", input, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto x = check.contiguous<T>("input", input);
+    const auto w = check.contiguous<T>("weight", weight);
+    const auto b = check.optional<T>("bias", bias);
+    const ConvGeometry g = conv_geometry(check, shape_of(x), shape_of(w),
+                                         {dims, stride, padding, dilation,
+                                          read_groups(check, groups), padding_mode(check, mode)});
+    if (b) check.shape("bias", b, {g.out_channels}, "out_channels");
+    const bool batched = x.ndim() == dims + 2;
+    auto y = check.output<T>(conv_shape(batched, g.batch, g.out_channels, g.output, dims), out,
+                             {input, weight, bias});
+    run(kernels().conv3d_forward,
+        ConvForwardArgs<T>{g, x.data(), w.data(), data_or_null(b), y.mutable_data()});
+    return std::move(y);
+  });
+}
+
+// input_shape is that of the forward's input.
+py::object conv_backward_input(int dims, py::handle grad_output, py::handle weight,
+                               const Shape& input_shape, py::handle stride, py::handle padding,
+                               py::handle dilation, py::handle groups) {
+  const Check check(name_of(kNames, dims));
+  return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto grad = check.contiguous<T>("grad_output", grad_output);
+    const auto w = check.contiguous<T>("weight", weight);
+    const ConvGeometry g =
+        conv_geometry(check, input_shape, shape_of(w),
+                      {dims, stride, padding, dilation, read_groups(check, groups)});
+    const bool batched = input_shape.size() == static_cast<size_t>(dims) + 2;
+    check.shape("grad_output", grad,
+                conv_shape(batched, g.batch, g.out_channels, g.output, dims), "the output's");
+    auto grad_input = check.output<T>(input_shape);
+    run(kernels().conv3d_backward_input,
+        ConvBackwardInputArgs<T>{g, grad.data(), w.data(), nullptr, grad_input.mutable_data()});
+    return std::move(grad_input);
+  });
+}
+
+py::object conv_backward_weight(int dims, py::handle grad_output, py::handle input,
+                                const Shape& weight_shape, py::handle stride, py::handle padding,
+                                py::handle dilation, py::handle groups, const std::string& mode) {
+  const Check check(name_of(kNames, dims));
+  return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto grad = check.contiguous<T>("grad_output", grad_output);
+    const auto x = check.contiguous<T>("input", input);
+    const ConvGeometry g = conv_geometry(check, shape_of(x), weight_shape,
+                                         {dims, stride, padding, dilation,
+                                          read_groups(check, groups), padding_mode(check, mode)});
+    const bool batched = x.ndim() == dims + 2;
+    check.shape("grad_output", grad,
+                conv_shape(batched, g.batch, g.out_channels, g.output, dims), "the output's");
+    auto grad_weight = check.output<T>(weight_shape);
+    run(kernels().conv3d_backward_weight,
+        ConvBackwardWeightArgs<T>{g, grad.data(), x.data(), grad_weight.mutable_data()});
+    return std::move(grad_weight);
+  });
+}
+
+// Sums over all axes but the channels'.
+py::object conv_backward_bias(int dims, py::handle grad_output) {
+  const Check check(name_of(kNames, dims));
+  return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto grad = check.contiguous<T>("grad_output", grad_output);
+    check.min_rank("grad_output", grad, dims + 1);
+    const bool batched = grad.ndim() == dims + 2;
+    const int64_t batch = batched ? extent(grad, 0) : 1, channels = extent(grad, batched ? 1 : 0);
+    int64_t positions = 1;
+    for (int64_t axis = batched ? 2 : 1; axis < grad.ndim(); ++axis) {
+      positions *= extent(grad, axis);
+    }
+    auto sums = check.output<T>({channels});
+    run(kernels().conv3d_backward_bias,
+        ConvBackwardBiasArgs<T>{batch, channels, positions, grad.data(), sums.mutable_data()});
+    return std::move(sums);
+  });
+}
+
+py::object conv_transpose_forward(int dims, py::handle input, py::handle weight, py::handle bias,
+                                  py::handle stride, py::handle padding, py::handle output_padding,
+                                  py::handle groups, py::handle dilation, py::handle out) {
+  const Check check(name_of(kTransposedNames, dims));
+  return check.dispatch("input", input, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto x = check.contiguous<T>("input", input);
+    const auto w = check.contiguous<T>("weight", weight);
+    const auto b = check.optional<T>("bias", bias);
+    const ConvGeometry g = transposed_geometry(
+        check, shape_of(x), shape_of(w),
+        {dims, stride, padding, dilation, read_groups(check, groups)}, output_padding);
+    if (b) check.shape("bias", b, {g.in_channels}, "out_channels");
+    const bool batched = x.ndim() == dims + 2;
+    auto y = check.output<T>(conv_shape(batched, g.batch, g.in_channels, g.input, dims), out,
+                             {input, weight, bias});
+    run(kernels().conv3d_backward_input,
+        ConvBackwardInputArgs<T>{g, x.data(), w.data(), data_or_null(b), y.mutable_data()});
+    return std::move(y);
+  });
+}
+
+// For each dimension (before, after, output): the padding that is read, and the output's size.
+std::vector<std::tuple<int64_t, int64_t, int64_t>> conv_plan(
+    int dims, const Shape& input_shape, const Shape& weight_shape, py::handle stride,
+    py::handle padding, py::handle dilation, py::handle groups) {
+  const Check check(name_of(kNames, dims));
+  const ConvGeometry g =
+      conv_geometry(check, input_shape, weight_shape,
+                    {dims, stride, padding, dilation, read_groups(check, groups)});
+  std::vector<std::tuple<int64_t, int64_t, int64_t>> plan;
+  for (int i = 3 - dims; i < 3; ++i) {
+    const int64_t end = (g.output[i] - 1) * g.stride[i] + g.dilation[i] * (g.kernel[i] - 1) + 1;
+    const int64_t after = end - g.input[i] - g.padding[i];
+    plan.emplace_back(g.padding[i], after > 0 ? after : 0, g.output[i]);
+  }
+  return plan;
+}
+
+}  // namespace
+
+void init_conv(py::module_& m) {
+  m.def("conv3d_forward", &conv_forward, "Convolution over the last `dims` axes");
+  m.def("conv3d_backward_input", &conv_backward_input);
+  m.def("conv3d_backward_weight", &conv_backward_weight);
+  m.def("conv3d_backward_bias", &conv_backward_bias);
+  m.def("conv_plan", &conv_plan, "(padding before, padding after, output size) by dimension");
+  m.def("conv_transpose3d_forward", &conv_transpose_forward);
+}
 
 }  // namespace fastnn

@@ -1,7 +1,63 @@
+// Convolution over three spatial dimensions (depth, height, width); fewer are dimensions of size 1.
 #pragma once
 
 #include <cstdint>
 
 namespace fastnn {
+
+// What lies outside the input. For reflect the padding is below the input's size, for circular at
+// most equal to it.
+enum class PaddingMode { kZeros, kReflect, kReplicate, kCircular };
+
+// The cross-correlation y[n, k, o] = sum over c, r of w[k, c, r] * x[n, c, o * stride - padding +
+// r * dilation], in each of `groups` groups of channels. All arrays are C-contiguous:
+// x (batch, in_channels, input...), w (out_channels, in_channels / groups, kernel...),
+// y (batch, out_channels, output...). `padding` is what lies before the first element; what lies
+// behind the last follows from `output`.
+struct ConvGeometry {
+  int64_t batch, groups, in_channels, out_channels;
+  int64_t input[3], kernel[3], output[3];
+  int64_t stride[3], padding[3], dilation[3];
+  PaddingMode mode;
+};
+
+// y = conv(x, w) + bias. y overlaps nothing.
+template <class T>
+struct ConvForwardArgs {
+  ConvGeometry geometry;
+  const T* x;
+  const T* w;
+  const T* bias;  // (out_channels) or null
+  T* y;
+};
+
+// x = the transpose of the convolution, applied to y, + bias: the gradient with respect to the
+// input, and the forward of the transposed convolution. Only for zero padding.
+template <class T>
+struct ConvBackwardInputArgs {
+  ConvGeometry geometry;
+  const T* y;
+  const T* w;
+  const T* bias;  // (in_channels) or null
+  T* x;
+};
+
+// The gradient with respect to the weights.
+template <class T>
+struct ConvBackwardWeightArgs {
+  ConvGeometry geometry;
+  const T* grad_y;
+  const T* x;
+  T* grad_w;
+};
+
+// sums[c] = sum over n and i of x[n, c, i]; x contiguous (batch, channels, positions). The gradient
+// with respect to the bias.
+template <class T>
+struct ConvBackwardBiasArgs {
+  int64_t batch, channels, positions;
+  const T* x;
+  T* sums;
+};
 
 }  // namespace fastnn

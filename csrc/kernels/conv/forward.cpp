@@ -1,0 +1,39 @@
+// y = conv(x, w) + bias.
+#include "kernels/conv/im2col.h"
+
+namespace fastnn::FASTNN_ISA {
+
+template <class T>
+void conv3d_forward(const ConvForwardArgs<T>& args) {
+  const ConvGeometry& g = args.geometry;
+  const int64_t taps = product(g.kernel);
+  const int64_t in_channels = g.in_channels / g.groups, out_channels = g.out_channels / g.groups;
+  Im2col<T> conv{};
+  conv.batch = g.batch;
+  conv.groups = g.groups;
+  conv.in_channels = in_channels;
+  conv.out_channels = out_channels;
+  for (int i = 0; i < 3; ++i) {
+    conv.axes[i] = {g.input[i],  g.output[i],   g.stride[i],
+                    g.kernel[i], -g.padding[i], g.dilation[i]};
+    conv.phase.step[i] = 1;
+    conv.output[i] = g.output[i];
+  }
+  conv.mode = g.mode;
+  conv.x = args.x;
+  conv.weights = {args.w,
+                  in_channels * taps,
+                  taps,
+                  {g.kernel[1] * g.kernel[2], g.kernel[2], 1},
+                  {g.kernel[0], g.kernel[1], g.kernel[2]},
+                  in_channels * taps};
+  conv.group_weights = out_channels * in_channels * taps;
+  conv.bias = args.bias;
+  conv.y = args.y;
+  convolve_im2col(conv);
+}
+
+template void conv3d_forward(const ConvForwardArgs<float>&);
+template void conv3d_forward(const ConvForwardArgs<double>&);
+
+}  // namespace fastnn::FASTNN_ISA

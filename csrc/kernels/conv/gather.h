@@ -1,0 +1,152 @@
+// One vector of neighbouring output positions: where its lanes come from for a tap.
+//
+// The lanes are cut into segments, one an output row. For a tap, a segment is a run of the input's
+// row with a step of 1 or 2, clipped at the row's edges: one or two masked loads. Other steps, and
+// edges that a padding mode fills, go lane by lane.
+#pragma once
+
+#include "kernels/conv/patch.h"
+
+namespace fastnn::FASTNN_ISA {
+
+// Lanes lane .. lane + lanes-1, whose tap 0 lies at input (depth, height, width + i * step).
+struct Segment {
+  int64_t lane, lanes;
+  int64_t depth, height, width;
+};
+
+// Cuts positions col .. col + lanes-1 at the ends of the output's rows.
+inline int cut_segments(const Axis (&axes)[3], int64_t col, int64_t lanes, Segment* segments) {
+  const int64_t row_length = axes[2].positions;
+  int64_t row = col / row_length, w = col % row_length;
+  int count = 0;
+  for (int64_t lane = 0; lane < lanes; ++row, w = 0) {
+    const int64_t h = row % axes[1].positions, d = row / axes[1].positions;
+    const int64_t length = min_of(row_length - w, lanes - lane);
+    segments[count++] = {lane, length, d * axes[0].step + axes[0].first,
+                         h * axes[1].step + axes[1].first, w * axes[2].step + axes[2].first};
+    lane += length;
+  }
+  return count;
+}
+
+// Lanes begin .. end-1 at channel + offset + lane * step.
+struct Piece {
+  int64_t offset, begin, end;
+};
+
+template <class T>
+struct Gather {
+  static constexpr int64_t kSize = Vec<T>::kSize;
+  enum Kind { kWhole, kRuns, kPairs, kLanes } kind;
+  int count;
+  Piece pieces[kSize];
+  int64_t lane_offset[kSize];  // kLanes: -1 is a zero
+
+  // The vector for the channel that starts at x.
+  FASTNN_INLINE Vec<T> load(const T* x) const;
+};
+
+template <class T>
+FASTNN_INLINE Mask<T> lanes_mask(int64_t begin, int64_t end) {
+  return first_n_mask<T>(end) & ~first_n_mask<T>(begin);
+}
+
+// Every second lane of a then b, from lane 0.
+FASTNN_INLINE Vec<float> even_lanes(Vec<float> a, Vec<float> b) {
+#if defined(FASTNN_ISA_AVX512)
+  return Vec<float>(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22,
+                                            24, 26, 28, 30));
+#elif defined(FASTNN_ISA_AVX2)
+  return Vec<float>(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6, 8, 10, 12, 14));
+#else
+  return Vec<float>(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6));
+#endif
+}
+FASTNN_INLINE Vec<double> even_lanes(Vec<double> a, Vec<double> b) {
+#if defined(FASTNN_ISA_AVX512)
+  return Vec<double>(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6, 8, 10, 12, 14));
+#elif defined(FASTNN_ISA_AVX2)
+  return Vec<double>(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6));
+#else
+  return Vec<double>(__builtin_shufflevector(a.v, b.v, 0, 2));
+#endif
+}
+
+template <class T>
+FASTNN_INLINE Vec<T> load_run(const T* x, const Piece& piece) {
+  return Vec<T>::load(x + piece.offset, lanes_mask<T>(piece.begin, piece.end));
+}
+
+// Reads nothing before the first or behind the last lane's element.
+template <class T>
+FASTNN_INLINE Vec<T> load_pairs(const T* x, const Piece& piece) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  const int64_t begin = 2 * piece.begin, end = 2 * piece.end - 1;
+  const T* p = x + piece.offset;
+  return even_lanes(Vec<T>::load(p, lanes_mask<T>(begin, end)),
+                    Vec<T>::load(p + kSize, lanes_mask<T>(begin - kSize, end - kSize)));
+}
+
+template <class T>
+FASTNN_INLINE Vec<T> Gather<T>::load(const T* x) const {
+  if (kind == kWhole) return Vec<T>::load(x + pieces[0].offset);
+  if (kind == kLanes) {
+    T lanes[kSize];
+    for (int64_t i = 0; i < kSize; ++i) lanes[i] = lane_offset[i] < 0 ? T(0) : x[lane_offset[i]];
+    return Vec<T>::load(lanes);
+  }
+  Vec<T> v = Vec<T>::zero();
+  if (kind == kRuns) {
+    for (int i = 0; i < count; ++i) v = bit_or(v, load_run(x, pieces[i]));
+  } else {
+    // A step of two leaves lanes outside the piece to be cleared: its odd neighbours are loaded.
+    for (int i = 0; i < count; ++i) v = bit_or(v, load_pairs(x, pieces[i]));
+  }
+  return v;
+}
+
+// A step that is at least 1, tap offsets (depth, height, width) in input elements.
+template <class T>
+FASTNN_INLINE void make_gather(const Axis (&axes)[3], PaddingMode mode, const Segment* segments,
+                               int count, int64_t depth, int64_t height, int64_t width,
+                               Gather<T>* gather) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  const int64_t step = axes[2].step, size = axes[2].source;
+  gather->count = 0;
+  bool lanes = step > 2;
+  for (int s = 0; s < count && !lanes; ++s) {
+    const Segment& segment = segments[s];
+    const int64_t d = padded_index(mode, segment.depth + depth, axes[0].source);
+    const int64_t h = padded_index(mode, segment.height + height, axes[1].source);
+    const int64_t w = segment.width + width;
+    // The lanes whose column w + i * step lies in 0 .. size-1.
+    const int64_t begin = w >= 0 ? 0 : ceil_div(-w, step);
+    const int64_t end = w >= size ? 0 : min_of(segment.lanes, ceil_div(size - w, step));
+    lanes = mode != PaddingMode::kZeros && (begin > 0 || end < segment.lanes);
+    if (d < 0 || h < 0 || begin >= end) continue;
+    gather->pieces[gather->count++] = {
+        (d * axes[1].source + h) * size + w - segment.lane * step, segment.lane + begin,
+        segment.lane + end};
+  }
+  gather->kind = step == 1 ? Gather<T>::kRuns : Gather<T>::kPairs;
+  if (step == 1 && gather->count == 1 && gather->pieces[0].begin == 0 &&
+      gather->pieces[0].end == kSize) {
+    gather->kind = Gather<T>::kWhole;
+  }
+  if (!lanes) return;
+  gather->kind = Gather<T>::kLanes;
+  for (int64_t i = 0; i < kSize; ++i) gather->lane_offset[i] = -1;
+  for (int s = 0; s < count; ++s) {
+    const Segment& segment = segments[s];
+    const int64_t d = padded_index(mode, segment.depth + depth, axes[0].source);
+    const int64_t h = padded_index(mode, segment.height + height, axes[1].source);
+    if (d < 0 || h < 0) continue;
+    for (int64_t i = 0; i < segment.lanes; ++i) {
+      const int64_t w = padded_index(mode, segment.width + width + i * step, size);
+      if (w >= 0) gather->lane_offset[segment.lane + i] = (d * axes[1].source + h) * size + w;
+    }
+  }
+}
+
+}  // namespace fastnn::FASTNN_ISA

@@ -1,0 +1,182 @@
+#include "kernels/conv/im2col.h"
+
+#include "kernels/gemm/epilogue.h"
+
+namespace fastnn::FASTNN_ISA {
+namespace {
+
+// Adds the bias and spreads a tile over its phase of y.
+template <class T>
+struct ScatterEpilogue {
+  const Im2col<T>& conv;
+  const T* bias;  // of the cell's row 0, or null
+  T* y;           // of the cell's row 0
+  int64_t col;    // of the cell's column 0
+
+  void operator()(T* tile, int64_t stride, int64_t row, int64_t tile_col, int64_t rows,
+                  int64_t cols) const {
+    constexpr int64_t kMost = kMaxTileVectors * Vec<T>::kSize;
+    const Phase& phase = conv.phase;
+    int64_t offset[kMost];
+    for (int64_t j = 0; j < cols; ++j) {
+      const int64_t position = col + tile_col + j;
+      const int64_t line = position / conv.axes[2].positions;
+      const int64_t d = phase.first[0] + line / conv.axes[1].positions * phase.step[0];
+      const int64_t h = phase.first[1] + line % conv.axes[1].positions * phase.step[1];
+      const int64_t w = phase.first[2] + position % conv.axes[2].positions * phase.step[2];
+      offset[j] = (d * conv.output[1] + h) * conv.output[2] + w;
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      T* const target = y + (row + i) * product(conv.output);
+      const T* const source = tile + i * stride;
+      const T shift = bias == nullptr ? T(0) : bias[row + i];
+      for (int64_t j = 0; j < cols; ++j) target[offset[j]] = source[j] + shift;
+    }
+  }
+};
+
+// 1x1 with step 1: the patch matrix is x itself.
+template <class T>
+bool is_pointwise(const Im2col<T>& conv) {
+  bool result = true;
+  for (const Axis& axis : conv.axes) {
+    result = result && axis.taps == 1 && axis.step == 1 && axis.first == 0 &&
+             axis.positions == axis.source;
+  }
+  return result;
+}
+
+template <class T>
+bool is_phase(const Im2col<T>& conv) {
+  bool result = false;
+  for (int i = 0; i < 3; ++i) result = result || conv.axes[i].positions != conv.output[i];
+  return result;
+}
+
+// Cells of a phase fit a block of kPhaseBlock elements.
+template <class T>
+Grid phase_grid(const Grid& grid, const GemmShape& shape) {
+  const int64_t cell_cols = min_of(grid.cell_cols, 16 * kGroup<T>);
+  const int64_t cell_rows =
+      min_of(grid.cell_rows, kPhaseBlock / (16 * kGroup<T>) / kTileRows * kTileRows);
+  return {ceil_div(shape.m, cell_rows), ceil_div(shape.n, cell_cols), cell_rows, cell_cols};
+}
+
+template <class T>
+class Driver {
+ public:
+  explicit Driver(const Im2col<T>& conv)
+      : conv_(conv),
+        shape_{conv.out_channels, positions_of(conv.axes), conv.weights.columns},
+        phase_(is_phase(conv)),
+        pointwise_(is_pointwise(conv)),
+        grid_(choose_grid<T>(conv.batch * conv.groups, shape_)) {
+    if (phase_) grid_ = phase_grid<T>(grid_, shape_);
+  }
+
+  void run() {
+    constexpr int64_t kBytes = static_cast<int64_t>(sizeof(T));
+    const int64_t cells = grid_.down * grid_.across, items = conv_.batch * conv_.groups * cells;
+    const int64_t packed = conv_.groups * shape_.m * shape_.k;
+    const bool pack = conv_.batch * grid_.across > 1 && packed * kBytes <= kMaxPackedWeights;
+    const int64_t block = phase_ ? round_up(grid_.cell_rows * grid_.cell_cols, 16) : 0;
+    const int64_t scratch =
+        round_up(gemm_scratch<T>({grid_.cell_rows, grid_.cell_cols, shape_.k}), 16) + block;
+    const int64_t work = max_of(1, grid_.cell_rows * grid_.cell_cols * max_of(1, shape_.k));
+    const int64_t grain = max_of(1, min_of(kMinCellWork / work, items));
+    const int workers = plan_workers(ceil_div(items, grain));
+    Workspace workspace((workers * scratch + (pack ? packed : 0)) * kBytes +
+                        2 * Workspace::kAlignment);
+    T* const memory = workspace.take<T>(workers * scratch);
+    if (pack) {
+      packed_ = workspace.take<T>(packed);
+      pack_weights();
+    }
+    parallel_for(items, grain, [&](int64_t begin, int64_t end, int worker) {
+      T* const mine = memory + worker * scratch;
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t within = item % cells;
+        const int64_t row = within / grid_.across * grid_.cell_rows;
+        const int64_t col = within % grid_.across * grid_.cell_cols;
+        run_cell(item / cells,
+                 {row, min_of(grid_.cell_rows, shape_.m - row), col,
+                  min_of(grid_.cell_cols, shape_.n - col)},
+                 mine, mine + block);
+      }
+    });
+  }
+
+ private:
+  Weights<T> weights(int64_t group) const {
+    Weights<T> w = conv_.weights;
+    w.data += group * conv_.group_weights;
+    if (packed_ != nullptr) w.packed = packed_ + group * shape_.m * shape_.k;
+    return w;
+  }
+
+  // In the blocks that gemm_cell will ask for.
+  void pack_weights() {
+    const int64_t depths = ceil_div(shape_.k, kDepthBlock<T>);
+    const int64_t grain = max_of(1, (int64_t{1} << 15) / (grid_.cell_rows * kDepthBlock<T>));
+    T* const packed = packed_;
+    packed_ = nullptr;
+    parallel_for(conv_.groups * grid_.down * depths, grain, [&](int64_t begin, int64_t end, int) {
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t p = item % depths * kDepthBlock<T>;
+        const int64_t group = item / depths / grid_.down;
+        const int64_t cell_row = item / depths % grid_.down * grid_.cell_rows;
+        const int64_t cell_rows = min_of(grid_.cell_rows, shape_.m - cell_row);
+        const int64_t panel = panel_rows(cell_rows), step = kRowBlock / panel * panel;
+        const Weights<T> w = weights(group);
+        T* const target = packed + group * shape_.m * shape_.k;
+        for (int64_t row = cell_row; row < cell_row + cell_rows; row += step) {
+          const int64_t rows = min_of(step, cell_row + cell_rows - row);
+          w.pack(target + row * shape_.k + p * rows, row, rows, panel, p,
+                 min_of(kDepthBlock<T>, shape_.k - p));
+        }
+      }
+    });
+    packed_ = packed;
+  }
+
+  void run_cell(int64_t product_index, const Cell& cell, T* block, T* scratch) const {
+    const int64_t group = product_index % conv_.groups;
+    const int64_t source_size =
+        conv_.axes[0].source * conv_.axes[1].source * conv_.axes[2].source;
+    const T* x = conv_.x + product_index * conv_.in_channels * source_size;
+    T* y = conv_.y + product_index * conv_.out_channels * product(conv_.output);
+    const T* bias = conv_.bias == nullptr ? nullptr : conv_.bias + group * conv_.out_channels;
+    const Weights<T> a = weights(group);
+    const Patches<T> b{{conv_.axes[0], conv_.axes[1], conv_.axes[2]}, conv_.mode, x};
+    if (phase_) {
+      // The engine addresses all of C; the block holds the cell alone.
+      T* const origin = block - (cell.row * cell.cols + cell.col);
+      gemm_cell<T>(cell, shape_.k, a, b, origin, cell.cols, false, scratch,
+                   ScatterEpilogue<T>{conv_, bias, y, 0});
+    } else if (pointwise_) {
+      const DenseOperand<T> dense{x, 1, shape_.n, shape_.m <= kTileRows};
+      gemm_cell<T>(cell, shape_.k, a, dense, y, shape_.n, false, scratch, RowBias<T>{bias});
+    } else {
+      gemm_cell<T>(cell, shape_.k, a, b, y, shape_.n, false, scratch, RowBias<T>{bias});
+    }
+  }
+
+  const Im2col<T>& conv_;
+  GemmShape shape_;
+  bool phase_, pointwise_;
+  Grid grid_;
+  T* packed_ = nullptr;
+};
+
+}  // namespace
+
+template <class T>
+void convolve_im2col(const Im2col<T>& conv) {
+  if (conv.batch <= 0 || conv.out_channels <= 0 || positions_of(conv.axes) <= 0) return;
+  Driver<T>(conv).run();
+}
+
+template void convolve_im2col(const Im2col<float>&);
+template void convolve_im2col(const Im2col<double>&);
+
+}  // namespace fastnn::FASTNN_ISA

@@ -1,0 +1,31 @@
+#include "kernels/conv/weights.h"
+
+namespace fastnn::FASTNN_ISA {
+
+template <class T>
+const T* Weights<T>::pack(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p,
+                          int64_t depth) const {
+  const T* const first_row = data + row * row_stride;
+  const bool contiguous = tap_stride[2] == 1 && tap_stride[1] == taps[2] &&
+                          tap_stride[0] == taps[1] * taps[2] &&
+                          channel_stride == taps[0] * tap_stride[0];
+  if (contiguous) return DenseOperand<T>{first_row, row_stride, 1}.a_block(target, 0, rows, panel, p, depth);
+  const int64_t plane = taps[1] * taps[2], all = taps[0] * plane;
+  for (int64_t i = 0; i < rows; i += panel) {
+    const int64_t width = min_of(panel, rows - i);
+    T* out = target + i * depth;
+    for (int64_t q = p; q < p + depth; ++q, out += width) {
+      const int64_t tap = q % all;
+      const T* source = first_row + i * row_stride + q / all * channel_stride +
+                        tap / plane * tap_stride[0] + tap % plane / taps[2] * tap_stride[1] +
+                        tap % taps[2] * tap_stride[2];
+      for (int64_t r = 0; r < width; ++r) out[r] = source[r * row_stride];
+    }
+  }
+  return target;
+}
+
+template struct Weights<float>;
+template struct Weights<double>;
+
+}  // namespace fastnn::FASTNN_ISA
