@@ -86,9 +86,7 @@ def check_forward_and_backward(problem, dtype, mode="zeros"):
                 x.shape[2:], grad.shape[2:], stride, dilation, problem["kernel"], padding
             )
         )
-        expected = reference.conv_transpose(
-            grad, w, None, stride, padding, rest, dilation, groups
-        )
+        expected = reference.conv_transpose(grad, w, None, stride, padding, rest, dilation, groups)
         assert_close(tensors[0].grad, expected, w.size // w.shape[1], scale=10.0)
 
 
@@ -157,9 +155,7 @@ def check_transposed(problem, dtype, data):
     dims = len(problem["kernel"])
     rng = np.random.default_rng(problem["seed"])
     groups, stride, dilation = problem["groups"], problem["stride"], problem["dilation"]
-    extra = tuple(
-        data.draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation)
-    )
+    extra = tuple(data.draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation))
     x = normal(rng, *problem["x_shape"], dtype=dtype)
     w_shape = (x.shape[1], problem["out"] // groups, *problem["kernel"])
     w, b = normal(rng, *w_shape, dtype=dtype), normal(rng, problem["out"], dtype=dtype)
@@ -238,9 +234,7 @@ def test_threads_to_the_byte(stride, rng):
     x, w = normal(rng, 3, 20, 30, 31, dtype=np.float32), normal(rng, 33, 20, 3, 3, dtype=np.float32)
     b = normal(rng, 33, dtype=np.float32)
     grad = normal(rng, *F.conv2d(x, w, b, stride, 1).shape, dtype=np.float32)
-    same_bytes_for_every_thread_count(
-        lambda: all_results(x, w, b, grad, stride=stride, padding=1)
-    )
+    same_bytes_for_every_thread_count(lambda: all_results(x, w, b, grad, stride=stride, padding=1))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -311,6 +305,8 @@ def test_out(rng):
     assert same_bytes(out, F.conv2d(x, w))
     with pytest.raises(ValueError, match="out must not share memory"):
         F.conv2d(x, np.ones((3, 3, 1, 1)), out=x)
+    with pytest.raises(ValueError, match="out must be None while gradients are recorded"):
+        F.conv2d(x, fastnn.Tensor(w, requires_grad=True), out=out)
     out.flags.writeable = False
     with pytest.raises(ValueError, match="out must be writable"):
         F.conv2d(x, w, out=out)
@@ -371,6 +367,51 @@ def test_errors(arguments, error, message):
 def test_transposed_errors(arguments, error, message):
     with pytest.raises(error, match="conv_transpose2d: .*" + message):
         F.conv_transpose2d(**{"input": X, "weight": np.ones((4, 6, 3, 3)), **arguments})
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_layers(dims, rng):
+    layer = getattr(fastnn.nn, f"Conv{dims}d")(4, 6, 3, 2, 1, 1, 2, dtype=np.float64)
+    x = normal(rng, 2, 4, *[7] * dims)
+    assert layer.weight.shape == (6, 2, *[3] * dims)
+    expected = CONV[dims](x, layer.weight.data, layer.bias.data, 2, 1, 1, 2)
+    assert same_bytes(layer(x), expected)
+    up = getattr(fastnn.nn, f"ConvTranspose{dims}d")(4, 6, 3, 2, 1, 1, 2, dtype=np.float64)
+    assert up.weight.shape == (4, 3, *[3] * dims)
+    expected = CONV_TRANSPOSE[dims](x, up.weight.data, up.bias.data, 2, 1, 1, 2)
+    assert same_bytes(up(x), expected)
+    assert same_bytes(up(x, output_size=expected.shape), expected)
+    with pytest.raises(ValueError, match=r"output_size must be in 13\.\.14, got 15"):
+        up(x, output_size=[15] * dims)
+
+
+def test_layer_arguments(rng):
+    layer = fastnn.nn.Conv2d(3, 5, (3, 2), padding=((1, 0), (2, 1)), padding_mode="reflect")
+    assert repr(layer) == (
+        "Conv2d(3, 5, kernel_size=(3, 2), stride=(1, 1), padding=((1, 0), (2, 1)), "
+        "padding_mode=reflect)"
+    )
+    bound = 1 / np.sqrt(18)
+    assert np.abs(layer.weight.data).max() <= bound
+    assert fastnn.nn.Conv2d(3, 5, 3, bias=False).bias is None
+    for arguments, error in [
+        ({"groups": 2}, ValueError),
+        ({"groups": 0}, ValueError),
+        ({"kernel_size": 0}, ValueError),
+        ({"kernel_size": 2.5}, TypeError),
+        ({"padding": "full"}, ValueError),
+        ({"padding_mode": "edge"}, ValueError),
+    ]:
+        with pytest.raises(error, match="Conv2d: "):
+            fastnn.nn.Conv2d(**{"in_channels": 3, "out_channels": 6, "kernel_size": 3, **arguments})
+
+
+def test_separable(rng):
+    layer = fastnn.nn.SeparableConv2d(3, 5, 3, padding="same", depth_multiplier=2, dtype=np.float64)
+    x = normal(rng, 2, 3, 6, 7)
+    middle = F.conv2d(x, layer.depthwise.weight.data, padding=1, groups=3)
+    expected = F.conv2d(middle, layer.pointwise.weight.data, layer.pointwise.bias.data)
+    assert same_bytes(layer(x), expected)
 
 
 def test_torch_agrees(rng):

@@ -40,9 +40,9 @@ py::object conv_forward(int dims, py::handle input, py::handle weight, py::handl
     const auto x = check.contiguous<T>("input", input);
     const auto w = check.contiguous<T>("weight", weight);
     const auto b = check.optional<T>("bias", bias);
-    const ConvGeometry g = conv_geometry(check, shape_of(x), shape_of(w),
-                                         {dims, stride, padding, dilation,
-                                          read_groups(check, groups), padding_mode(check, mode)});
+    const ConvGeometry g = conv_geometry(
+        check, shape_of(x), shape_of(w),
+        {dims, stride, padding, dilation, read_groups(check, groups), padding_mode(check, mode)});
     if (b) check.shape("bias", b, {g.out_channels}, "out_channels");
     const bool batched = x.ndim() == dims + 2;
     auto y = check.output<T>(conv_shape(batched, g.batch, g.out_channels, g.output, dims), out,
@@ -66,8 +66,8 @@ py::object conv_backward_input(int dims, py::handle grad_output, py::handle weig
         conv_geometry(check, input_shape, shape_of(w),
                       {dims, stride, padding, dilation, read_groups(check, groups)});
     const bool batched = input_shape.size() == static_cast<size_t>(dims) + 2;
-    check.shape("grad_output", grad,
-                conv_shape(batched, g.batch, g.out_channels, g.output, dims), "the output's");
+    check.shape("grad_output", grad, conv_shape(batched, g.batch, g.out_channels, g.output, dims),
+                "the output's");
     auto grad_input = check.output<T>(input_shape);
     run(kernels().conv3d_backward_input,
         ConvBackwardInputArgs<T>{g, grad.data(), w.data(), nullptr, grad_input.mutable_data()});
@@ -83,12 +83,12 @@ py::object conv_backward_weight(int dims, py::handle grad_output, py::handle inp
     using T = decltype(zero);
     const auto grad = check.contiguous<T>("grad_output", grad_output);
     const auto x = check.contiguous<T>("input", input);
-    const ConvGeometry g = conv_geometry(check, shape_of(x), weight_shape,
-                                         {dims, stride, padding, dilation,
-                                          read_groups(check, groups), padding_mode(check, mode)});
+    const ConvGeometry g = conv_geometry(
+        check, shape_of(x), weight_shape,
+        {dims, stride, padding, dilation, read_groups(check, groups), padding_mode(check, mode)});
     const bool batched = x.ndim() == dims + 2;
-    check.shape("grad_output", grad,
-                conv_shape(batched, g.batch, g.out_channels, g.output, dims), "the output's");
+    check.shape("grad_output", grad, conv_shape(batched, g.batch, g.out_channels, g.output, dims),
+                "the output's");
     auto grad_weight = check.output<T>(weight_shape);
     run(kernels().conv3d_backward_weight,
         ConvBackwardWeightArgs<T>{g, grad.data(), x.data(), grad_weight.mutable_data()});
@@ -139,9 +139,11 @@ py::object conv_transpose_forward(int dims, py::handle input, py::handle weight,
 }
 
 // For each dimension (before, after, output): the padding that is read, and the output's size.
-std::vector<std::tuple<int64_t, int64_t, int64_t>> conv_plan(
-    int dims, const Shape& input_shape, const Shape& weight_shape, py::handle stride,
-    py::handle padding, py::handle dilation, py::handle groups) {
+std::vector<std::tuple<int64_t, int64_t, int64_t>> conv_plan(int dims, const Shape& input_shape,
+                                                             const Shape& weight_shape,
+                                                             py::handle stride, py::handle padding,
+                                                             py::handle dilation,
+                                                             py::handle groups) {
   const Check check(name_of(kNames, dims));
   const ConvGeometry g =
       conv_geometry(check, input_shape, weight_shape,

@@ -63,7 +63,8 @@ Padding read_padding(const Check& check, py::handle value, int dims) {
         if (pair.size() != 2 ||
             !read_int(check, "padding", py::object(pair[0]), 0, &padding.before[d]) ||
             !read_int(check, "padding", py::object(pair[1]), 0, &padding.after[d])) {
-          check.type_error("padding must have (before, after) pairs of ints, got " + repr_of(value));
+          check.type_error("padding must have (before, after) pairs of ints, got " +
+                           repr_of(value));
         }
       }
       return padding;
@@ -74,8 +75,7 @@ Padding read_padding(const Check& check, py::handle value, int dims) {
   return padding;
 }
 
-void check_mode(const Check& check, PaddingMode mode, int64_t size, int64_t before,
-                int64_t after) {
+void check_mode(const Check& check, PaddingMode mode, int64_t size, int64_t before, int64_t after) {
   const int64_t largest = before > after ? before : after;
   if (mode == PaddingMode::kZeros || largest == 0) return;
   const bool fits = mode == PaddingMode::kReflect    ? largest < size
@@ -94,12 +94,11 @@ void check_shapes(const Check& check, const Shape& input, const Shape& weight, i
   const size_t rank = static_cast<size_t>(dims);
   if (input.size() != rank + 1 && input.size() != rank + 2) {
     check.value_error("input must have " + std::to_string(rank + 2) + " dimensions, or " +
-                      std::to_string(rank + 1) + " without a batch, got shape " +
-                      to_string(input));
+                      std::to_string(rank + 1) + " without a batch, got shape " + to_string(input));
   }
   if (weight.size() != rank + 2) {
-    check.value_error("weight must have " + std::to_string(rank + 2) +
-                      " dimensions, got shape " + to_string(weight));
+    check.value_error("weight must have " + std::to_string(rank + 2) + " dimensions, got shape " +
+                      to_string(weight));
   }
   for (const Shape* shape : {&input, &weight}) {
     for (const int64_t size : *shape) {
@@ -172,8 +171,8 @@ void read_spatial(const Check& check, const char* name, py::handle value, int di
   if (!is_sequence(value)) wrong_kind(check, name, dims, value);
   const auto items = py::reinterpret_borrow<py::sequence>(value);
   if (items.size() != 1 && items.size() != static_cast<size_t>(dims)) {
-    check.value_error(std::string(name) + " must be an int or a tuple of " +
-                      std::to_string(dims) + " ints, got " + repr_of(value));
+    check.value_error(std::string(name) + " must be an int or a tuple of " + std::to_string(dims) +
+                      " ints, got " + repr_of(value));
   }
   for (int i = 0; i < dims; ++i) {
     const py::object item = items[items.size() == 1 ? 0 : static_cast<size_t>(i)];

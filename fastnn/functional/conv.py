@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, record
+from fastnn.functional._args import refuse_out_while_recording
 
 __all__ = [
     "conv1d",
@@ -31,6 +32,8 @@ def _conv(
     padding_mode: str,
     out: Array | None,
 ) -> Result:
+    if out is not None:
+        refuse_out_while_recording(f"conv{dims}d", out, input, weight, bias)
     x, w = array(input), array(weight)
     y = _core.conv3d_forward(
         dims, x, w, array(bias), stride, padding, dilation, groups, padding_mode, out
@@ -122,9 +125,7 @@ def conv1d(
     >>> F.conv1d(np.arange(5.0).reshape(1, 5), np.array([[[1.0, 0.0, -1.0]]]))
     array([[-2., -2., -2.]])
     """
-    return _conv(
-        1, input, weight, bias, stride, padding, dilation, groups, padding_mode, out
-    )
+    return _conv(1, input, weight, bias, stride, padding, dilation, groups, padding_mode, out)
 
 
 def conv2d(
@@ -190,9 +191,7 @@ def conv2d(
            [6., 9., 6.],
            [4., 6., 4.]], dtype=float32)
     """
-    return _conv(
-        2, input, weight, bias, stride, padding, dilation, groups, padding_mode, out
-    )
+    return _conv(2, input, weight, bias, stride, padding, dilation, groups, padding_mode, out)
 
 
 def conv3d(
@@ -224,9 +223,7 @@ def conv3d(
     >>> F.conv3d(np.ones((1, 2, 2, 2)), np.ones((1, 1, 2, 2, 2)))
     array([[[[8.]]]])
     """
-    return _conv(
-        3, input, weight, bias, stride, padding, dilation, groups, padding_mode, out
-    )
+    return _conv(3, input, weight, bias, stride, padding, dilation, groups, padding_mode, out)
 
 
 def _conv_transpose(
@@ -241,6 +238,8 @@ def _conv_transpose(
     dilation: Any,
     out: Array | None,
 ) -> Result:
+    if out is not None:
+        refuse_out_while_recording(f"conv_transpose{dims}d", out, input, weight, bias)
     x, w = array(input), array(weight)
     y = _core.conv_transpose3d_forward(
         dims, x, w, array(bias), stride, padding, output_padding, groups, dilation, out

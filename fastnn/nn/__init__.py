@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastnn.nn import init as init
 from fastnn.nn import utils as utils
 from fastnn.nn.container import *
+from fastnn.nn.conv import *
 from fastnn.nn.linear import *
 from fastnn.nn.loss import *
 from fastnn.nn.module import Module as Module
