@@ -67,12 +67,23 @@ CASES = (
             bytes=4.0 * (256 * 32 * 32 + 256 * 128 * 16 + 128 * 64 * 64),
         )
     ]
+    + [
+        Case(
+            f"{operation} 64 56x56 3x3",
+            {"name": operation, "batch": 1, "train": False},
+            bytes=4.0 * 64 * 56 * 56 * 10,
+        )
+        for operation in ("unfold", "fold")
+    ]
 )
 
 
-def operands(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def operands(case: Case) -> tuple[np.ndarray, ...]:
     rng = np.random.default_rng(0)
     batch = case.params["batch"]
+    if case.params["name"] in ("unfold", "fold"):
+        shapes = [(batch, 64, 56, 56) if case.params["name"] == "unfold" else (batch, 576, 3136)]
+        return tuple(rng.standard_normal(s, dtype=np.float32) for s in shapes)
     if case.params["name"] == "transposed":
         shapes = [(batch, 256, 32, 32), (256, 128, 4, 4), (128,)]
     else:
@@ -84,6 +95,10 @@ def operands(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _call(case: Case, functional: Any) -> Callable[..., Any]:
     """The operation of the module `functional`, with the case's settings."""
+    if case.params["name"] == "unfold":
+        return lambda x: functional.unfold(x, 3, padding=1)
+    if case.params["name"] == "fold":
+        return lambda x: functional.fold(x, (56, 56), 3, padding=1)
     if case.params["name"] == "transposed":
         return lambda x, w, b: functional.conv_transpose2d(x, w, b, stride=2, padding=1)
     _, _, sizes, _, stride, padding, groups = SHAPES[case.params["name"]]
@@ -131,7 +146,7 @@ def torch(case: Case) -> Callable[[], Any]:
 
 
 def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
-    if case.params["train"]:
+    if case.params["train"] or case.params["name"] in ("unfold", "fold"):
         return None
     x, w, b = operands(case)
     if case.params["name"] == "transposed":

@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastnn import functional, nn
-from fastnn._core import get_num_threads, set_num_threads
+from fastnn._core import (
+    get_conv_precision,
+    get_num_threads,
+    set_conv_precision,
+    set_num_threads,
+)
 from fastnn.autograd import enable_grad, is_grad_enabled, no_grad
 from fastnn.config import show_config
 from fastnn.random import manual_seed
@@ -29,6 +34,7 @@ __all__ = [
     "evaluate",
     "fit",
     "functional",
+    "get_conv_precision",
     "get_num_threads",
     "is_grad_enabled",
     "load",
@@ -38,6 +44,7 @@ __all__ = [
     "optim",
     "predict",
     "save",
+    "set_conv_precision",
     "set_num_threads",
     "show_config",
     "text",

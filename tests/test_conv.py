@@ -369,6 +369,153 @@ def test_transposed_errors(arguments, error, message):
         F.conv_transpose2d(**{"input": X, "weight": np.ones((4, 6, 3, 3)), **arguments})
 
 
+@given(problem=problems(2, 20))
+def test_unfold_and_fold(problem, isa, dtype):
+    x = normal(np.random.default_rng(problem["seed"]), *problem["x_shape"], dtype=dtype)
+    common = (problem["kernel"], problem["dilation"], problem["padding"], problem["stride"])
+    columns = F.unfold(x, *common)
+    expected = reference.unfold(x, *common)
+    assert same_bytes(columns, expected.astype(dtype))
+    folded = F.fold(columns, x.shape[2:], *common)
+    assert_close(folded, reference.fold(expected, x.shape[2:], *common), 64)
+    assert same_bytes(F.fold(columns[0], x.shape[2:], *common), folded[0])
+
+
+def test_fold_gradients(rng):
+    gradcheck(lambda x: F.unfold(x, (2, 3), 1, (1, 2), (2, 1)), normal(rng, 2, 3, 5, 6))
+    gradcheck(lambda x: F.fold(x, (5, 6), (2, 3), 2, 1, 1), normal(rng, 2, 12, 20))
+    with pytest.raises(ValueError, match=r"fold: input\.shape must be"):
+        F.fold(np.ones((12, 21)), (5, 6), (2, 3), 2, 1, 1)
+    with pytest.raises(ValueError, match=r"fold: input.shape\[0\] must be divisible by 6"):
+        F.fold(np.ones((13, 20)), (5, 6), (2, 3), 2, 1, 1)
+
+
+DEPTHWISE = [
+    # channels, multiplier, size, kernel, stride, padding, dilation
+    (5, 1, (14, 14), (3, 3), 1, 1, 1),
+    (3, 1, (7, 7), (3, 3), 1, 1, 1),
+    (3, 2, (17, 33), (3, 3), 2, 1, 1),
+    (2, 3, (30, 31), (5, 5), 1, 2, 1),
+    (2, 1, (40, 50), (7, 4), 3, 2, 2),
+    (2, 1, (3, 1500), (2, 3), 1, 1, 1),
+    (2, 1, (300, 70), (3, 3), 2, 0, 1),
+    (2, 8, (9, 10), (3, 3), 1, 1, 1),
+    (2, 1, (1, 40), (1, 70), 1, 40, 1),
+]
+
+
+@pytest.mark.parametrize("problem", DEPTHWISE)
+def test_depthwise(problem, isa, dtype):
+    channels, multiplier, size, kernel, stride, padding, dilation = problem
+    settings = {
+        "x_shape": (2, channels, *size),
+        "out": channels * multiplier,
+        "kernel": kernel,
+        "stride": (stride, stride),
+        "padding": ((padding, padding + 1),) * 2,
+        "dilation": (dilation, dilation),
+        "groups": channels,
+        "seed": 2,
+    }
+    check_forward_and_backward(settings, dtype)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_depthwise_padding_modes(mode, rng):
+    x, w, b = normal(rng, 2, 3, 6, 20), normal(rng, 6, 1, 3, 3), normal(rng, 6)
+
+    def f(x, w, b):
+        return F.conv2d(x, w, b, (2, 1), ((1, 2), (2, 5)), 1, 3, padding_mode=mode)
+
+    gradcheck(f, x, w, b)
+    common = ((2, 1), ((1, 2), (2, 5)), (1, 1), 3)
+    assert_close(f(x, w, b), reference.conv(x, w, b, *common, mode), 9)
+
+
+def test_depthwise_threads_and_batch(rng):
+    x, w = normal(rng, 3, 40, 30, 31, dtype=np.float32), normal(rng, 40, 1, 3, 3, dtype=np.float32)
+    b = normal(rng, 40, dtype=np.float32)
+    grad = normal(rng, 3, 40, 15, 16, dtype=np.float32)
+    settings = {"stride": 2, "padding": 1, "groups": 40}
+    whole = same_bytes_for_every_thread_count(lambda: all_results(x, w, b, grad, **settings))
+    alone = all_results(x[1:2], w, b, grad[1:2], **settings)
+    assert same_bytes(alone[:2], [whole[0][1:2], whole[1][1:2]])
+
+
+WINOGRAD = [
+    # batch, channels, out, height, width, groups
+    (1, 16, 16, 10, 10, 1),
+    (2, 17, 30, 14, 14, 1),
+    (3, 40, 20, 9, 23, 1),
+    (1, 16, 16, 12, 300, 1),
+    (5, 16, 33, 13, 17, 1),
+    (2, 32, 48, 16, 15, 2),
+]
+
+
+def error(actual, expected):
+    return np.abs(actual - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("shape", WINOGRAD)
+@pytest.mark.parametrize("padding", [0, 1, ((2, 0), (1, 3))])
+def test_winograd(shape, padding, isa, rng):
+    batch, channels, out, height, width, groups = shape
+    x = normal(rng, batch, channels, height, width, dtype=np.float32)
+    w = normal(rng, out, channels // groups, 3, 3, dtype=np.float32)
+    b = normal(rng, out, dtype=np.float32)
+    pairs = padding if isinstance(padding, tuple) else ((padding, padding),) * 2
+    common = ((1, 1), pairs, (1, 1), groups)
+    expected = reference.conv(x, w, b, *common)
+    y = F.conv2d(x, w, b, 1, padding, 1, groups)
+    assert error(y, expected) < 1e-5
+    grad = normal(rng, *y.shape, dtype=np.float32)
+    grad_x = all_results(x, w, b, grad, padding=padding, groups=groups)[1]
+    rest = tuple(0 for _ in pairs)
+    expected = reference.conv_transpose(grad, w, None, (1, 1), pairs, rest, (1, 1), groups)
+    assert error(grad_x, expected) < 1e-5
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_winograd_padding_modes(mode, rng):
+    x = normal(rng, 1, 16, 12, 19, dtype=np.float32)
+    w = normal(rng, 16, 16, 3, 3, dtype=np.float32)
+    padding = ((3, 5), (2, 7))
+    expected = reference.conv(x, w, None, (1, 1), padding, (1, 1), 1, mode)
+    assert error(F.conv2d(x, w, None, 1, padding, padding_mode=mode), expected) < 1e-5
+
+
+def test_winograd_threads_and_batch(rng):
+    x = normal(rng, 5, 20, 15, 18, dtype=np.float32)
+    w = normal(rng, 37, 20, 3, 3, dtype=np.float32)
+    b = normal(rng, 37, dtype=np.float32)
+    grad = normal(rng, 5, 37, 15, 18, dtype=np.float32)
+    whole = same_bytes_for_every_thread_count(lambda: all_results(x, w, b, grad, padding=1))
+    for i in range(5):
+        alone = same_bytes_for_every_thread_count(
+            lambda i=i: all_results(x[i : i + 1], w, b, grad[i : i + 1], padding=1)
+        )
+        assert same_bytes(alone[:2], [whole[0][i : i + 1], whole[1][i : i + 1]])
+
+
+def test_conv_precision(rng):
+    x = normal(rng, 2, 64, 14, 14, dtype=np.float32)
+    w = normal(rng, 64, 64, 3, 3, dtype=np.float32)
+    assert fastnn.get_conv_precision() == "default"
+    expected = reference.conv(x, w, None, (1, 1), ((1, 1),) * 2, (1, 1), 1)
+    default = error(F.conv2d(x, w, padding=1), expected)
+    try:
+        fastnn.set_conv_precision("highest")
+        assert fastnn.get_conv_precision() == "highest"
+        highest = error(F.conv2d(x, w, padding=1), expected)
+    finally:
+        fastnn.set_conv_precision("default")
+    assert highest < default < 1e-5
+    assert highest < 2e-6
+    with pytest.raises(ValueError, match="set_conv_precision: precision must be"):
+        fastnn.set_conv_precision("low")
+
+
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_layers(dims, rng):
     layer = getattr(fastnn.nn, f"Conv{dims}d")(4, 6, 3, 2, 1, 1, 2, dtype=np.float64)

@@ -157,6 +157,71 @@ std::vector<std::tuple<int64_t, int64_t, int64_t>> conv_plan(int dims, const Sha
   return plan;
 }
 
+// The convolution whose patches unfold writes: one filter over each channel of `input`.
+ConvGeometry patch_geometry(const Check& check, const Shape& input, py::handle kernel_size,
+                            py::handle dilation, py::handle padding, py::handle stride) {
+  if (input.size() != 3 && input.size() != 4) {
+    check.value_error("input must have 4 dimensions, or 3 without a batch, got shape " +
+                      to_string(input));
+  }
+  int64_t kernel[3];
+  read_spatial(check, "kernel_size", kernel_size, 2, 1, 1, kernel);
+  const int64_t channels = input[input.size() - 3];
+  return conv_geometry(check, input, {1, channels, kernel[1], kernel[2]},
+                       {2, stride, padding, dilation, 1});
+}
+
+Shape columns_shape(const ConvGeometry& g, bool batched) {
+  const int64_t positions = g.output[1] * g.output[2];
+  const int64_t rows = g.in_channels * g.kernel[1] * g.kernel[2];
+  return batched ? Shape{g.batch, rows, positions} : Shape{rows, positions};
+}
+
+py::object unfold_forward(py::handle input, py::handle kernel_size, py::handle dilation,
+                          py::handle padding, py::handle stride, py::handle out) {
+  const Check check("unfold");
+  return check.dispatch("input", input, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto x = check.contiguous<T>("input", input);
+    const ConvGeometry g =
+        patch_geometry(check, shape_of(x), kernel_size, dilation, padding, stride);
+    auto columns = check.output<T>(columns_shape(g, x.ndim() == 4), out, {input});
+    run(kernels().unfold_forward, UnfoldArgs<T>{g, x.data(), columns.mutable_data()});
+    return std::move(columns);
+  });
+}
+
+py::object fold_forward(py::handle input, py::handle output_size, py::handle kernel_size,
+                        py::handle dilation, py::handle padding, py::handle stride,
+                        py::handle out) {
+  const Check check("fold");
+  return check.dispatch("input", input, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto columns = check.contiguous<T>("input", input);
+    if (columns.ndim() != 2 && columns.ndim() != 3) {
+      check.value_error("input must have 3 dimensions, or 2 without a batch, got shape " +
+                        to_string(shape_of(columns)));
+    }
+    const bool batched = columns.ndim() == 3;
+    int64_t sizes[3], kernel[3];
+    read_spatial(check, "output_size", output_size, 2, 1, 1, sizes);
+    read_spatial(check, "kernel_size", kernel_size, 2, 1, 1, kernel);
+    const int64_t axis = batched ? 1 : 0, rows = extent(columns, axis);
+    const int64_t taps = check.size("kernel_size", {kernel[1], kernel[2]}, 1);
+    if (rows % taps != 0) {
+      check.value_error("input.shape[" + std::to_string(axis) + "] must be divisible by " +
+                        std::to_string(taps) + " (the kernel's size), got " + std::to_string(rows));
+    }
+    const Shape shape =
+        conv_shape(batched, batched ? extent(columns, 0) : 1, rows / taps, sizes, 2);
+    const ConvGeometry g = patch_geometry(check, shape, kernel_size, dilation, padding, stride);
+    check.shape("input", columns, columns_shape(g, batched), "what unfold gives for output_size");
+    auto x = check.output<T>(shape, out, {input});
+    run(kernels().fold_forward, FoldArgs<T>{g, columns.data(), x.mutable_data()});
+    return std::move(x);
+  });
+}
+
 }  // namespace
 
 void init_conv(py::module_& m) {
@@ -164,6 +229,10 @@ void init_conv(py::module_& m) {
   m.def("conv3d_backward_input", &conv_backward_input);
   m.def("conv3d_backward_weight", &conv_backward_weight);
   m.def("conv3d_backward_bias", &conv_backward_bias);
+  m.def("set_conv_precision", &set_conv_precision);
+  m.def("get_conv_precision", [] { return fast_convolution() ? "default" : "highest"; });
+  m.def("unfold_forward", &unfold_forward);
+  m.def("fold_forward", &fold_forward);
   m.def("conv_plan", &conv_plan, "(padding before, padding after, output size) by dimension");
   m.def("conv_transpose3d_forward", &conv_transpose_forward);
 }

@@ -1,7 +1,11 @@
 #include "bindings/conv_geometry.h"
 
+#include <atomic>
+
 namespace fastnn {
 namespace {
+
+std::atomic<bool> fast{true};
 
 constexpr int64_t kLargest = (int64_t{1} << 31) - 1;
 
@@ -125,6 +129,7 @@ ConvGeometry common_geometry(const Check& check, const Shape& input, const Shape
   g.batch = input.size() == weight.size() ? input[0] : 1;
   g.groups = settings.groups;
   g.mode = settings.mode;
+  g.fast = fast_convolution();
   read_spatial(check, "stride", settings.stride, settings.dims, 1, 1, g.stride);
   read_spatial(check, "dilation", settings.dilation, settings.dims, 1, 1, g.dilation);
   for (int i = 0; i < 3; ++i) {
@@ -146,6 +151,16 @@ void check_groups(const Check& check, const char* name, int64_t axis, int64_t ch
 }
 
 }  // namespace
+
+bool fast_convolution() { return fast; }
+
+void set_conv_precision(const std::string& precision) {
+  if (precision != "default" && precision != "highest") {
+    throw py::value_error("set_conv_precision: precision must be 'default' or 'highest', got '" +
+                          precision + "'");
+  }
+  fast = precision == "default";
+}
 
 PaddingMode padding_mode(const Check& check, const std::string& name) {
   if (name == "zeros") return PaddingMode::kZeros;

@@ -14,6 +14,10 @@ struct ConvSettings {
   PaddingMode mode = PaddingMode::kZeros;
 };
 
+// Whether algorithms with larger rounding errors (Winograd) are allowed, in the whole process.
+bool fast_convolution();
+void set_conv_precision(const std::string& precision);
+
 PaddingMode padding_mode(const Check& check, const std::string& name);
 
 // The last `dims` of three dimensions; those before are of size 1.

@@ -19,6 +19,7 @@ struct ConvGeometry {
   int64_t input[3], kernel[3], output[3];
   int64_t stride[3], padding[3], dilation[3];
   PaddingMode mode;
+  bool fast;  // Winograd is allowed
 };
 
 // y = conv(x, w) + bias. y overlaps nothing.
@@ -58,6 +59,23 @@ struct ConvBackwardBiasArgs {
   int64_t batch, channels, positions;
   const T* x;
   T* sums;
+};
+
+// The patches of x as columns: columns (batch, in_channels * kernel elements, output positions).
+// out_channels, groups and mode are not used.
+template <class T>
+struct UnfoldArgs {
+  ConvGeometry geometry;
+  const T* x;
+  T* columns;
+};
+
+// x[n, c, i] = the sum of the elements of columns that unfold copies from there.
+template <class T>
+struct FoldArgs {
+  ConvGeometry geometry;
+  const T* columns;
+  T* x;
 };
 
 }  // namespace fastnn

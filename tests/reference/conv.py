@@ -93,3 +93,22 @@ def conv_transpose(y, w, b, stride, padding, output_padding, dilation, groups):
 
 def conv3d(x, w, b, stride, padding, dilation, groups, mode="zeros"):
     return conv(x, w, b, stride, padding, dilation, groups, mode)
+
+
+def unfold(x, kernel, dilation, padding, stride):
+    x = _pad(np.asarray(x, np.float64), padding, "zeros")
+    sizes = _output_sizes(x.shape[2:], kernel, stride, dilation)
+    taps = [x[_window(tap, sizes, stride, dilation)] for tap in _taps(kernel)]
+    columns = np.stack(taps, axis=2)
+    return columns.reshape(x.shape[0], x.shape[1] * len(taps), int(np.prod(sizes)))
+
+
+def fold(columns, output_size, kernel, dilation, padding, stride):
+    padded = tuple(n + sum(p) for n, p in zip(output_size, padding))
+    sizes = _output_sizes(padded, kernel, stride, dilation)
+    taps = list(_taps(kernel))
+    columns = columns.reshape(columns.shape[0], -1, len(taps), *sizes)
+    x = np.zeros((columns.shape[0], columns.shape[1], *padded))
+    for i, tap in enumerate(taps):
+        x[_window(tap, sizes, stride, dilation)] += columns[:, :, i]
+    return x[(..., *(slice(p, p + n) for n, (p, _) in zip(output_size, padding)))]

@@ -2,7 +2,7 @@
 //
 // Positions of x with the same remainder by the stride (a phase) see the same taps, and are an
 // ordinary convolution of y with those: sub-convolutions instead of a scatter.
-#include "kernels/conv/im2col.h"
+#include "kernels/conv/convolution.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {
@@ -41,9 +41,10 @@ void run_phase(const ConvBackwardInputArgs<T>& args, const int64_t (&r)[3]) {
   const int64_t taps = product(g.kernel);
   const int64_t in_channels = g.in_channels / g.groups, out_channels = g.out_channels / g.groups;
   const int64_t tap_stride[3] = {g.kernel[1] * g.kernel[2], g.kernel[2], 1};
-  Im2col<T> conv{};
+  Convolution<T> conv{};
   conv.batch = g.batch;
   conv.groups = g.groups;
+  conv.fast = g.fast;
   conv.in_channels = out_channels;
   conv.out_channels = in_channels;
   conv.mode = PaddingMode::kZeros;
@@ -63,7 +64,7 @@ void run_phase(const ConvBackwardInputArgs<T>& args, const int64_t (&r)[3]) {
   conv.x = args.y;
   conv.bias = args.bias;
   conv.y = args.x;
-  convolve_im2col(conv);
+  convolve(conv);
 }
 
 }  // namespace

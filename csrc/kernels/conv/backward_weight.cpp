@@ -4,6 +4,7 @@
 // The batch is cut into parts, each summed into a buffer of its own and the buffers added in order,
 // which feeds the threads and shortens the chains of additions. Workspace: kMaxParts copies of
 // grad_w, at most kPartBytes, beside the GEMM engine's.
+#include "kernels/conv/depthwise.h"
 #include "kernels/conv/patch.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -46,8 +47,18 @@ void conv3d_backward_weight(const ConvBackwardWeightArgs<T>& args) {
   const int64_t parts = part_count<T>(g, weights), images = ceil_div(g.batch, parts);
   Axis axes[3];
   for (int i = 0; i < 3; ++i) {
-    axes[i] = {g.input[i],  g.output[i],   g.stride[i],
-               g.kernel[i], -g.padding[i], g.dilation[i]};
+    axes[i] = {g.input[i], g.output[i], g.stride[i], g.kernel[i], -g.padding[i], g.dilation[i]};
+  }
+  if (in_channels == 1 && out_channels <= kMostFilters && is_depthwise<T>(axes, 1)) {
+    depthwise_backward_weight(DepthwiseWeights<T>{g.batch,
+                                                  g.in_channels,
+                                                  out_channels,
+                                                  {axes[0], axes[1], axes[2]},
+                                                  g.mode,
+                                                  args.x,
+                                                  args.grad_y,
+                                                  args.grad_w});
+    return;
   }
   Workspace workspace(parts > 1 ? parts * weights * static_cast<int64_t>(sizeof(T)) : 0);
   T* const buffers = parts > 1 ? workspace.take<T>(parts * weights) : args.grad_w;
@@ -58,8 +69,8 @@ void conv3d_backward_weight(const ConvBackwardWeightArgs<T>& args) {
     int64_t n = first;
     do {  // an empty part, or no positions, leaves zeros
       const bool empty = n >= g.batch;
-      const DenseOperand<T> a{
-          args.grad_y + (n * g.groups + group) * out_channels * positions, positions, 1};
+      const DenseOperand<T> a{args.grad_y + (n * g.groups + group) * out_channels * positions,
+                              positions, 1};
       const TransposedPatches<T> b{
           {{axes[0], axes[1], axes[2]},
            g.mode,
@@ -75,27 +86,26 @@ template <class T>
 void conv3d_backward_bias(const ConvBackwardBiasArgs<T>& args) {
   constexpr int64_t kSize = Vec<T>::kSize;
   const int64_t work = max_of(1, args.batch * args.positions);
-  parallel_for(args.channels, max_of(1, (int64_t{1} << 16) / work),
-               [&](int64_t begin, int64_t end, int) {
-                 for (int64_t c = begin; c < end; ++c) {
-                   T total = 0;
-                   for (int64_t n = 0; n < args.batch; ++n) {
-                     const T* x = args.x + (n * args.channels + c) * args.positions;
-                     Vec<T> sum[4] = {Vec<T>::zero(), Vec<T>::zero(), Vec<T>::zero(),
-                                      Vec<T>::zero()};
-                     int64_t i = 0;
-                     for (; i + 4 * kSize <= args.positions; i += 4 * kSize) {
-                       FASTNN_UNROLL
-                       for (int j = 0; j < 4; ++j) sum[j] += Vec<T>::load(x + i + j * kSize);
-                     }
-                     for (; i < args.positions; i += kSize) {
-                       sum[0] += Vec<T>::load(x + i, min_of(kSize, args.positions - i));
-                     }
-                     total += reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3]));
-                   }
-                   args.sums[c] = total;
-                 }
-               });
+  parallel_for(
+      args.channels, max_of(1, (int64_t{1} << 16) / work), [&](int64_t begin, int64_t end, int) {
+        for (int64_t c = begin; c < end; ++c) {
+          T total = 0;
+          for (int64_t n = 0; n < args.batch; ++n) {
+            const T* x = args.x + (n * args.channels + c) * args.positions;
+            Vec<T> sum[4] = {Vec<T>::zero(), Vec<T>::zero(), Vec<T>::zero(), Vec<T>::zero()};
+            int64_t i = 0;
+            for (; i + 4 * kSize <= args.positions; i += 4 * kSize) {
+              FASTNN_UNROLL
+              for (int j = 0; j < 4; ++j) sum[j] += Vec<T>::load(x + i + j * kSize);
+            }
+            for (; i < args.positions; i += kSize) {
+              sum[0] += Vec<T>::load(x + i, min_of(kSize, args.positions - i));
+            }
+            total += reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3]));
+          }
+          args.sums[c] = total;
+        }
+      });
 }
 
 template void conv3d_backward_weight(const ConvBackwardWeightArgs<float>&);

@@ -1,5 +1,5 @@
 // y = conv(x, w) + bias.
-#include "kernels/conv/im2col.h"
+#include "kernels/conv/convolution.h"
 
 namespace fastnn::FASTNN_ISA {
 
@@ -8,9 +8,10 @@ void conv3d_forward(const ConvForwardArgs<T>& args) {
   const ConvGeometry& g = args.geometry;
   const int64_t taps = product(g.kernel);
   const int64_t in_channels = g.in_channels / g.groups, out_channels = g.out_channels / g.groups;
-  Im2col<T> conv{};
+  Convolution<T> conv{};
   conv.batch = g.batch;
   conv.groups = g.groups;
+  conv.fast = g.fast;
   conv.in_channels = in_channels;
   conv.out_channels = out_channels;
   for (int i = 0; i < 3; ++i) {
@@ -30,7 +31,7 @@ void conv3d_forward(const ConvForwardArgs<T>& args) {
   conv.group_weights = out_channels * in_channels * taps;
   conv.bias = args.bias;
   conv.y = args.y;
-  convolve_im2col(conv);
+  convolve(conv);
 }
 
 template void conv3d_forward(const ConvForwardArgs<float>&);

@@ -9,22 +9,29 @@
 
 namespace fastnn::FASTNN_ISA {
 
-// Lanes lane .. lane + lanes-1, whose tap 0 lies at input (depth, height, width + i * step).
+// Lanes lane .. lane + lanes-1, whose tap 0 lies at input (depth, height, width + i * step) of the
+// image that starts at `base`.
 struct Segment {
-  int64_t lane, lanes;
+  int64_t lane, lanes, base;
   int64_t depth, height, width;
 };
 
 // Cuts positions col .. col + lanes-1 at the ends of the output's rows.
-inline int cut_segments(const Axis (&axes)[3], int64_t col, int64_t lanes, Segment* segments) {
+inline int cut_segments(const Axis (&axes)[3], int64_t image_stride, int64_t col, int64_t lanes,
+                        Segment* segments) {
   const int64_t row_length = axes[2].positions;
   int64_t row = col / row_length, w = col % row_length;
   int count = 0;
   for (int64_t lane = 0; lane < lanes; ++row, w = 0) {
-    const int64_t h = row % axes[1].positions, d = row / axes[1].positions;
+    const int64_t h = row % axes[1].positions, plane = row / axes[1].positions;
+    const int64_t d = plane % axes[0].positions, image = plane / axes[0].positions;
     const int64_t length = min_of(row_length - w, lanes - lane);
-    segments[count++] = {lane, length, d * axes[0].step + axes[0].first,
-                         h * axes[1].step + axes[1].first, w * axes[2].step + axes[2].first};
+    segments[count++] = {lane,
+                         length,
+                         image * image_stride,
+                         d * axes[0].step + axes[0].first,
+                         h * axes[1].step + axes[1].first,
+                         w * axes[2].step + axes[2].first};
     lane += length;
   }
   return count;
@@ -55,8 +62,8 @@ FASTNN_INLINE Mask<T> lanes_mask(int64_t begin, int64_t end) {
 // Every second lane of a then b, from lane 0.
 FASTNN_INLINE Vec<float> even_lanes(Vec<float> a, Vec<float> b) {
 #if defined(FASTNN_ISA_AVX512)
-  return Vec<float>(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22,
-                                            24, 26, 28, 30));
+  return Vec<float>(
+      __builtin_shufflevector(a.v, b.v, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30));
 #elif defined(FASTNN_ISA_AVX2)
   return Vec<float>(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6, 8, 10, 12, 14));
 #else
@@ -86,6 +93,19 @@ FASTNN_INLINE Vec<T> load_pairs(const T* x, const Piece& piece) {
   const T* p = x + piece.offset;
   return even_lanes(Vec<T>::load(p, lanes_mask<T>(begin, end)),
                     Vec<T>::load(p + kSize, lanes_mask<T>(begin - kSize, end - kSize)));
+}
+
+// Elements 0, 4, ... of p, n <= kSize of them; reads nothing behind the last.
+template <class T>
+FASTNN_INLINE Vec<T> load_quads(const T* p, int64_t n) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  const int64_t end = 4 * n - 3;
+  Vec<T> part[4];
+  FASTNN_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    part[i] = Vec<T>::load(p + i * kSize, first_n_mask<T>(end - i * kSize));
+  }
+  return even_lanes(even_lanes(part[0], part[1]), even_lanes(part[2], part[3]));
 }
 
 template <class T>
@@ -126,8 +146,8 @@ FASTNN_INLINE void make_gather(const Axis (&axes)[3], PaddingMode mode, const Se
     lanes = mode != PaddingMode::kZeros && (begin > 0 || end < segment.lanes);
     if (d < 0 || h < 0 || begin >= end) continue;
     gather->pieces[gather->count++] = {
-        (d * axes[1].source + h) * size + w - segment.lane * step, segment.lane + begin,
-        segment.lane + end};
+        segment.base + (d * axes[1].source + h) * size + w - segment.lane * step,
+        segment.lane + begin, segment.lane + end};
   }
   gather->kind = step == 1 ? Gather<T>::kRuns : Gather<T>::kPairs;
   if (step == 1 && gather->count == 1 && gather->pieces[0].begin == 0 &&
@@ -144,7 +164,8 @@ FASTNN_INLINE void make_gather(const Axis (&axes)[3], PaddingMode mode, const Se
     if (d < 0 || h < 0) continue;
     for (int64_t i = 0; i < segment.lanes; ++i) {
       const int64_t w = padded_index(mode, segment.width + width + i * step, size);
-      if (w >= 0) gather->lane_offset[segment.lane + i] = (d * axes[1].source + h) * size + w;
+      if (w >= 0)
+        gather->lane_offset[segment.lane + i] = segment.base + (d * axes[1].source + h) * size + w;
     }
   }
 }

@@ -5,26 +5,26 @@
 namespace fastnn::FASTNN_ISA {
 namespace {
 
-// Adds the bias and spreads a tile over its phase of y.
+// Adds the bias and spreads a tile over its images and their phase of y.
 template <class T>
 struct ScatterEpilogue {
-  const Im2col<T>& conv;
-  const T* bias;  // of the cell's row 0, or null
-  T* y;           // of the cell's row 0
-  int64_t col;    // of the cell's column 0
+  const Convolution<T>& conv;
+  const T* bias;         // of the group's first channel, or null
+  T* y;                  // the group's first channel in the first image
+  int64_t image_stride;  // in y
 
-  void operator()(T* tile, int64_t stride, int64_t row, int64_t tile_col, int64_t rows,
+  void operator()(T* tile, int64_t stride, int64_t row, int64_t col, int64_t rows,
                   int64_t cols) const {
     constexpr int64_t kMost = kMaxTileVectors * Vec<T>::kSize;
     const Phase& phase = conv.phase;
     int64_t offset[kMost];
     for (int64_t j = 0; j < cols; ++j) {
-      const int64_t position = col + tile_col + j;
-      const int64_t line = position / conv.axes[2].positions;
-      const int64_t d = phase.first[0] + line / conv.axes[1].positions * phase.step[0];
+      const int64_t line = (col + j) / conv.axes[2].positions;
+      const int64_t plane = line / conv.axes[1].positions, image = plane / conv.axes[0].positions;
+      const int64_t d = phase.first[0] + plane % conv.axes[0].positions * phase.step[0];
       const int64_t h = phase.first[1] + line % conv.axes[1].positions * phase.step[1];
-      const int64_t w = phase.first[2] + position % conv.axes[2].positions * phase.step[2];
-      offset[j] = (d * conv.output[1] + h) * conv.output[2] + w;
+      const int64_t w = phase.first[2] + (col + j) % conv.axes[2].positions * phase.step[2];
+      offset[j] = image * image_stride + (d * conv.output[1] + h) * conv.output[2] + w;
     }
     for (int64_t i = 0; i < rows; ++i) {
       T* const target = y + (row + i) * product(conv.output);
@@ -37,7 +37,7 @@ struct ScatterEpilogue {
 
 // 1x1 with step 1: the patch matrix is x itself.
 template <class T>
-bool is_pointwise(const Im2col<T>& conv) {
+bool is_pointwise(const Convolution<T>& conv) {
   bool result = true;
   for (const Axis& axis : conv.axes) {
     result = result && axis.taps == 1 && axis.step == 1 && axis.first == 0 &&
@@ -47,39 +47,54 @@ bool is_pointwise(const Im2col<T>& conv) {
 }
 
 template <class T>
-bool is_phase(const Im2col<T>& conv) {
+bool is_phase(const Convolution<T>& conv) {
   bool result = false;
   for (int i = 0; i < 3; ++i) result = result || conv.axes[i].positions != conv.output[i];
   return result;
 }
 
-// Cells of a phase fit a block of kPhaseBlock elements.
+// Cells that fit a block of kBlockElements.
 template <class T>
-Grid phase_grid(const Grid& grid, const GemmShape& shape) {
-  const int64_t cell_cols = min_of(grid.cell_cols, 16 * kGroup<T>);
+Grid scattered_grid(const Grid& grid, const GemmShape& shape) {
+  constexpr int64_t kMostCols = 16 * kGroup<T>;
+  const int64_t cell_cols = min_of(grid.cell_cols, kMostCols);
+  const int64_t parts = ceil_div(grid.cell_rows, kBlockElements / kMostCols - kTileRows);
   const int64_t cell_rows =
-      min_of(grid.cell_rows, kPhaseBlock / (16 * kGroup<T>) / kTileRows * kTileRows);
+      parts == 1 ? grid.cell_rows : round_up(ceil_div(grid.cell_rows, parts), kTileRows);
   return {ceil_div(shape.m, cell_rows), ceil_div(shape.n, cell_cols), cell_rows, cell_cols};
+}
+
+// Images a product: as many as give kSharedColumns columns, evenly spread, where one image would
+// leave many columns of its last tile empty.
+template <class T>
+int64_t images_together(const Convolution<T>& conv) {
+  constexpr int64_t kSharedColumns = 512;
+  const int64_t positions = positions_of(conv.axes);
+  if (positions >= kSharedColumns / 2 || positions % kGroup<T> == 0) return 1;
+  return ceil_div(conv.batch, ceil_div(conv.batch * positions, kSharedColumns));
 }
 
 template <class T>
 class Driver {
  public:
-  explicit Driver(const Im2col<T>& conv)
+  explicit Driver(const Convolution<T>& conv)
       : conv_(conv),
-        shape_{conv.out_channels, positions_of(conv.axes), conv.weights.columns},
-        phase_(is_phase(conv)),
+        images_(images_together(conv)),
+        shape_{conv.out_channels, images_ * positions_of(conv.axes), conv.weights.columns},
+        scattered_(is_phase(conv) || images_ > 1),
         pointwise_(is_pointwise(conv)),
-        grid_(choose_grid<T>(conv.batch * conv.groups, shape_)) {
-    if (phase_) grid_ = phase_grid<T>(grid_, shape_);
+        products_(ceil_div(conv.batch, images_) * conv.groups),
+        grid_(choose_grid<T>(products_, shape_)) {
+    if (scattered_) grid_ = scattered_grid<T>(grid_, shape_);
   }
 
   void run() {
     constexpr int64_t kBytes = static_cast<int64_t>(sizeof(T));
-    const int64_t cells = grid_.down * grid_.across, items = conv_.batch * conv_.groups * cells;
+    const int64_t cells = grid_.down * grid_.across, items = products_ * cells;
     const int64_t packed = conv_.groups * shape_.m * shape_.k;
-    const bool pack = conv_.batch * grid_.across > 1 && packed * kBytes <= kMaxPackedWeights;
-    const int64_t block = phase_ ? round_up(grid_.cell_rows * grid_.cell_cols, 16) : 0;
+    const bool pack =
+        products_ / conv_.groups * grid_.across > 1 && packed * kBytes <= kMaxPackedWeights;
+    const int64_t block = scattered_ ? round_up(grid_.cell_rows * grid_.cell_cols, 16) : 0;
     const int64_t scratch =
         round_up(gemm_scratch<T>({grid_.cell_rows, grid_.cell_cols, shape_.k}), 16) + block;
     const int64_t work = max_of(1, grid_.cell_rows * grid_.cell_cols * max_of(1, shape_.k));
@@ -139,20 +154,28 @@ class Driver {
     packed_ = packed;
   }
 
-  void run_cell(int64_t product_index, const Cell& cell, T* block, T* scratch) const {
-    const int64_t group = product_index % conv_.groups;
-    const int64_t source_size =
-        conv_.axes[0].source * conv_.axes[1].source * conv_.axes[2].source;
-    const T* x = conv_.x + product_index * conv_.in_channels * source_size;
-    T* y = conv_.y + product_index * conv_.out_channels * product(conv_.output);
+  void run_cell(int64_t index, const Cell& whole, T* block, T* scratch) const {
+    const int64_t group = index % conv_.groups, image = index / conv_.groups * images_;
+    const int64_t images = min_of(images_, conv_.batch - image);
+    Cell cell = whole;  // the last product may have fewer images
+    cell.cols = min_of(cell.cols, images * positions_of(conv_.axes) - cell.col);
+    if (cell.cols <= 0) return;
+    const int64_t source_size = conv_.axes[0].source * conv_.axes[1].source * conv_.axes[2].source;
+    const int64_t first = image * conv_.groups + group;
+    const T* x = conv_.x + first * conv_.in_channels * source_size;
+    T* y = conv_.y + first * conv_.out_channels * product(conv_.output);
     const T* bias = conv_.bias == nullptr ? nullptr : conv_.bias + group * conv_.out_channels;
     const Weights<T> a = weights(group);
-    const Patches<T> b{{conv_.axes[0], conv_.axes[1], conv_.axes[2]}, conv_.mode, x};
-    if (phase_) {
+    const Patches<T> b{{conv_.axes[0], conv_.axes[1], conv_.axes[2]},
+                       conv_.mode,
+                       x,
+                       conv_.groups * conv_.in_channels * source_size};
+    if (scattered_) {
       // The engine addresses all of C; the block holds the cell alone.
       T* const origin = block - (cell.row * cell.cols + cell.col);
+      const int64_t image_stride = conv_.groups * conv_.out_channels * product(conv_.output);
       gemm_cell<T>(cell, shape_.k, a, b, origin, cell.cols, false, scratch,
-                   ScatterEpilogue<T>{conv_, bias, y, 0});
+                   ScatterEpilogue<T>{conv_, bias, y, image_stride});
     } else if (pointwise_) {
       const DenseOperand<T> dense{x, 1, shape_.n, shape_.m <= kTileRows};
       gemm_cell<T>(cell, shape_.k, a, dense, y, shape_.n, false, scratch, RowBias<T>{bias});
@@ -161,9 +184,11 @@ class Driver {
     }
   }
 
-  const Im2col<T>& conv_;
+  const Convolution<T>& conv_;
+  int64_t images_;
   GemmShape shape_;
-  bool phase_, pointwise_;
+  bool scattered_, pointwise_;
+  int64_t products_;
   Grid grid_;
   T* packed_ = nullptr;
 };
@@ -171,12 +196,11 @@ class Driver {
 }  // namespace
 
 template <class T>
-void convolve_im2col(const Im2col<T>& conv) {
-  if (conv.batch <= 0 || conv.out_channels <= 0 || positions_of(conv.axes) <= 0) return;
+void convolve_im2col(const Convolution<T>& conv) {
   Driver<T>(conv).run();
 }
 
-template void convolve_im2col(const Im2col<float>&);
-template void convolve_im2col(const Im2col<double>&);
+template void convolve_im2col(const Convolution<float>&);
+template void convolve_im2col(const Convolution<double>&);
 
 }  // namespace fastnn::FASTNN_ISA

@@ -6,18 +6,21 @@ namespace fastnn::FASTNN_ISA {
 
 int64_t padded_index(PaddingMode mode, int64_t index, int64_t size) {
   if (index >= 0 && index < size) return index;
+  int64_t inside = -1;
   switch (mode) {
-    case PaddingMode::kReflect: {
-      const int64_t mirrored = index < 0 ? -index : 2 * (size - 1) - index;
-      return mirrored >= 0 && mirrored < size ? mirrored : -1;
-    }
+    case PaddingMode::kReflect:
+      inside = index < 0 ? -index : 2 * (size - 1) - index;
+      break;
     case PaddingMode::kReplicate:
-      return index < 0 ? 0 : size - 1;
+      inside = index < 0 ? 0 : size - 1;
+      break;
     case PaddingMode::kCircular:
-      return index < 0 ? index + size : index - size;
-    default:
-      return -1;
+      inside = index < 0 ? index + size : index - size;
+      break;
+    case PaddingMode::kZeros:
+      break;
   }
+  return inside < size ? inside : -1;
 }
 
 namespace {
@@ -64,7 +67,7 @@ Panels<T> Patches<T>::b_block(T* scratch, int64_t col, int64_t cols, int64_t p,
   for (int64_t j = 0; j < cols; j += kSize) {
     T* const panel = scratch + j / kGroup<T> * kGroup<T> * depth + j % kGroup<T>;
     Segment segments[kSize];
-    const int count = cut_segments(axes, col + j, min_of(kSize, cols - j), segments);
+    const int count = cut_segments(axes, image_stride, col + j, min_of(kSize, cols - j), segments);
     Gather<T> gather;
     int64_t tap = 0;
     for (int64_t d = 0; d < axes[0].taps; ++d) {
@@ -84,6 +87,44 @@ Panels<T> Patches<T>::b_block(T* scratch, int64_t col, int64_t cols, int64_t p,
   return {scratch, kGroup<T>, depth * kGroup<T>};
 }
 
+namespace {
+
+// The gathers of one vector of positions: of every tap once if there are few, else one at a time.
+template <class T>
+class TapGathers {
+ public:
+  TapGathers(const Patches<T>& patches, int64_t col, int64_t lanes)
+      : patches_(patches), taps_(taps_of(patches.axes)) {
+    count_ = cut_segments(patches.axes, patches.image_stride, col, lanes, segments_);
+    for (int64_t tap = 0; tap < taps_ && taps_ <= kKept; ++tap) make(tap, &gathers_[tap]);
+  }
+
+  const Gather<T>& of(int64_t tap) {
+    if (taps_ <= kKept) return gathers_[tap];
+    make(tap, gathers_);
+    return gathers_[0];
+  }
+
+ private:
+  static constexpr int64_t kKept = 27;
+
+  void make(int64_t tap, Gather<T>* gather) const {
+    const Axis(&axes)[3] = patches_.axes;
+    const int64_t plane = axes[1].taps * axes[2].taps;
+    make_gather(axes, patches_.mode, segments_, count_, tap / plane * axes[0].tap_step,
+                tap % plane / axes[2].taps * axes[1].tap_step,
+                tap % axes[2].taps * axes[2].tap_step, gather);
+  }
+
+  const Patches<T>& patches_;
+  int64_t taps_;
+  int count_;
+  Segment segments_[Vec<T>::kSize];
+  Gather<T> gathers_[kKept];
+};
+
+}  // namespace
+
 template <class T>
 Panels<T> TransposedPatches<T>::b_block(T* scratch, int64_t col, int64_t cols, int64_t p,
                                         int64_t depth) const {
@@ -91,12 +132,9 @@ Panels<T> TransposedPatches<T>::b_block(T* scratch, int64_t col, int64_t cols, i
   const Axis(&axes)[3] = patches.axes;
   const int64_t taps = taps_of(axes);
   const int64_t channel_stride = axes[0].source * axes[1].source * axes[2].source;
-  const int64_t plane_taps = axes[1].taps * axes[2].taps;
   for (int64_t i = 0; i < depth; i += kSize) {
     const int64_t steps = min_of(kSize, depth - i);
-    Segment segments[kSize];
-    const int count = cut_segments(axes, p + i, steps, segments);
-    Gather<T> gather;
+    TapGathers<T> gathers(patches, p + i, steps);
     int64_t tap = col % taps;
     const T* channel = patches.x + col / taps * channel_stride;
     for (int64_t j = 0; j < cols; j += kSize) {
@@ -104,10 +142,7 @@ Panels<T> TransposedPatches<T>::b_block(T* scratch, int64_t col, int64_t cols, i
       Vec<T> rows[kSize];
       T* const square = scratch + j / kGroup<T> * kGroup<T> * depth + i * kGroup<T> + j % kGroup<T>;
       for (int64_t r = 0; r < lanes; ++r) {
-        make_gather(axes, patches.mode, segments, count, tap / plane_taps * axes[0].tap_step,
-                    tap % plane_taps / axes[2].taps * axes[1].tap_step,
-                    tap % axes[2].taps * axes[2].tap_step, &gather);
-        rows[r] = gather.load(channel);
+        rows[r] = gathers.of(tap).load(channel);
         if (++tap == taps) {
           tap = 0;
           channel += channel_stride;

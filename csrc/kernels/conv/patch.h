@@ -23,9 +23,7 @@ struct Axis {
 inline int64_t positions_of(const Axis (&axes)[3]) {
   return axes[0].positions * axes[1].positions * axes[2].positions;
 }
-inline int64_t taps_of(const Axis (&axes)[3]) {
-  return axes[0].taps * axes[1].taps * axes[2].taps;
-}
+inline int64_t taps_of(const Axis (&axes)[3]) { return axes[0].taps * axes[1].taps * axes[2].taps; }
 
 // The index inside 0 .. size-1 that `index` stands for, or -1 for a zero.
 int64_t padded_index(PaddingMode mode, int64_t index, int64_t size);
@@ -34,7 +32,8 @@ template <class T>
 struct Patches {
   Axis axes[3];
   PaddingMode mode;
-  const T* x;  // (channels, depth, height, width)
+  const T* x;                // (channels, depth, height, width)
+  int64_t image_stride = 0;  // positions past the last one are those of the next image
 
   // As a B-operand: taps of channels by positions.
   Panels<T> b_block(T* scratch, int64_t col, int64_t cols, int64_t p, int64_t depth) const;

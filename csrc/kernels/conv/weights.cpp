@@ -9,7 +9,8 @@ const T* Weights<T>::pack(T* target, int64_t row, int64_t rows, int64_t panel, i
   const bool contiguous = tap_stride[2] == 1 && tap_stride[1] == taps[2] &&
                           tap_stride[0] == taps[1] * taps[2] &&
                           channel_stride == taps[0] * tap_stride[0];
-  if (contiguous) return DenseOperand<T>{first_row, row_stride, 1}.a_block(target, 0, rows, panel, p, depth);
+  if (contiguous)
+    return DenseOperand<T>{first_row, row_stride, 1}.a_block(target, 0, rows, panel, p, depth);
   const int64_t plane = taps[1] * taps[2], all = taps[0] * plane;
   for (int64_t i = 0; i < rows; i += panel) {
     const int64_t width = min_of(panel, rows - i);

@@ -11,7 +11,7 @@ struct Weights {
   const T* data;
   int64_t row_stride, channel_stride;
   int64_t tap_stride[3], taps[3];
-  int64_t columns;         // channels * taps
+  int64_t columns;            // channels * taps
   const T* packed = nullptr;  // from pack(), for every block that gemm_cell asks for
 
   const T* a_block(T* scratch, int64_t row, int64_t rows, int64_t panel, int64_t p,

@@ -1,0 +1,23 @@
+#include "kernels/conv/convolution.h"
+
+#include "kernels/conv/depthwise.h"
+#include "kernels/conv/im2col.h"
+#include "kernels/conv/winograd.h"
+
+namespace fastnn::FASTNN_ISA {
+
+template <class T>
+void convolve(const Convolution<T>& conv) {
+  if (conv.batch <= 0 || conv.out_channels <= 0 || positions_of(conv.axes) <= 0) return;
+  if (is_depthwise(conv)) return convolve_depthwise(conv);
+  // float64 is asked for to be exact: it stays with the direct sum.
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (conv.fast && is_winograd(conv)) return convolve_winograd(conv);
+  }
+  convolve_im2col(conv);
+}
+
+template void convolve(const Convolution<float>&);
+template void convolve(const Convolution<double>&);
+
+}  // namespace fastnn::FASTNN_ISA

@@ -1,0 +1,35 @@
+// The problem that the forward algorithms solve, each in a file of its own, and their chooser.
+#pragma once
+
+#include "kernels/conv/patch.h"
+#include "kernels/conv/weights.h"
+
+namespace fastnn::FASTNN_ISA {
+
+// Where the product goes: position i of a dimension lies at first + i * step of y.
+struct Phase {
+  int64_t first[3], step[3];
+};
+
+// One convolution as the algorithms see it: a forward, or one phase of a transposed convolution.
+template <class T>
+struct Convolution {
+  int64_t batch, groups;
+  int64_t in_channels, out_channels;  // of one group
+  Axis axes[3];
+  PaddingMode mode;
+  bool fast;  // algorithms with larger rounding errors are allowed
+  Phase phase;
+  int64_t output[3];      // y's sizes
+  const T* x;             // (batch, groups * in_channels, axes.source...)
+  Weights<T> weights;     // of the first group
+  int64_t group_weights;  // elements from one group's weights to the next
+  const T* bias;          // (groups * out_channels) or null
+  T* y;                   // (batch, groups * out_channels, output...)
+};
+
+// Solves it with the algorithm that suits the shape; the batch size plays no part in the choice.
+template <class T>
+void convolve(const Convolution<T>& conv);
+
+}  // namespace fastnn::FASTNN_ISA
