@@ -1,4 +1,4 @@
-"""softmax, log_softmax, softmin and logsumexp: one group a case, one row a library."""
+"""softmax, log_softmax, softmin and logsumexp along a dimension, forward and backward."""
 
 from __future__ import annotations
 
@@ -6,79 +6,104 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
+import onnx_models
+from harness import Case
 
-import fastnn.functional as F
-from fastnn import _core
-
-# (shape, dim): attention scores, a language model's rows, a vocabulary, channels of an image.
+# Attention scores, a language model's rows, a vocabulary, the channels of an image.
 SHAPES = [((3072, 197), 1), ((8192, 768), 1), ((64, 50257), 1), ((16, 21, 64, 64), 1)]
 
 
-def numpy_softmax(x: np.ndarray, dim: int) -> np.ndarray:
-    e = np.exp(x - x.max(dim, keepdims=True))
-    return e / e.sum(dim, keepdims=True)
+def _case(op: str, shape: tuple[int, ...], dim: int, backward: bool) -> Case:
+    size = float(np.prod(shape))
+    return Case(
+        f"{op} {'x'.join(map(str, shape))} dim {dim}{' backward' if backward else ''}",
+        {"op": op, "shape": shape, "dim": dim, "backward": backward},
+        bytes=4.0 * size * (3 if backward else 1 if op == "logsumexp" else 2),
+        quick=shape == (8192, 768) and not backward and op in ("softmax", "log_softmax"),
+    )
 
 
-def numpy_log_softmax(x: np.ndarray, dim: int) -> np.ndarray:
-    shifted = x - x.max(dim, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(dim, keepdims=True))
+CASES = [
+    _case(op, shape, dim, False)
+    for op in ("softmax", "log_softmax", "softmin", "logsumexp")
+    for shape, dim in SHAPES
+] + [_case(op, shape, dim, True) for op in ("softmax", "log_softmax") for shape, dim in SHAPES]
 
 
-def numpy_softmin(x: np.ndarray, dim: int) -> np.ndarray:
-    return numpy_softmax(-x, dim)
-
-
-def numpy_logsumexp(x: np.ndarray, dim: int) -> np.ndarray:
-    largest = x.max(dim, keepdims=True)
-    return (np.log(np.exp(x - largest).sum(dim, keepdims=True)) + largest).squeeze(dim)
-
-
-OPERATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "softmax": (F.softmax, numpy_softmax),
-    "log_softmax": (F.log_softmax, numpy_log_softmax),
-    "softmin": (F.softmin, numpy_softmin),
-    "logsumexp": (F.logsumexp, numpy_logsumexp),
-}
-
-CASES = [(name, shape, dim) for name in OPERATIONS for shape, dim in SHAPES]
-
-
-def forward(library: str, name: str, x: np.ndarray, dim: int) -> Callable[[], Any]:
-    """Return the call to time; skips where the library is not installed."""
-    if library == "torch":
-        torch = pytest.importorskip("torch")
-        torch.set_num_threads(_core.get_num_threads())
-        t = torch.from_numpy(x)
-        f = torch.logsumexp if name == "logsumexp" else getattr(torch.nn.functional, name)
-        return lambda: f(t, dim)
-    f = OPERATIONS[name][0 if library == "fastnn" else 1]
-    return lambda: f(x, dim)
-
-
-@pytest.mark.parametrize("library", ["fastnn", "numpy", "torch"])
-@pytest.mark.parametrize(("name", "shape", "dim"), CASES)
-def test_forward(benchmark, library, name, shape, dim):
-    benchmark.group = f"{name} {shape} dim {dim}"
-    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    call = forward(library, name, x, dim)
-    np.testing.assert_allclose(call(), OPERATIONS[name][1](x, dim), rtol=1e-4, atol=1e-6)
-    benchmark(call)
-
-
-@pytest.mark.parametrize("library", ["fastnn", "torch"])
-@pytest.mark.parametrize(("name", "shape", "dim"), CASES[: 2 * len(SHAPES)])
-def test_backward(benchmark, library, name, shape, dim):
-    benchmark.group = f"{name} backward {shape} dim {dim}"
+def operands(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """x and the gradient of y."""
     rng = np.random.default_rng(0)
-    x, grad = (rng.standard_normal(shape).astype(np.float32) for _ in range(2))
-    y = OPERATIONS[name][0](x, dim)
-    if library == "fastnn":
-        backward = getattr(_core, f"{name}_backward")
-        benchmark(lambda: backward(grad, y, dim))
-        return
-    torch = pytest.importorskip("torch")
-    torch.set_num_threads(_core.get_num_threads())
-    g, t = torch.from_numpy(grad), torch.from_numpy(y)
-    backward = getattr(torch.ops.aten, f"_{name}_backward_data")
-    benchmark(lambda: backward(g, t, dim, torch.float32))
+    shape = case.params["shape"]
+    return rng.standard_normal(shape, np.float32), rng.standard_normal(shape, np.float32)
+
+
+def fastnn(case: Case) -> Callable[[], Any]:
+    import fastnn.functional as F
+    from fastnn import _core
+
+    op, dim = case.params["op"], case.params["dim"]
+    x, grad = operands(case)
+    forward = getattr(F, op)
+    if not case.params["backward"]:
+        return lambda: forward(x, dim)
+    y = forward(x, dim)
+    backward = getattr(_core, f"{op}_backward")
+    return lambda: backward(grad, y, dim)
+
+
+def numpy(case: Case) -> Callable[[], Any] | None:
+    op, dim = case.params["op"], case.params["dim"]
+    x, _ = operands(case)
+    if case.params["backward"]:
+        return None
+
+    def shares(x: np.ndarray) -> np.ndarray:
+        e = np.exp(x - x.max(dim, keepdims=True))
+        return e / e.sum(dim, keepdims=True)
+
+    def total(x: np.ndarray) -> np.ndarray:
+        largest = x.max(dim, keepdims=True)
+        return largest + np.log(np.exp(x - largest).sum(dim, keepdims=True))
+
+    return {
+        "softmax": lambda: shares(x),
+        "softmin": lambda: shares(-x),
+        "log_softmax": lambda: x - total(x),
+        "logsumexp": lambda: total(x).squeeze(dim),
+    }[op]
+
+
+def torch(case: Case) -> Callable[[], Any]:
+    import torch
+
+    op, dim = case.params["op"], case.params["dim"]
+    x, grad = (torch.from_numpy(a) for a in operands(case))
+    forward = torch.logsumexp if op == "logsumexp" else getattr(torch.nn.functional, op)
+    if case.params["backward"]:
+        y = forward(x, dim)
+        backward = getattr(torch.ops.aten, f"_{op}_backward_data")
+        return lambda: backward(grad, y, dim, torch.float32)
+
+    def call() -> Any:
+        with torch.inference_mode():
+            return forward(x, dim)
+
+    return call
+
+
+def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
+    operator = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}.get(case.params["op"])
+    if operator is None or case.params["backward"]:
+        return None
+    x, _ = operands(case)
+    return onnx_models.build(operator, {"x": x}, {}, {"axis": case.params["dim"]}), {"x": x}
+
+
+def onnxruntime(case: Case) -> Callable[[], Any] | None:
+    model = _model(case)
+    return None if model is None else onnx_models.onnxruntime(*model)
+
+
+def openvino(case: Case) -> Callable[[], Any] | None:
+    model = _model(case)
+    return None if model is None else onnx_models.openvino(*model)

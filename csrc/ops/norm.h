@@ -1,7 +1,107 @@
+// Normalisation: arrays are C-contiguous, and outputs overlap no input.
 #pragma once
 
 #include <cstdint>
 
 namespace fastnn {
+
+// What a group of elements is normalised with. Its mean is `mean + correction`: subtracting the two
+// in turn loses nothing where the mean is large beside the spread.
+template <class T>
+struct NormStatistics {
+  T mean, correction;
+  T variance;   // mean square deviation; for rms_norm the mean square
+  T deviation;  // 1 / sqrt(variance + eps)
+};
+
+// Rows of `size` elements, each normalised by itself; weight and bias (size) may be null, and
+// statistics (rows).
+template <class T>
+struct LayerNormForwardArgs {
+  int64_t rows, size;
+  const T* x;
+  const T* weight;
+  const T* bias;
+  T eps;
+  T* y;
+  NormStatistics<T>* statistics;
+};
+
+// weight, grad_weight and grad_bias (size) may be null.
+template <class T>
+struct LayerNormBackwardArgs {
+  int64_t rows, size;
+  const T* grad_y;
+  const T* x;
+  const T* weight;
+  const NormStatistics<T>* statistics;
+  T* grad_x;
+  T* grad_weight;
+  T* grad_bias;
+};
+
+// x is (batch, channels, size); each of `groups` equal runs of channels of an image is normalised
+// by itself. weight and bias (channels) may be null, and statistics (batch, groups). Where the
+// running statistics (channels; groups == channels) are not null, each moves by `momentum` to the
+// mean over the batch of the images' means and unbiased variances.
+template <class T>
+struct GroupNormForwardArgs {
+  int64_t batch, channels, size, groups;
+  const T* x;
+  const T* weight;
+  const T* bias;
+  T eps;
+  T* y;
+  NormStatistics<T>* statistics;
+  T momentum;
+  T* running_mean;
+  T* running_var;
+};
+
+// weight, grad_weight and grad_bias (channels) may be null.
+template <class T>
+struct GroupNormBackwardArgs {
+  int64_t batch, channels, size, groups;
+  const T* grad_y;
+  const T* x;
+  const T* weight;
+  const NormStatistics<T>* statistics;
+  T* grad_x;
+  T* grad_weight;
+  T* grad_bias;
+};
+
+// x is (batch, channels, size); a channel is normalised over the batch. In training with the
+// batch's own statistics, towards which the running ones (channels, or null) move by `momentum`
+// (the variance unbiased); otherwise with the running ones. weight and bias (channels) may be null;
+// statistics (channels) are always written.
+template <class T>
+struct BatchNormForwardArgs {
+  int64_t batch, channels, size;
+  const T* x;
+  const T* weight;
+  const T* bias;
+  T eps;
+  T* y;
+  NormStatistics<T>* statistics;
+  bool training;
+  T momentum;
+  T* running_mean;
+  T* running_var;
+};
+
+// weight, grad_weight and grad_bias (channels) may be null.
+template <class T>
+struct BatchNormBackwardArgs {
+  int64_t batch, channels, size;
+  const T* grad_y;
+  const T* x;
+  const T* weight;
+  const NormStatistics<T>* statistics;
+  bool training;
+  T* grad_x;
+  T* grad_weight;
+  T* grad_bias;
+};
 
 }  // namespace fastnn

@@ -9,8 +9,8 @@ from fastnn.nn.conv import *
 from fastnn.nn.linear import *
 from fastnn.nn.loss import *
 from fastnn.nn.module import Module as Module
-from fastnn.nn.module import Module, Parameter
 from fastnn.nn.module import Parameter as Parameter
+from fastnn.nn.norm import *
 from fastnn.nn.pool import *
 from fastnn.nn.rnn import *
 from fastnn.nn.softmax import *

@@ -1,0 +1,205 @@
+// batch_norm: y = (x - mean) / sqrt(variance + eps) * weight + bias, a channel of (batch, channels,
+// size) over the batch (Ioffe and Szegedy, 2015).
+//
+// The gradient in training, with x' the normalised x and means over the channel:
+// weight (g - mean(g) - x' mean(g x')) / sqrt(variance + eps); otherwise the first term alone.
+// Images (size > 1): the channels are the parts of the loop, a channel's data are read once where
+// they fit the second-level cache. Rows (size == 1): channels side by side, as columns; scratch
+// 5 x channels elements.
+#include "kernels/norm/columns.h"
+#include "kernels/norm/statistics.h"
+#include "runtime/parallel.h"
+#include "runtime/workspace.h"
+
+namespace fastnn::FASTNN_ISA {
+namespace {
+
+template <class T>
+FASTNN_INLINE T value_or(const T* p, int64_t i, T fallback) {
+  return p != nullptr ? p[i] : fallback;
+}
+
+// Moves the running statistics of channel c towards the batch's.
+template <class T>
+void update_running(const BatchNormForwardArgs<T>& args, int64_t c) {
+  if (args.running_mean == nullptr) return;
+  const NormStatistics<T>& s = args.statistics[c];
+  const T count = static_cast<T>(args.batch * args.size);
+  const T unbiased = s.variance * (count / (count - 1));
+  args.running_mean[c] = (1 - args.momentum) * args.running_mean[c] + args.momentum * s.mean;
+  args.running_var[c] = (1 - args.momentum) * args.running_var[c] + args.momentum * unbiased;
+}
+
+template <class T>
+NormStatistics<T> running_statistics(const BatchNormForwardArgs<T>& args, int64_t c) {
+  const T variance = args.running_var[c];
+  return {args.running_mean[c], 0, variance, 1 / root(variance + args.eps)};
+}
+
+template <class T>
+void forward_run(const BatchNormForwardArgs<T>& args, int64_t image, int64_t c,
+                 const NormStatistics<T>& s) {
+  const T scale = s.deviation * value_or(args.weight, c, T(1));
+  const T shift = value_or(args.bias, c, T(0)) - s.correction * scale;
+  const int64_t at = (image * args.channels + c) * args.size;
+  normalise_run(args.x + at, args.y + at, args.size, s.mean, scale, shift);
+}
+
+template <class T>
+void forward_images(const BatchNormForwardArgs<T>& args) {
+  const int64_t n = args.size, channels = args.channels;
+  if (!args.training) {
+    for (int64_t c = 0; c < channels; ++c) args.statistics[c] = running_statistics(args, c);
+    parallel_for(args.batch * channels, norm_grain(n), [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) {
+        forward_run(args, i / channels, i % channels, args.statistics[i % channels]);
+      }
+    });
+    return;
+  }
+  parallel_for(channels, norm_grain(args.batch * n), [&](int64_t begin, int64_t end, int) {
+    for (int64_t c = begin; c < end; ++c) {
+      const Moments<T> m = moments(args.x + c * n, n, args.batch, channels * n);
+      const NormStatistics<T> s = statistics_of(m, args.eps);
+      args.statistics[c] = s;
+      update_running(args, c);
+      for (int64_t b = 0; b < args.batch; ++b) forward_run(args, b, c, s);
+    }
+  });
+}
+
+template <class T>
+void forward_columns(const BatchNormForwardArgs<T>& args) {
+  const int64_t channels = args.channels;
+  constexpr int64_t kItem = static_cast<int64_t>(sizeof(T));
+  Workspace workspace(3 * Workspace::padded_bytes(channels * kItem));
+  T* const mean = workspace.take<T>(channels);
+  T* const scale = workspace.take<T>(channels);
+  T* const shift = workspace.take<T>(channels);
+  if (args.training) {
+    column_statistics(args.x, args.batch, channels, args.eps, args.statistics);
+  }
+  for (int64_t c = 0; c < channels; ++c) {
+    if (args.training) {
+      update_running(args, c);
+    } else {
+      args.statistics[c] = running_statistics(args, c);
+    }
+    const NormStatistics<T>& s = args.statistics[c];
+    mean[c] = s.mean;
+    scale[c] = s.deviation * value_or(args.weight, c, T(1));
+    shift[c] = value_or(args.bias, c, T(0)) - s.correction * scale[c];
+  }
+  parallel_for(args.batch, norm_grain(channels), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const T* const x = args.x + row * channels;
+      T* const y = args.y + row * channels;
+      for_vectors<T>(channels, [&](int64_t i, auto lanes) FASTNN_INLINE_LAMBDA {
+        const Vec<T> d = lanes.load(x + i) - lanes.load(mean + i);
+        lanes.store(fma(d, lanes.load(scale + i), lanes.load(shift + i)), y + i);
+      });
+    }
+  });
+}
+
+// grad_x = grad_y * scale + (x - mean) * slope + offset.
+template <class T>
+struct Slopes {
+  T scale, slope, offset;
+};
+
+template <class T>
+Slopes<T> finish_channel(const BatchNormBackwardArgs<T>& args, int64_t c,
+                         const GradientSums<T>& sums) {
+  if (args.grad_weight != nullptr) args.grad_weight[c] = sums.normalised;
+  if (args.grad_bias != nullptr) args.grad_bias[c] = sums.plain;
+  const NormStatistics<T>& s = args.statistics[c];
+  const T scale = s.deviation * value_or(args.weight, c, T(1));
+  const T count = static_cast<T>(args.batch * args.size);
+  const T slope = -scale * s.deviation * (sums.normalised / count);
+  return {scale, slope, -scale * (sums.plain / count) - s.correction * slope};
+}
+
+template <class T>
+void backward_images(const BatchNormBackwardArgs<T>& args) {
+  const int64_t n = args.size, stride = args.channels * n;
+  const bool need_sums = args.training || args.grad_weight != nullptr || args.grad_bias != nullptr;
+  parallel_for(args.channels, norm_grain(args.batch * n), [&](int64_t begin, int64_t end, int) {
+    for (int64_t c = begin; c < end; ++c) {
+      const NormStatistics<T>& s = args.statistics[c];
+      GradientSums<T> sums{0, 0};
+      if (need_sums) {
+        sums = gradient_sums(args.grad_y + c * n, args.x + c * n, n, args.batch, stride, s);
+      }
+      const Slopes<T> slopes = finish_channel(args, c, sums);
+      for (int64_t b = 0; b < args.batch; ++b) {
+        const int64_t at = b * stride + c * n;
+        if (args.training) {
+          gradient_run(args.grad_y + at, args.x + at, args.grad_x + at, n, s.mean, slopes.scale,
+                       slopes.slope, slopes.offset);
+        } else {
+          normalise_run(args.grad_y + at, args.grad_x + at, n, T(0), slopes.scale, T(0));
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+void backward_columns(const BatchNormBackwardArgs<T>& args) {
+  const int64_t channels = args.channels;
+  constexpr int64_t kItem = static_cast<int64_t>(sizeof(T));
+  Workspace workspace(6 * Workspace::padded_bytes(channels * kItem));
+  GradientSums<T>* const sums = workspace.take<GradientSums<T>>(channels);
+  T* const mean = workspace.take<T>(channels);
+  T* const scale = workspace.take<T>(channels);
+  T* const slope = workspace.take<T>(channels);
+  T* const offset = workspace.take<T>(channels);
+  column_gradient_sums(args.grad_y, args.x, args.batch, channels, args.statistics, sums);
+  for (int64_t c = 0; c < channels; ++c) {
+    const Slopes<T> slopes = finish_channel(args, c, sums[c]);
+    scale[c] = slopes.scale;
+    slope[c] = slopes.slope;
+    offset[c] = slopes.offset;
+    mean[c] = args.statistics[c].mean;
+  }
+  parallel_for(args.batch, norm_grain(channels), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const T* const grad_y = args.grad_y + row * channels;
+      const T* const x = args.x + row * channels;
+      T* const grad_x = args.grad_x + row * channels;
+      for_vectors<T>(channels, [&](int64_t i, auto lanes) FASTNN_INLINE_LAMBDA {
+        Vec<T> grad = lanes.load(grad_y + i) * lanes.load(scale + i);
+        if (args.training) {
+          const Vec<T> d = lanes.load(x + i) - lanes.load(mean + i);
+          grad += fma(d, lanes.load(slope + i), lanes.load(offset + i));
+        }
+        lanes.store(grad, grad_x + i);
+      });
+    }
+  });
+}
+
+}  // namespace
+
+template <class T>
+void batch_norm_forward(const BatchNormForwardArgs<T>& args) {
+  if (args.batch == 0 || args.size == 0) return;
+  args.size == 1 ? forward_columns(args) : forward_images(args);
+}
+
+template <class T>
+void batch_norm_backward(const BatchNormBackwardArgs<T>& args) {
+  if (args.batch == 0 || args.size == 0) {
+    for (int64_t c = 0; c < args.channels; ++c) finish_channel(args, c, GradientSums<T>{0, 0});
+    return;
+  }
+  args.size == 1 ? backward_columns(args) : backward_images(args);
+}
+
+template void batch_norm_forward(const BatchNormForwardArgs<float>&);
+template void batch_norm_forward(const BatchNormForwardArgs<double>&);
+template void batch_norm_backward(const BatchNormBackwardArgs<float>&);
+template void batch_norm_backward(const BatchNormBackwardArgs<double>&);
+
+}  // namespace fastnn::FASTNN_ISA
