@@ -160,6 +160,35 @@ void Check::at_least(const char* name, int64_t value, int64_t least) const {
   }
 }
 
+double Check::number(const char* name, py::handle object) const {
+  const double value = PyFloat_AsDouble(object.ptr());
+  if (value == -1 && PyErr_Occurred() != nullptr) {
+    PyErr_Clear();
+    type_error(std::string(name) + " must be a number, got " + std::string(py::repr(object)));
+  }
+  return value;
+}
+
+int64_t Check::axis(const char* name, py::handle object, int64_t rank) const {
+  const Py_ssize_t value = PyNumber_AsSsize_t(object.ptr(), nullptr);  // clips large numbers
+  if (value == -1 && PyErr_Occurred() != nullptr) {
+    PyErr_Clear();
+    type_error(std::string(name) + " must be an int, got " + std::string(py::repr(object)));
+  }
+  if (value < -rank || value >= rank) {
+    value_error(std::string(name) + " must be in " + std::to_string(-rank) + ".." +
+                std::to_string(rank - 1) + ", got " + std::string(py::repr(object)));
+  }
+  return value < 0 ? value + rank : value;
+}
+
+void Check::in_place(const char* name, py::handle object, py::handle out) const {
+  if (!out.is_none()) value_error("out and inplace=True cannot both be given");
+  if (!py::reinterpret_borrow<py::array>(object).writeable()) {
+    value_error(std::string(name) + " must be writable for inplace=True, got a read-only array");
+  }
+}
+
 int64_t Check::size(const char* name, const Shape& shape, int64_t item_bytes) const {
   int64_t bytes = item_bytes;
   bool zero = false, overflow = false;
@@ -202,12 +231,12 @@ Array<T> Check::output(const Shape& shape, py::handle out,
   return a;
 }
 
-#define FASTNN_INSTANTIATE(T)                                                            \
-  template Array<T> Check::contiguous<T>(const char*, py::handle) const;                 \
-  template py::array_t<T> Check::strided<T>(const char*, py::handle) const;              \
-  template Array<T> Check::optional<T>(const char*, py::handle) const;                   \
-  template Array<T> Check::output<T>(const Shape&, py::handle,                           \
-                                     std::initializer_list<py::handle>) const;
+#define FASTNN_INSTANTIATE(T)                                                                     \
+  template Array<T> Check::contiguous<T>(const char*, py::handle) const;                          \
+  template py::array_t<T> Check::strided<T>(const char*, py::handle) const;                       \
+  template Array<T> Check::optional<T>(const char*, py::handle) const;                            \
+  template Array<T> Check::output<T>(const Shape&, py::handle, std::initializer_list<py::handle>) \
+      const;
 FASTNN_INSTANTIATE(float)
 FASTNN_INSTANTIATE(double)
 #undef FASTNN_INSTANTIATE

@@ -56,6 +56,12 @@ class Check {
   void shape(const char* name, const py::array& a, const Shape& expected,
              const char* meaning) const;
   void at_least(const char* name, int64_t value, int64_t least) const;
+  // A Python or NumPy number.
+  double number(const char* name, py::handle object) const;
+  // An axis of an array with `rank` dimensions, counted from the end where negative.
+  int64_t axis(const char* name, py::handle object, int64_t rank) const;
+  // For inplace=True: `object` must be a writable array, and `out` None.
+  void in_place(const char* name, py::handle object, py::handle out) const;
   // The product of the sizes, ValueError where it or its bytes overflow.
   int64_t size(const char* name, const Shape& shape, int64_t item_bytes) const;
 

@@ -1,9 +1,14 @@
-// Element-wise operations on n contiguous elements.
+// Element-wise operations on contiguous elements.
 #pragma once
 
 #include <cstdint>
 
 namespace fastnn {
+
+// An activation's parameters, in the order of its Python arguments.
+struct ActivationParameters {
+  double first, second;
+};
 
 // y[i] = f(x[i]). y may be x.
 template <class T>
@@ -11,6 +16,7 @@ struct UnaryForwardArgs {
   int64_t n;
   const T* x;
   T* y;
+  ActivationParameters p;
 };
 
 // grad_x[i] = grad_y[i] * f'(.), where f' is taken at `saved`: the forward's input or output,
@@ -20,6 +26,44 @@ struct UnaryBackwardArgs {
   int64_t n;
   const T* grad_y;
   const T* saved;
+  T* grad_x;
+  ActivationParameters p;
+};
+
+// x and y are (outer, channels, inner): y = x where x > 0, else weight[channel] * x. With one
+// channel, outer is 1. y may be x.
+template <class T>
+struct PreluForwardArgs {
+  int64_t outer, channels, inner;
+  const T* x;
+  const T* weight;
+  T* y;
+};
+
+// grad_x or grad_weight may be null.
+template <class T>
+struct PreluBackwardArgs {
+  int64_t outer, channels, inner;
+  const T* grad_y;
+  const T* x;
+  const T* weight;
+  T* grad_x;
+  T* grad_weight;
+};
+
+// x is (outer, 2, inner), y is (outer, inner): y = x[:, 0] * sigmoid(x[:, 1]).
+template <class T>
+struct GluForwardArgs {
+  int64_t outer, inner;
+  const T* x;
+  T* y;
+};
+
+template <class T>
+struct GluBackwardArgs {
+  int64_t outer, inner;
+  const T* grad_y;
+  const T* x;
   T* grad_x;
 };
 

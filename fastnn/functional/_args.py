@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from numpy import ndarray
+
 from fastnn.autograd import TensorBase, is_grad_enabled
 
 _LIMIT = 2**63
@@ -24,6 +26,19 @@ def integer(op: str, name: str, value: Any) -> int:
     if not -_LIMIT <= value < _LIMIT:
         raise ValueError(f"{op}: {name} must fit into int64, got {value}")
     return int(value)
+
+
+def number(op: str, name: str, value: Any) -> float:
+    """Return a Python or NumPy number as a float.
+
+    Raises
+    ------
+    TypeError
+        If it is not a number.
+    """
+    if isinstance(value, (int, float)) or hasattr(value, "__float__"):
+        return float(value)
+    raise TypeError(f"{op}: {name} must be a number, got {value!r}")
 
 
 def ntuple(op: str, name: str, value: Any, n: int) -> tuple[int, ...]:
@@ -55,12 +70,31 @@ def pair(op: str, name: str, value: Any) -> tuple[int, int]:
     return first, second
 
 
+def recorded(*inputs: Any) -> bool:
+    """Return whether a gradient is being recorded for one of the inputs."""
+    return is_grad_enabled() and any(
+        isinstance(value, TensorBase) and value.requires_grad for value in inputs
+    )
+
+
 def refuse_out_while_recording(op: str, out: Any, *inputs: Any) -> None:
     """Raise ValueError if `out` is given while a gradient is being recorded for an input."""
-    if out is None or not is_grad_enabled():
-        return
-    for value in inputs:
-        if isinstance(value, TensorBase) and value.requires_grad:
-            raise ValueError(
-                f"{op}: out must be None while gradients are recorded; use fastnn.no_grad()"
-            )
+    if out is not None and recorded(*inputs):
+        raise ValueError(
+            f"{op}: out must be None while gradients are recorded; use fastnn.no_grad()"
+        )
+
+
+def check_destination(op: str, input: Any, inplace: bool, out: Any) -> None:
+    """Refuse `inplace` for anything but an ndarray, and `out` while recording.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if inplace and not isinstance(input, ndarray):
+        raise TypeError(
+            f"{op}: inplace must be False unless input is a numpy.ndarray, "
+            f"got a {type(input).__name__}"
+        )
+    refuse_out_while_recording(op, out, input)

@@ -6,18 +6,36 @@
 
 namespace fastnn::FASTNN_ISA {
 
-// Elements a part: 64 KiB of floats, above which a second thread pays for its start.
-inline constexpr int64_t kMapGrain = int64_t{1} << 14;
+// Elements a part: enough work to pay for handing it to another thread.
+inline constexpr int64_t kMapGrain = int64_t{1} << 15;
 
-// y[i] = f(x[i]...), element by element; f maps one Vec<T> an input to a Vec<T>.
+// y[i] = f(x[i]...) for i < n on the calling thread; f maps one Vec<T> an input to a Vec<T>.
+template <class T, class F, class... Inputs>
+FASTNN_INLINE void map_serial(int64_t n, T* y, const F& f, const Inputs*... x) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  constexpr int64_t kBytes = kSize * static_cast<int64_t>(sizeof(T));
+  // A store across two cache lines costs two: the first stops where y is aligned.
+  int64_t i = 0;
+  if (const auto misaligned = reinterpret_cast<uintptr_t>(y) % kBytes;
+      misaligned != 0 && n > kSize) {
+    i = (kBytes - static_cast<int64_t>(misaligned)) / static_cast<int64_t>(sizeof(T));
+    f(Vec<T>::load(x, i)...).store(y, i);
+  }
+  for (; i + kSize <= n; i += kSize) f(Vec<T>::load(x + i)...).store(y + i);
+  if (i < n) f(Vec<T>::load(x + i, n - i)...).store(y + i, n - i);
+}
+
+// The same over all threads. y may be one of the inputs.
 template <class T, class F, class... Inputs>
 FASTNN_INLINE void map(int64_t n, T* y, const F& f, const Inputs*... x) {
   parallel_for(n, kMapGrain, [=](int64_t begin, int64_t end, int) {
-    constexpr int64_t kSize = Vec<T>::kSize;
-    int64_t i = begin;
-    for (; i + kSize <= end; i += kSize) f(Vec<T>::load(x + i)...).store(y + i);
-    if (i < end) f(Vec<T>::load(x + i, end - i)...).store(y + i, end - i);
+    map_serial(end - begin, y + begin, f, (x + begin)...);
   });
+}
+
+// Rows of `inner` elements a part of about kMapGrain elements holds.
+inline int64_t rows_per_part(int64_t inner) {
+  return inner < kMapGrain ? kMapGrain / (inner > 0 ? inner : 1) : 1;
 }
 
 }  // namespace fastnn::FASTNN_ISA
