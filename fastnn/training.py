@@ -15,7 +15,7 @@ from fastnn.metrics import Metric, resolve_metrics
 from fastnn.nn.module import Module
 
 if TYPE_CHECKING:
-    from fastnn.optimizer import Optimizer
+    from fastnn.optim.optimizer import Optimizer
 
 __all__ = [
     "Callback",

@@ -20,6 +20,13 @@ MEASURES = {"fma_peak", "stream_copy", "stream_read"}
 # benchmarks mention that name; the reference has it in lower case.
 ELSEWHERE = {
     "column_sum_forward": ("fastnn.functional", "linear"),
+    "sgd_step": ("fastnn.optim", "SGD"),
+    "adam_step": ("fastnn.optim", "Adam"),
+    "rmsprop_step": ("fastnn.optim", "RMSprop"),
+    "adagrad_step": ("fastnn.optim", "Adagrad"),
+    "lion_step": ("fastnn.optim", "Lion"),
+    "sum_of_squares": ("fastnn.optim", "clip_grad_norm_"),
+    "scale_arrays": ("fastnn.optim", "clip_grad_norm_"),
 }
 
 LISTED = [tuple(pair) for pair in _core.kernel_names()]

@@ -7,10 +7,22 @@ import math
 
 import numpy as np
 import pytest
+from helpers import same_bytes_for_every_thread_count, strided_variants
 from reference import optim as reference
 
+from fastnn import _core
 from fastnn.nn.module import Parameter
-from fastnn.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm_, clip_grad_value_
+from fastnn.optim import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    Optimizer,
+    RMSprop,
+    clip_grad_norm_,
+    clip_grad_value_,
+)
 from fastnn.tensor import Tensor
 
 SGD_CASES = [
@@ -28,7 +40,26 @@ ADAM_CASES = [
     {"lr": 0.1, "amsgrad": True},
     {"lr": 0.1, "amsgrad": True, "weight_decay": 0.1, "maximize": True},
 ]
+RMSPROP_CASES = [
+    {"lr": 0.1},
+    {"lr": 0.01, "alpha": 0.5, "weight_decay": 0.2, "maximize": True},
+    {"lr": 0.01, "momentum": 0.9},
+    {"lr": 0.01, "centered": True, "eps": 1e-2},
+    {"lr": 0.01, "centered": True, "eps": 1e-2, "momentum": 0.5},
+]
+ADAGRAD_CASES = [
+    {"lr": 0.1},
+    {"lr": 0.1, "lr_decay": 0.5, "weight_decay": 0.2, "initial_accumulator_value": 0.3},
+    {"lr": 0.1, "eps": 1e-3, "maximize": True},
+]
+LION_CASES = [
+    {"lr": 0.1},
+    {"lr": 0.1, "betas": (0.5, 0.25), "weight_decay": 0.3, "maximize": True},
+]
 CASES = [
+    *((RMSprop, reference.rmsprop, {}, case) for case in RMSPROP_CASES),
+    *((Adagrad, reference.adagrad, {}, case) for case in ADAGRAD_CASES),
+    *((Lion, reference.lion, {}, case) for case in LION_CASES),
     *((SGD, reference.sgd, {}, case) for case in SGD_CASES),
     *((Adam, reference.adam, {}, case) for case in ADAM_CASES),
     *((AdamW, reference.adam, {"decoupled": True}, case) for case in ADAM_CASES),
@@ -51,9 +82,10 @@ def gradients(rng: np.random.Generator, shape: tuple[int, ...], dtype: object) -
     return [np.asarray(s * rng.standard_normal(shape)).astype(dtype) for s in scales]
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (), (0, 2)])
+@pytest.mark.parametrize("shape", [(3, 5), (), (0, 2), (67,)])
 @pytest.mark.parametrize(("cls", "expected", "extra", "options"), CASES)
 def test_against_the_reference(
+    isa: str,
     cls: type[Optimizer],
     expected: object,
     extra: dict,
@@ -80,7 +112,7 @@ def test_against_the_reference(
         )
 
 
-@pytest.mark.parametrize("cls", [SGD, Adam, AdamW])
+@pytest.mark.parametrize("cls", [SGD, Adam, AdamW, RMSprop, Adagrad, Lion])
 def test_defaults_are_those_of_pytorch(cls: type[Optimizer]) -> None:
     group = cls([Parameter(np.ones(1))]).param_groups[0]
     common = {"lr": 1e-3, "maximize": False}
@@ -89,6 +121,24 @@ def test_defaults_are_those_of_pytorch(cls: type[Optimizer]) -> None:
         SGD: {"momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False, **common},
         Adam: {"weight_decay": 0, **adam},
         AdamW: {"weight_decay": 0.01, **adam},
+        RMSprop: {
+            "alpha": 0.99,
+            "eps": 1e-8,
+            "weight_decay": 0,
+            "momentum": 0,
+            "centered": False,
+            **common,
+            "lr": 1e-2,
+        },
+        Adagrad: {
+            "lr_decay": 0,
+            "weight_decay": 0,
+            "initial_accumulator_value": 0,
+            "eps": 1e-10,
+            **common,
+            "lr": 1e-2,
+        },
+        Lion: {"betas": (0.9, 0.99), "weight_decay": 0, **common, "lr": 1e-4},
     }[cls]
     assert {k: v for k, v in group.items() if k != "params"} == wanted
 
@@ -143,7 +193,15 @@ def test_closure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cls", "options"), [(SGD, {"momentum": 0.9}), (Adam, {"amsgrad": True}), (AdamW, {})]
+    ("cls", "options"),
+    [
+        (SGD, {"momentum": 0.9}),
+        (Adam, {"amsgrad": True}),
+        (AdamW, {}),
+        (RMSprop, {"momentum": 0.5, "centered": True}),
+        (Adagrad, {"lr_decay": 0.1}),
+        (Lion, {}),
+    ],
 )
 def test_state_dict_continues_bit_for_bit(
     cls: type[Optimizer], options: dict, rng: np.random.Generator
@@ -175,6 +233,13 @@ def test_state_dict_has_the_names_of_pytorch() -> None:
     optimizer = SGD([p], momentum=0.5)
     optimizer.step()
     assert set(optimizer.state_dict()["state"][0]) == {"momentum_buffer"}
+    optimizer = RMSprop([p], momentum=0.5, centered=True)
+    optimizer.step()
+    names = {"step", "square_avg", "grad_avg", "momentum_buffer"}
+    assert set(optimizer.state_dict()["state"][0]) == names
+    optimizer = Adagrad([p])
+    optimizer.step()
+    assert set(optimizer.state_dict()["state"][0]) == {"step", "sum"}
 
 
 def test_state_dicts_that_do_not_fit() -> None:
@@ -199,6 +264,105 @@ def test_state_follows_a_conversion() -> None:
         assert optimizer.state[p]["exp_avg"].dtype == dtype
 
 
+ALL = [
+    (SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    (AdamW, {"lr": 0.1, "amsgrad": True}),
+    (RMSprop, {"momentum": 0.5, "centered": True}),
+    (Adagrad, {}),
+    (Lion, {}),
+]
+
+
+@pytest.mark.parametrize(("cls", "options"), ALL)
+def test_many_arrays(isa: str, cls: type[Optimizer], options: dict, dtype: np.dtype) -> None:
+    """Arrays that are cut into parts, or share one, give the bytes they give alone."""
+    sizes = [3, 0, 40_001, 1, 17, 16_384, 500, 16_383, 33_000]
+    rng = np.random.default_rng(0)
+    starts = [rng.standard_normal(n).astype(dtype) for n in sizes]
+    grads = [rng.standard_normal(n).astype(dtype) for n in sizes]
+
+    def train(chosen: range) -> list[np.ndarray]:
+        params = [Parameter(starts[i].copy()) for i in chosen]
+        optimizer = cls(params, **options)
+        for _ in range(2):
+            for i, param in zip(chosen, params):
+                param.grad = grads[i].copy()
+            optimizer.step()
+        return [param.data for param in params]
+
+    together = same_bytes_for_every_thread_count(lambda: train(range(len(sizes))))
+    for i, value in enumerate(together):
+        assert train(range(i, i + 1))[0].tobytes() == value.tobytes()
+
+
+@pytest.mark.parametrize(("cls", "options"), ALL)
+def test_layouts_and_mixed_dtypes(cls: type[Optimizer], options: dict) -> None:
+    """Parameters of any layout are changed in place; gradients of any layout are read."""
+    rng = np.random.default_rng(0)
+    start, grad = rng.standard_normal((2, 4, 5))
+    plain = Parameter(start.copy())
+    plain.grad = grad
+    cls([plain], **options).step()
+    for layout, view in strided_variants(start).items():
+        grad_view = strided_variants(grad)[layout]
+        param, other = Parameter(view), Parameter(start.astype(np.float32))
+        param.grad, other.grad = grad_view, grad.astype(np.float32)
+        held = param.data
+        cls([other, param], **options).step()
+        assert param.data is held
+        assert np.array_equal(param.data, plain.data), layout
+        np.testing.assert_allclose(other.data, plain.data, rtol=1e-4, atol=1e-6)
+
+
+def test_nan_gradients_reach_the_parameters(isa: str) -> None:
+    for cls, options in ALL:
+        param = Parameter(np.ones(37))
+        param.grad = np.ones(37)
+        param.grad[[0, 20, 36]] = np.nan
+        cls([param], **options).step()
+        assert np.array_equal(np.isnan(param.data), np.isnan(param.grad)), cls
+
+
+def test_read_only_parameters_are_refused() -> None:
+    data = np.ones(3)
+    param = Parameter(data)
+    data.flags.writeable = False
+    param.grad = np.ones(3)
+    with pytest.raises(ValueError, match=r"sgd_step: params\[0\] must be writable"):
+        SGD([param]).step()
+
+
+def test_kernels_check_their_lists() -> None:
+    x, y = np.ones(3), np.ones(4)
+    options = (0.1, 0.9, 0.0, 0.0, False, False)
+    with pytest.raises(TypeError, match="sgd_step: grads must be a list"):
+        _core.sgd_step([x], x, None, [False], *options)
+    with pytest.raises(ValueError, match=r"sgd_step: grads must have 1 items \(params\), got 2"):
+        _core.sgd_step([x], [x, y], None, [False], *options)
+    with pytest.raises(ValueError, match=r"sgd_step: grads.shape must be \(3,\)"):
+        _core.sgd_step([x], [y], None, [False], *options)
+    with pytest.raises(TypeError, match=r"sgd_step: params\[0\] must be a numpy.ndarray of the"):
+        _core.sgd_step([x.astype(np.float32)], [x], None, [False], *options)
+    with pytest.raises(ValueError, match=r"momentum_buffers.shape must be \(3,\)"):
+        _core.sgd_step([x], [x], [y], [False], *options)
+    with pytest.raises(ValueError, match=r"params\[0\] must be C-contiguous"):
+        _core.sgd_step([np.ones(6)[::2]], [x], None, [False], *options)
+    _core.sgd_step([], [], None, [], *options)
+
+
+def test_sum_of_squares_and_scale_arrays(isa: str, dtype: np.dtype) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(n).astype(dtype) for n in (5, 0, 50_001, 16, 17, 20_000)]
+    total = same_bytes_for_every_thread_count(lambda: _core.sum_of_squares(arrays))
+    assert total == pytest.approx(reference.sum_of_squares(arrays), rel=1e-13)
+    large = [np.full(100, np.finfo(np.float32).max)]
+    assert _core.sum_of_squares(large) == pytest.approx(100 * float(large[0][0]) ** 2)
+    scaled = [a.copy() for a in arrays]
+    _core.scale_arrays(scaled, 0.3)
+    for array, want in zip(scaled, reference.scale_arrays(arrays, dtype.type(0.3))):
+        assert np.array_equal(array, want)
+
+
 P = Parameter(np.ones(1))
 
 
@@ -217,6 +381,9 @@ P = Parameter(np.ones(1))
         ),
         (lambda: Adam([P], eps=-1), ValueError, "adam: eps must be >= 0, got -1"),
         (lambda: AdamW([P], betas=(0.9, 1)), ValueError, r"adamw: betas must be two .* got \(0"),
+        (lambda: RMSprop([P], alpha=-1), ValueError, "rmsprop: alpha must be >= 0, got -1"),
+        (lambda: Adagrad([P], lr_decay=-1), ValueError, "adagrad: lr_decay must be >= 0, got -1"),
+        (lambda: Lion([P], betas=(1, 0)), ValueError, r"lion: betas must be two .* got \(1"),
         (lambda: SGD([]), ValueError, "sgd: params must not be empty"),
         (lambda: SGD(P), TypeError, "sgd: params must be an iterable of Tensors or dicts, got Par"),
         (lambda: SGD([np.ones(1)]), TypeError, "sgd: params must be Tensors, got ndarray"),
@@ -241,7 +408,7 @@ def test_clip_grad_norm(
     params = [Parameter(np.zeros(g.shape, dtype)) for g in grads]
     for param, grad in zip(params, grads):
         param.grad = grad.copy()
-    wanted, total = reference.clip_grad_norm(grads, max_norm, norm_type)
+    wanted, total = reference.clip_grad_norm_(grads, max_norm, norm_type)
     arrays = [p.grad for p in params]
     norm = clip_grad_norm_([*params, Parameter(np.ones(1))], max_norm, norm_type)
     assert norm == pytest.approx(total, rel=1e-12)

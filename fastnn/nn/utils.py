@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
+from fastnn import _core
+from fastnn._in_place import in_place
 from fastnn.autograd import Array, TensorBase
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -74,12 +77,23 @@ def clip_grad_norm_(
     # A NaN norm makes every gradient NaN, so that it is noticed.
     factor = max_norm / (total + 1e-6)
     if not factor >= 1:
-        for grad in grads:
-            grad *= grad.dtype.type(factor)
+        for arrays in _by_dtype(grads):
+            with in_place(arrays) as work:
+                _core.scale_arrays(work, factor)
     return total
 
 
+def _by_dtype(arrays: list[Array]) -> list[list[Array]]:
+    groups: dict[Any, list[Array]] = {}
+    for array in arrays:
+        groups.setdefault(array.dtype, []).append(array)
+    return list(groups.values())
+
+
 def _norm(grads: list[Array], p: float) -> np.float64:
+    if p == 2:
+        squares = (_core.sum_of_squares(arrays) for arrays in _by_dtype(grads))
+        return np.sqrt(np.float64(sum(squares)))
     if math.isinf(p):
         return np.float64(np.max([np.max(np.abs(g), initial=0) for g in grads] or [0]))
     powers = (np.abs(g, dtype=np.float64) ** p for g in grads)

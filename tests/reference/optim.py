@@ -1,6 +1,8 @@
 """Optimizers element by element, as the algorithm boxes of PyTorch's documentation state them.
 
-Each function maps a start value and a list of gradients to the value after each step.
+``<name>_step`` takes the parameter, its gradient, the state (a dict, empty at first) and the
+options, and returns the new parameter. ``<name>`` maps a start value and a list of gradients to
+the value after each step.
 """
 
 from __future__ import annotations
@@ -10,73 +12,151 @@ import math
 import numpy as np
 
 
-def sgd(
-    start: np.ndarray,
-    grads: list[np.ndarray],
+def sgd_step(
+    theta,
+    grad,
+    state,
     *,
-    lr: float,
-    momentum: float = 0.0,
-    dampening: float = 0.0,
-    weight_decay: float = 0.0,
-    nesterov: bool = False,
-    maximize: bool = False,
-) -> list[np.ndarray]:
-    values = [np.array(start, np.float64)]
-    b = None
-    for grad in grads:
-        theta = values[-1]
-        g = -grad if maximize else grad
+    lr,
+    momentum=0.0,
+    dampening=0.0,
+    weight_decay=0.0,
+    nesterov=False,
+    maximize=False,
+):
+    g = -grad if maximize else grad
+    g = g + weight_decay * theta
+    if momentum != 0:
+        b = state.get("b")
+        b = g if b is None else momentum * b + (1 - dampening) * g
+        state["b"] = b
+        g = g + momentum * b if nesterov else b
+    return theta - lr * g
+
+
+def adam_step(
+    theta,
+    grad,
+    state,
+    *,
+    lr,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    amsgrad=False,
+    maximize=False,
+    decoupled=False,
+):
+    t = state["t"] = state.get("t", 0) + 1
+    g = -grad if maximize else grad
+    if decoupled:
+        theta = theta - lr * weight_decay * theta
+    else:
         g = g + weight_decay * theta
-        if momentum != 0:
-            b = g if b is None else momentum * b + (1 - dampening) * g
-            g = g + momentum * b if nesterov else b
-        values.append(theta - lr * g)
-    return values[1:]
+    m = state["m"] = betas[0] * state.get("m", 0) + (1 - betas[0]) * g
+    v = state["v"] = betas[1] * state.get("v", 0) + (1 - betas[1]) * g * g
+    if amsgrad:
+        v = state["largest"] = np.maximum(state.get("largest", 0), v)
+    m_hat = m / (1 - betas[0] ** t)
+    v_hat = v / (1 - betas[1] ** t)
+    return theta - lr * m_hat / (np.sqrt(v_hat) + eps)
 
 
-def adam(
-    start: np.ndarray,
-    grads: list[np.ndarray],
+def rmsprop_step(
+    theta,
+    grad,
+    state,
     *,
-    lr: float,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    amsgrad: bool = False,
-    maximize: bool = False,
-    decoupled: bool = False,
-) -> list[np.ndarray]:
-    values = [np.array(start, np.float64)]
-    m = np.zeros_like(values[0])
-    v = np.zeros_like(values[0])
-    v_hat_max = np.zeros_like(values[0])
-    for t, grad in enumerate(grads, start=1):
-        theta = values[-1]
-        g = -grad if maximize else grad
-        if decoupled:
-            theta = theta - lr * weight_decay * theta
-        else:
-            g = g + weight_decay * theta
-        m = betas[0] * m + (1 - betas[0]) * g
-        v = betas[1] * v + (1 - betas[1]) * g * g
-        m_hat = m / (1 - betas[0] ** t)
-        if amsgrad:
-            v_hat_max = np.maximum(v_hat_max, v)
-            v_hat = v_hat_max / (1 - betas[1] ** t)
-        else:
-            v_hat = v / (1 - betas[1] ** t)
-        values.append(theta - lr * m_hat / (np.sqrt(v_hat) + eps))
+    lr,
+    alpha=0.99,
+    eps=1e-8,
+    weight_decay=0.0,
+    momentum=0.0,
+    centered=False,
+    maximize=False,
+):
+    g = -grad if maximize else grad
+    g = g + weight_decay * theta
+    v = state["v"] = alpha * state.get("v", 0) + (1 - alpha) * g * g
+    if centered:
+        mean = state["mean"] = alpha * state.get("mean", 0) + (1 - alpha) * g
+        v = v - mean**2
+    b = g / (np.sqrt(np.maximum(v, 0)) + eps)
+    if momentum > 0:
+        b = state["b"] = momentum * state.get("b", 0) + b
+    return theta - lr * b
+
+
+def adagrad_step(
+    theta,
+    grad,
+    state,
+    *,
+    lr,
+    lr_decay=0.0,
+    weight_decay=0.0,
+    initial_accumulator_value=0.0,
+    eps=1e-10,
+    maximize=False,
+):
+    t = state["t"] = state.get("t", 0) + 1
+    g = -grad if maximize else grad
+    g = g + weight_decay * theta
+    total = state["sum"] = state.get("sum", initial_accumulator_value) + g * g
+    return theta - lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(total) + eps)
+
+
+def lion_step(theta, grad, state, *, lr, betas=(0.9, 0.99), weight_decay=0.0, maximize=False):
+    g = -grad if maximize else grad
+    m = state.get("m", np.zeros_like(theta))
+    theta = theta - lr * weight_decay * theta
+    theta = theta - lr * np.sign(betas[0] * m + (1 - betas[0]) * g)
+    state["m"] = betas[1] * m + (1 - betas[1]) * g
+    return theta
+
+
+def every_step(step, start, grads, **options):
+    values, state = [np.array(start, np.float64)], {}
+    for grad in grads:
+        values.append(step(values[-1], grad, state, **options))
     return values[1:]
 
 
-def clip_grad_norm(
-    grads: list[np.ndarray], max_norm: float, norm_type: float = 2.0
-) -> tuple[list[np.ndarray], float]:
+def sgd(start, grads, **options):
+    return every_step(sgd_step, start, grads, **options)
+
+
+def adam(start, grads, **options):
+    return every_step(adam_step, start, grads, **options)
+
+
+def rmsprop(start, grads, **options):
+    return every_step(rmsprop_step, start, grads, **options)
+
+
+def adagrad(start, grads, **options):
+    return every_step(adagrad_step, start, grads, **options)
+
+
+def lion(start, grads, **options):
+    return every_step(lion_step, start, grads, **options)
+
+
+def sum_of_squares(arrays):
+    return math.fsum(float(e) ** 2 for a in arrays for e in a.ravel())
+
+
+def scale_arrays(arrays, factor):
+    return [a * factor for a in arrays]
+
+
+def clip_grad_norm_(grads, max_norm, norm_type=2.0):
     """Return the clipped gradients and the norm before clipping."""
     elements = [abs(float(e)) for g in grads for e in g.ravel()]
     if math.isinf(norm_type):
         total = max(elements, default=0.0)
+    elif norm_type == 2:
+        total = math.sqrt(sum_of_squares(grads))
     else:
         total = math.fsum(e**norm_type for e in elements) ** (1 / norm_type)
-    factor = min(1.0, max_norm / (total + 1e-6))
-    return [g * factor for g in grads], total
+    return scale_arrays(grads, min(1.0, max_norm / (total + 1e-6))), total

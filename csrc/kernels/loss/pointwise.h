@@ -10,31 +10,12 @@
 #include "ops/loss.h"
 #include "runtime/parallel.h"
 #include "runtime/workspace.h"
-#include "simd/vec.h"
+#include "simd/part.h"
 
 namespace fastnn::FASTNN_ISA {
 
 inline constexpr int64_t kLossPart = int64_t{1} << 15;
 inline constexpr int64_t kLossBlock = int64_t{1} << 11;
-
-struct FullVector {};
-
-template <class T>
-FASTNN_INLINE Vec<T> load_part(const T* p, FullVector) {
-  return Vec<T>::load(p);
-}
-template <class T>
-FASTNN_INLINE Vec<T> load_part(const T* p, int64_t n) {
-  return Vec<T>::load(p, n);
-}
-template <class T>
-FASTNN_INLINE void store_part(T* p, FullVector, Vec<T> v) {
-  v.store(p);
-}
-template <class T>
-FASTNN_INLINE void store_part(T* p, int64_t n, Vec<T> v) {
-  v.store(p, n);
-}
 
 // Sum of value(i, count), a Vec at elements i ..., over [begin, end) in a fixed order.
 template <class T, class Value>
@@ -58,7 +39,6 @@ FASTNN_INLINE double block_sum(int64_t begin, int64_t end, const Value& value) {
 
 template <class T, class F>
 FASTNN_INLINE void pointwise_forward(const PointwiseLossForwardArgs<T>& args, const F& f) {
-  constexpr int64_t kSize = Vec<T>::kSize;
   const auto value = [&args, &f](int64_t i, auto count) {
     const Vec<T> third = args.third ? load_part(args.third + i, count) : Vec<T>(T{1});
     const Vec<T> loss =
@@ -67,9 +47,9 @@ FASTNN_INLINE void pointwise_forward(const PointwiseLossForwardArgs<T>& args, co
   };
   if (args.loss != nullptr) {
     parallel_for(args.n, kLossPart, [&](int64_t begin, int64_t end, int) {
-      int64_t i = begin;
-      for (; i + kSize <= end; i += kSize) value(i, FullVector()).store(args.loss + i);
-      if (i < end) value(i, end - i).store(args.loss + i, end - i);
+      for_each_vector<T>(begin, end, [&](int64_t i, auto count) {
+        store_part(args.loss + i, count, value(i, count));
+      });
     });
     return;
   }
@@ -90,7 +70,6 @@ FASTNN_INLINE void pointwise_forward(const PointwiseLossForwardArgs<T>& args, co
 
 template <class T, class F>
 FASTNN_INLINE void pointwise_backward(const PointwiseLossBackwardArgs<T>& args, const F& f) {
-  constexpr int64_t kSize = Vec<T>::kSize;
   const Vec<T> scale(args.grad_is_scalar
                          ? static_cast<T>(static_cast<double>(*args.grad_loss) / args.divisor)
                          : T{0});
@@ -110,11 +89,8 @@ FASTNN_INLINE void pointwise_backward(const PointwiseLossBackwardArgs<T>& args, 
       store_part(args.grad_third + i, count, grad * f.third_gradient(input, target, third));
     }
   };
-  parallel_for(args.n, kLossPart, [&](int64_t begin, int64_t end, int) {
-    int64_t i = begin;
-    for (; i + kSize <= end; i += kSize) step(i, FullVector());
-    if (i < end) step(i, end - i);
-  });
+  parallel_for(args.n, kLossPart,
+               [&](int64_t begin, int64_t end, int) { for_each_vector<T>(begin, end, step); });
 }
 
 // A loss of input - target, so that the target's gradient is the negative of the input's.

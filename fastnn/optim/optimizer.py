@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._in_place import in_place
 from fastnn.autograd import Array, TensorBase, enable_grad
 
-__all__ = ["Optimizer", "check_option", "kept"]
+__all__ = ["Optimizer", "check_option", "count_steps", "kept"]
 
 
 class Optimizer:
@@ -103,15 +104,25 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            by_dtype: dict[Any, list[TensorBase]] = {}
             for param in group["params"]:
                 if param.grad is not None:
                     param.drop_packs()
-                    self._update(param, param.grad, self.state.setdefault(param, {}), group)
+                    by_dtype.setdefault(param.data.dtype, []).append(param)
+            for params in by_dtype.values():
+                states = [self.state.setdefault(param, {}) for param in params]
+                with in_place([param.data for param in params]) as arrays:
+                    self._update(arrays, [param.grad for param in params], states, group)
         return loss
 
     def _update(
-        self, param: TensorBase, grad: Array, state: dict[str, Any], group: dict[str, Any]
+        self,
+        params: list[Array],
+        grads: list[Any],
+        states: list[dict[str, Any]],
+        group: dict[str, Any],
     ) -> None:
+        """Change parameters of one dtype, contiguous arrays, in place."""
         raise NotImplementedError(f"{type(self).__name__}: _update is not defined")
 
     def state_dict(self) -> dict[str, Any]:
@@ -189,10 +200,19 @@ def _copied_state(name: str, number: int, state: Mapping[str, Any], data: Array)
     return copied
 
 
-def kept(state: dict[str, Any], key: str, data: Array) -> Array:
-    """Return the array of the state, zero at first, in the parameter's dtype."""
+def kept(state: dict[str, Any], key: str, data: Array, fill: float = 0.0) -> Array:
+    """Return the array of the state, full of `fill` at first, in the parameter's dtype."""
     array = state.get(key)
     if array is None:
-        array = np.zeros(data.shape, data.dtype)
+        array = np.full(data.shape, fill, data.dtype)
+    elif array.dtype == data.dtype:
+        return array  # type: ignore[no-any-return]
     state[key] = array.astype(data.dtype, copy=False)
     return state[key]  # type: ignore[no-any-return]
+
+
+def count_steps(states: list[dict[str, Any]]) -> list[int]:
+    """Count another step of every parameter and return the numbers."""
+    for state in states:
+        state["step"] = state.get("step", 0) + 1
+    return [state["step"] for state in states]

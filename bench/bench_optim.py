@@ -1,0 +1,86 @@
+"""Steps of optimizers and clipping, on ten million parameters and on many small arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from harness import Case
+
+SIZES = {"10M": [2_500_000] * 4, "160 arrays": [64, 64, 36_864, 1_024] * 40}
+
+# optimizer -> (options, arrays of float32 that a step reads or writes for each parameter)
+OPTIMIZERS: dict[str, tuple[dict[str, Any], int]] = {
+    "SGD": ({"lr": 1e-3, "momentum": 0.9}, 5),
+    "Adam": ({"lr": 1e-3}, 7),
+    "AdamW": ({"lr": 1e-3}, 7),
+    "RMSprop": ({"lr": 1e-3}, 5),
+    "Adagrad": ({"lr": 1e-3}, 5),
+    "Lion": ({"lr": 1e-4}, 5),
+}
+
+CASES = [
+    Case(
+        f"{name} {label}",
+        {"optimizer": name, "sizes": sizes},
+        bytes=4.0 * passes * sum(sizes),
+        quick=(name, label) == ("Adam", "10M"),
+    )
+    for name, (_, passes) in OPTIMIZERS.items()
+    for label, sizes in SIZES.items()
+] + [
+    Case(
+        "clip_grad_norm_ 10M",
+        {"optimizer": None, "sizes": SIZES["10M"]},
+        bytes=12.0 * sum(SIZES["10M"]),
+    )
+]
+
+
+def arrays(case: Case) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Parameters and gradients."""
+    rng = np.random.default_rng(0)
+    sizes = case.params["sizes"]
+    return tuple([rng.standard_normal(n, dtype=np.float32) for n in sizes] for _ in range(2))
+
+
+def fastnn(case: Case) -> Callable[[], Any]:
+    import fastnn
+
+    values, grads = arrays(case)
+    params = [fastnn.nn.Parameter(value) for value in values]
+    for param, grad in zip(params, grads):
+        param.grad = grad
+    name = case.params["optimizer"]
+    if name is None:
+        return lambda: fastnn.optim.clip_grad_norm_(params, 1.0)
+    optimizer = getattr(fastnn.optim, name)(params, **OPTIMIZERS[name][0])
+
+    def step() -> Any:
+        optimizer.step()
+        return params[0].data
+
+    return step
+
+
+def torch(case: Case) -> Callable[[], Any] | None:
+    import torch
+
+    values, grads = arrays(case)
+    params = [torch.nn.Parameter(torch.from_numpy(value)) for value in values]
+    for param, grad in zip(params, grads):
+        param.grad = torch.from_numpy(grad)
+    name = case.params["optimizer"]
+    if name is None:
+        return lambda: torch.nn.utils.clip_grad_norm_(params, 1.0)
+    if not hasattr(torch.optim, name):
+        return None
+    fastest = {"foreach": True} if name == "RMSprop" else {"fused": True}
+    optimizer = getattr(torch.optim, name)(params, **OPTIMIZERS[name][0], **fastest)
+
+    def step() -> Any:
+        optimizer.step()
+        return params[0].detach()
+
+    return step

@@ -1,0 +1,130 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastnn import _core
+from fastnn.autograd import Array
+from fastnn.optim.optimizer import Optimizer, check_option, count_steps, kept
+
+__all__ = ["Adam", "AdamW"]
+
+
+class Adam(Optimizer):
+    """Adam: steps scaled by running means of the gradient and of its square.
+
+    With g the gradient plus ``weight_decay * p``, t the number of the step::
+
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g^2
+        p = p - lr * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps)
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or iterable of dict
+    lr : float
+        Learning rate.
+    betas : (float, float)
+        Decay of the two means.
+    eps : float
+        Keeps the divisor from zero.
+    weight_decay : float
+    amsgrad : bool
+        Use the largest v so far (Reddi et al., "On the convergence of Adam and beyond", 2018).
+    maximize : bool
+        Ascend instead of descend.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range.
+
+    Notes
+    -----
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
+    """
+
+    _decoupled = False
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def _check_options(self, group: dict[str, Any]) -> None:
+        super()._check_options(group)
+        betas, eps = group["betas"], group["eps"]
+        check_option(self._name, "eps", eps, eps >= 0, ">= 0")
+        valid = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
+        check_option(self._name, "betas", betas, valid, "two numbers in [0, 1)")
+
+    def _update(
+        self,
+        params: list[Array],
+        grads: list[Array],
+        states: list[dict[str, Any]],
+        group: dict[str, Any],
+    ) -> None:
+        means = [kept(s, "exp_avg", p) for s, p in zip(states, params)]
+        squares = [kept(s, "exp_avg_sq", p) for s, p in zip(states, params)]
+        largest = None
+        if group["amsgrad"]:
+            largest = [kept(s, "max_exp_avg_sq", p) for s, p in zip(states, params)]
+        _core.adam_step(
+            params,
+            grads,
+            means,
+            squares,
+            largest,
+            count_steps(states),
+            group["lr"],
+            *group["betas"],
+            group["eps"],
+            group["weight_decay"],
+            self._decoupled,
+            group["maximize"],
+        )
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: ``p = p - lr * weight_decay * p`` before each step.
+
+    Arguments as in :class:`Adam`, but `weight_decay` is 0.01 by default.
+
+    Notes
+    -----
+    Source: Loshchilov and Hutter, "Decoupled weight decay regularization", 2019.
+    """
+
+    _decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
