@@ -7,11 +7,11 @@ from fastnn import _core
 
 def config() -> dict[str, object]:
     """The facts that :func:`show_config` prints, as a dictionary."""
-    from importlib.metadata import version
+    import fastnn
 
     l1, l2, l3 = _core.cache_sizes()
     return {
-        "fastnn": version("fastnn"),
+        "fastnn": fastnn.__version__,
         "isa": _core.active_isa(),
         "available isas": ", ".join(_core.available_isas()),
         "threads": _core.get_num_threads(),

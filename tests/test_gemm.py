@@ -210,3 +210,38 @@ def test_linear_layer_matches_pytorch_names():
     }
     assert np.abs(layer.weight.data).max() <= 1 / np.sqrt(5)
     assert fastnn.nn.Linear(5, 3, bias=False).bias is None
+
+
+@given(rows=sizes, inputs=depths, outputs=sizes)
+def test_packed_weight_gives_the_same_bytes(isa, dtype, rows, inputs, outputs):
+    rng = np.random.default_rng(3)
+    layer = fastnn.nn.Linear(inputs, outputs, dtype=dtype)
+    x = draw(rng, (rows, inputs), dtype)
+    with fastnn.no_grad():
+        first, second = layer(x), layer(x)
+    expected = F.linear(x, layer.weight.data, layer.bias.data)
+    assert first.tobytes() == second.tobytes() == expected.tobytes()
+
+
+def test_packed_weight_is_never_stale(rng):
+    layer = fastnn.nn.Linear(4, 3)
+    x = draw(rng, (2, 4), "f4")
+
+    def infer():
+        with fastnn.no_grad():
+            return layer(x)
+
+    infer()
+    with pytest.raises(ValueError, match="read-only"):
+        layer.weight.data[0, 0] = 1
+    layer(x).sum().backward()
+    layer.weight.data[...] = 2  # recording dropped the pack
+    assert_close(infer(), reference.linear(x, layer.weight.data, layer.bias.data), 5, scale=20.0)
+    fastnn.optim.SGD(layer.parameters(), lr=0.5).step()
+    assert_close(infer(), reference.linear(x, layer.weight.data, layer.bias.data), 5, scale=20.0)
+    layer.load_state_dict({"weight": np.ones((3, 4), "f4"), "bias": np.zeros(3, "f4")})
+    assert_close(infer(), np.repeat(x.sum(1, keepdims=True), 3, 1), 5, scale=20.0)
+    with pytest.raises(ValueError, match=r"input.shape\[1\] must be 4 \(weight.shape\[1\]\), got 5"):
+        fastnn.no_grad()(layer)(np.ones((2, 5), "f4"))
+    with pytest.raises(TypeError, match=r"weight.dtype must be float64"):
+        fastnn.no_grad()(layer)(np.ones((2, 4)))

@@ -84,40 +84,86 @@ py::object matmul_forward(py::handle input, py::handle other, py::handle bias, p
     run(kernels().matmul_forward,
         MatmulForwardArgs<T>{count, a.rows, b.cols, a.cols, a.array.data(), a_offsets.data(),
                              a.row_stride, a.col_stride, b.array.data(), b_offsets.data(),
-                             b.row_stride, b.col_stride, data_or_null(bias_array),
+                             b.row_stride, b.col_stride, nullptr, data_or_null(bias_array),
                              c.mutable_data()});
     return std::move(c);
   });
 }
 
-// input (..., in) times weight (out, in) transposed: one product of all rows of input.
+// A linear layer's weight, packed for one instruction set (the layer keeps it for inference).
+struct PackedMatrix {
+  py::object data;  // one-dimensional array of the weight's dtype
+  int64_t out_features, in_features;
+  const KernelTable* table;
+};
+
+template <class T>
+int64_t element_stride(const py::array_t<T>& a, py::ssize_t axis) {
+  return static_cast<int64_t>(a.strides(axis)) / static_cast<int64_t>(sizeof(T));
+}
+
+PackedMatrix pack_linear(py::handle weight) {
+  const Check check("pack_linear");
+  return check.dispatch("weight", weight, [&](auto zero) -> PackedMatrix {
+    using T = decltype(zero);
+    const auto w = check.strided<T>("weight", weight);
+    check.rank("weight", w, 2);
+    int64_t elements = 0;
+    PackMatrixArgs<T> args{extent(w, 0),         extent(w, 1), w.data(), element_stride(w, 1),
+                           element_stride(w, 0), nullptr,      &elements};
+    const KernelTable& table = kernels();
+    run(table.pack_matrix, args);
+    auto packed = check.output<T>({elements});
+    args.packed = packed.mutable_data();
+    run(table.pack_matrix, args);
+    return {packed, args.n, args.k, &table};
+  });
+}
+
+// input (..., in) times weight (out, in) transposed: one product of all rows of input. `weight` is
+// an array or a PackedMatrix.
 py::object linear_forward(py::handle input, py::handle weight, py::handle bias, py::handle out) {
   const Check check("linear");
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const auto x = check.contiguous<T>("input", input);
     check.min_rank("input", x, 1);
-    const auto w = check.strided<T>("weight", weight);
-    const bool vector = w.ndim() == 1;
-    if (!vector) check.rank("weight", w, 2);
     const int64_t in_features = extent(x, x.ndim() - 1);
-    check.dim("weight", w, w.ndim() - 1, in_features, "input.shape[-1]");
-    const int64_t out_features = vector ? 1 : extent(w, 0);
+    const int64_t offset = 0;
+    MatmulForwardArgs<T> args{1,       0,           1,       in_features, x.data(), &offset,
+                              in_features, 1,       nullptr, &offset,     0,        0,
+                              nullptr, nullptr,     nullptr};
+    bool vector = false;
+    py::object kept;  // keeps a converted weight alive
+    if (py::isinstance<PackedMatrix>(weight)) {
+      const auto& packed = py::cast<const PackedMatrix&>(weight);
+      if (packed.table != &kernels()) check.value_error("weight was packed for another FASTNN_ISA");
+      if (packed.in_features != in_features) {
+        check.dim("input", x, x.ndim() - 1, packed.in_features, "weight.shape[1]");
+      }
+      args.n = packed.out_features;
+      args.packed_b = check.contiguous<T>("weight", packed.data).data();
+    } else {
+      const auto w = check.strided<T>("weight", weight);
+      vector = w.ndim() == 1;
+      if (!vector) check.rank("weight", w, 2);
+      check.dim("weight", w, w.ndim() - 1, in_features, "input.shape[-1]");
+      args.n = vector ? 1 : extent(w, 0);
+      args.b = w.data();
+      args.b_row_stride = element_stride(w, w.ndim() - 1);
+      args.b_col_stride = vector ? 0 : element_stride(w, 0);
+      kept = w;
+    }
     const auto b = check.optional<T>("bias", bias);
-    if (b) check.shape("bias", b, vector ? Shape{} : Shape{out_features}, "weight.shape[0]");
+    if (b) check.shape("bias", b, vector ? Shape{} : Shape{args.n}, "weight.shape[0]");
+    args.bias = data_or_null(b);
     Shape shape = shape_of(x);
     shape.pop_back();
-    const int64_t rows = check.size("input", shape, 1);
-    if (!vector) shape.push_back(out_features);
-    auto y = check.output<T>(shape, out, {input, weight, bias});
-    const auto stride = [&w](py::ssize_t axis) {
-      return static_cast<int64_t>(w.strides(axis)) / static_cast<int64_t>(sizeof(T));
-    };
-    const int64_t offset = 0;
-    run(kernels().matmul_forward,
-        MatmulForwardArgs<T>{1, rows, out_features, in_features, x.data(), &offset, in_features,
-                             1, w.data(), &offset, stride(w.ndim() - 1),
-                             vector ? 0 : stride(0), data_or_null(b), y.mutable_data()});
+    args.m = check.size("input", shape, 1);
+    if (!vector) shape.push_back(args.n);
+    auto y = check.output<T>(shape, out, {input, kept, bias});
+    args.c = y.mutable_data();
+    run(kernels().matmul_forward, args);
     return std::move(y);
   });
 }
@@ -142,6 +188,11 @@ py::object column_sum_forward(py::handle input) {
 void init_gemm(py::module_& m) {
   m.def("matmul_forward", &matmul_forward, py::arg("input"), py::arg("other"),
         py::arg("bias") = py::none(), py::arg("out") = py::none());
+  py::class_<PackedMatrix>(m, "PackedMatrix", "A weight packed by pack_linear")
+      .def_readonly("out_features", &PackedMatrix::out_features)
+      .def_readonly("in_features", &PackedMatrix::in_features);
+  m.def("pack_linear", &pack_linear, py::arg("weight"),
+        "Packs a weight (out, in) for linear_forward, for the active instruction set");
   m.def("linear_forward", &linear_forward, py::arg("input"), py::arg("weight"),
         py::arg("bias") = py::none(), py::arg("out") = py::none());
   m.def("column_sum_forward", &column_sum_forward, py::arg("input"),

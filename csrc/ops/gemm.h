@@ -16,8 +16,20 @@ struct MatmulForwardArgs {
   const T* b;
   const int64_t* b_offsets;
   int64_t b_row_stride, b_col_stride;
-  const T* bias;  // (n) or null
+  const T* packed_b;  // from pack_matrix, in place of b (batch 1), or null
+  const T* bias;      // (n) or null
   T* c;
+};
+
+// Packs B (k, n), any strides, for use in many products. With `packed` null only `elements`, the
+// size it needs, is set. The layout belongs to one instruction set.
+template <class T>
+struct PackMatrixArgs {
+  int64_t n, k;
+  const T* b;
+  int64_t b_row_stride, b_col_stride;
+  T* packed;
+  int64_t* elements;
 };
 
 // sums[j] = sum over i of x[i, j]; x contiguous (rows, cols). The gradient of a bias.

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 import fastnn.functional as F
-from fastnn.autograd import ArrayLike, Result
+from fastnn import _core
+from fastnn.autograd import ArrayLike, Result, array, is_grad_enabled
 from fastnn.nn import init
 from fastnn.nn.module import Module, Parameter
 
@@ -31,6 +32,11 @@ class Linear(Module):
         Uniform in +-1/sqrt(in_features), as in PyTorch.
     bias : Parameter, shape (out_features,), or None
         The same distribution.
+
+    Notes
+    -----
+    Under ``no_grad`` the weight is packed once and kept; while it is, its array is read-only. The
+    optimizer, ``load_state_dict``, assigning ``.data`` and recording drop the pack.
 
     Examples
     --------
@@ -58,7 +64,10 @@ class Linear(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input: ArrayLike) -> Result:
-        return F.linear(input, self.weight, self.bias)
+        if is_grad_enabled():
+            return F.linear(input, self.weight, self.bias)
+        packed = self.weight.pack(_core.active_isa(), _core.pack_linear)
+        return _core.linear_forward(array(input), packed, array(self.bias))
 
     def extra_repr(self) -> str:
         return (

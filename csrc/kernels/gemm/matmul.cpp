@@ -12,10 +12,31 @@ void matmul_forward(const MatmulForwardArgs<T>& args) {
   const ColumnBias<T> epilogue{args.bias};
   gemm_grid<T>(args.batch, {args.m, args.n, args.k}, [&](int64_t i, const Cell& cell, T* scratch) {
     const DenseOperand<T> a{args.a + args.a_offsets[i], args.a_row_stride, args.a_col_stride};
-    const DenseOperand<T> b{args.b + args.b_offsets[i], args.b_col_stride, args.b_row_stride,
-                            direct};
-    gemm_cell<T>(cell, args.k, a, b, args.c + i * args.m * args.n, args.n, false, scratch,
-                 epilogue);
+    T* const c = args.c + i * args.m * args.n;
+    if (args.packed_b != nullptr) {
+      const PackedOperand<T> b{args.packed_b, round_up(args.n, kGroup<T>)};
+      gemm_cell<T>(cell, args.k, a, b, c, args.n, false, scratch, epilogue);
+    } else {
+      const DenseOperand<T> b{args.b + args.b_offsets[i], args.b_col_stride, args.b_row_stride,
+                              direct};
+      gemm_cell<T>(cell, args.k, a, b, c, args.n, false, scratch, epilogue);
+    }
+  });
+}
+
+template <class T>
+void pack_matrix(const PackMatrixArgs<T>& args) {
+  const int64_t cols = round_up(args.n, kGroup<T>);
+  *args.elements = cols * args.k;
+  if (args.packed == nullptr) return;
+  const DenseOperand<T> b{args.b, args.b_col_stride, args.b_row_stride};
+  const int64_t grain = max_of(1, (int64_t{1} << 16) / max_of(1, args.k * kGroup<T>));
+  parallel_for(ceil_div(args.n, kGroup<T>), grain, [&](int64_t begin, int64_t end, int) {
+    const int64_t col = begin * kGroup<T>, col_end = min_of(end * kGroup<T>, args.n);
+    for (int64_t p = 0; p < args.k; p += kDepthBlock<T>) {
+      const int64_t depth = min_of(kDepthBlock<T>, args.k - p);
+      b.b_block(args.packed + p * cols + col * depth, col, col_end - col, p, depth);
+    }
   });
 }
 
@@ -44,6 +65,8 @@ void column_sum_forward(const ColumnSumForwardArgs<T>& args) {
 
 template void matmul_forward(const MatmulForwardArgs<float>&);
 template void matmul_forward(const MatmulForwardArgs<double>&);
+template void pack_matrix(const PackMatrixArgs<float>&);
+template void pack_matrix(const PackMatrixArgs<double>&);
 template void column_sum_forward(const ColumnSumForwardArgs<float>&);
 template void column_sum_forward(const ColumnSumForwardArgs<double>&);
 

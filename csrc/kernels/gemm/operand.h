@@ -77,4 +77,15 @@ struct DenseOperand {
   }
 };
 
+// A B that pack_matrix has packed whole: for every block of depth, all groups of columns.
+template <class T>
+struct PackedOperand {
+  const T* data;
+  int64_t cols;  // rounded up to kGroup
+
+  Panels<T> b_block(T*, int64_t col, int64_t, int64_t p, int64_t depth) const {
+    return {data + p * cols + col * depth, kGroup<T>, depth * kGroup<T>};
+  }
+};
+
 }  // namespace fastnn::FASTNN_ISA
