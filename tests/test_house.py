@@ -20,6 +20,7 @@ MEASURES = {"fma_peak", "stream_copy", "stream_read"}
 # benchmarks mention that name; the reference has it in lower case.
 ELSEWHERE = {
     "column_sum_forward": ("fastnn.functional", "linear"),
+    "attention_weights": ("fastnn.functional", "scaled_dot_product_attention"),
     "sgd_step": ("fastnn.optim", "SGD"),
     "adam_step": ("fastnn.optim", "Adam"),
     "rmsprop_step": ("fastnn.optim", "RMSprop"),

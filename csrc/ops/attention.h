@@ -1,7 +1,94 @@
+// Scaled dot-product attention: softmax(scale Q K^T + ...) V for every head of a batch.
 #pragma once
 
 #include <cstdint>
 
 namespace fastnn {
+
+// One matrix a head, any strides (elements): that of head h starts at data + offsets[h].
+template <class T>
+struct MatrixStack {
+  const T* data;
+  const int64_t* offsets;
+  int64_t row_stride, col_stride;
+};
+
+// What becomes of the score of query i and key j, in this order: softcap * tanh(s / softcap), minus
+// slope * |i + diagonal - j|, plus bias (or masked unless allowed), masked unless
+// -left <= j - i - diagonal <= right. `diagonal` is 0, or for lower_right the keys' length less the
+// queries'. Null pointers and a softcap of 0 switch a rule off; lengths count from the start.
+template <class T>
+struct AttentionRules {
+  const T* bias;
+  const uint8_t* allowed;
+  const int64_t* mask_offsets;  // of bias or allowed, by head
+  int64_t mask_query_stride, mask_key_stride;
+  int64_t left, right;  // at most 2^40
+  bool lower_right;
+  const int64_t* query_lengths;  // by head
+  const int64_t* key_lengths;
+  T softcap;
+  const T* slopes;  // by head
+};
+
+// Dropout of the weights: one is kept, times scale, where its word of the random stream
+// (simd/philox.h) is at least threshold; a threshold of 0 switches it off, 2^32 keeps nothing. Row
+// (head * queries + i) of the weights starts at element 64 * ceil(keys / 64) of the row's number.
+struct AttentionDropout {
+  uint64_t threshold;
+  double scale;
+  uint64_t seed, stream;
+};
+
+// query is (heads, queries, width), key (heads / group, keys, width), value (heads / group, keys,
+// value_width); head h uses key and value h / group.
+template <class T>
+struct AttentionProblem {
+  int64_t heads, group, queries, keys, width, value_width;
+  T scale;
+  MatrixStack<T> query, key, value;
+  AttentionRules<T> rules;
+  AttentionDropout dropout;
+};
+
+// output row i of head h is at output + output_offsets[h] + i * output_row_stride; log_sum_exp is
+// (heads, queries), -inf for a query that sees no key, whose output is zero.
+template <class T>
+struct AttentionForwardArgs {
+  AttentionProblem<T> problem;
+  T* output;
+  const int64_t* output_offsets;
+  int64_t output_row_stride;
+  T* log_sum_exp;
+};
+
+// The gradients are C-contiguous, in the shapes of query, key and value, and may be null.
+// grad_log_sum_exp is (heads, queries) or null. weights and grad_weights, both null or C-contiguous
+// (heads, queries, keys), are the weights that were returned and their gradient. grad_bias, of the
+// same shape, zeroed, or null, receives the gradient of the bias. delta (heads, queries) is
+// scratch.
+template <class T>
+struct AttentionBackwardArgs {
+  AttentionProblem<T> problem;
+  MatrixStack<T> output, grad_output;
+  const T* log_sum_exp;
+  const T* grad_log_sum_exp;
+  const T* weights;
+  const T* grad_weights;
+  T* delta;
+  T* grad_query;
+  T* grad_key;
+  T* grad_value;
+  T* grad_bias;
+};
+
+// weights, C-contiguous (heads, queries, keys) and zeroed: what multiplies the values, after
+// dropout. log_sum_exp is the forward pass's.
+template <class T>
+struct AttentionWeightsArgs {
+  AttentionProblem<T> problem;
+  const T* log_sum_exp;
+  T* weights;
+};
 
 }  // namespace fastnn

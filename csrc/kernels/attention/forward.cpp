@@ -1,0 +1,214 @@
+// Attention forward with an online softmax (Milakov and Gimelshein 2018; Dao et al.,
+// "FlashAttention", 2022): a part takes a block of queries of one head and walks over the blocks of
+// keys in order, with a running maximum and sum for every query. Blocks that the rules empty are
+// skipped. Each element is reduced in the order of the keys, cut by their number alone, so that
+// neither threads nor the batch change a bit.
+//
+// Workspace a thread, in elements: lane_block (at most 192 KiB, or one group) + kMaxBlockRows *
+// (width + value_width + 3 kGroup).
+#include "kernels/attention/dropout.h"
+#include "kernels/rows.h"
+
+namespace fastnn::FASTNN_ISA {
+namespace {
+
+template <class T>
+struct ForwardScratch {
+  T* query_groups;  // [group][width][kGroup], scaled
+  T* outputs;       // [group][value_width][kGroup]
+  T* maxima;        // [group][kGroup]
+  T* sums;
+  T* key_panels;
+  Slices<T> values;
+  T* scores;   // [kMaxBlockRows][kGroup]
+  T* factors;  // [kGroup]
+  RuleScratch<T> rules;
+
+  ForwardScratch(Carver<T>& carver, const AttentionProblem<T>& p, int64_t block) {
+    query_groups = carver.take(block * p.width);
+    outputs = carver.take(block * p.value_width);
+    maxima = carver.take(block);
+    sums = carver.take(block);
+    const int64_t rows = block_rows(p.keys);
+    key_panels = carver.take(rows * p.width + Vec<T>::kSize);
+    values = Slices<T>::carve(carver, rows, p.value_width);
+    scores = carver.take(kMaxBlockRows * kGroup<T>);
+    factors = carver.take(kGroup<T>);
+    rules = RuleScratch<T>::carve(carver);
+  }
+};
+
+// Turns a tile of scores into weights relative to the new maximum and adds them up; `factors`
+// receives what sums so far have to be multiplied by.
+template <class T>
+void softmax_step(T* tile, int64_t rows, int64_t lanes, T* maxima, T* sums, T* factors) {
+  constexpr int kDown = 4;  // independent chains
+  const Vec<T> lowest(-infinite<T>()), zero = Vec<T>::zero();
+  for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
+    T* const column = tile + v;
+    Vec<T> largest[kDown] = {lowest, lowest, lowest, lowest};
+    int64_t r = 0;
+    for (; r + kDown <= rows; r += kDown) {
+      FASTNN_UNROLL
+      for (int c = 0; c < kDown; ++c) {
+        largest[c] = max(Vec<T>::load(column + (r + c) * kGroup<T>), largest[c]);
+      }
+    }
+    for (; r < rows; ++r) largest[0] = max(Vec<T>::load(column + r * kGroup<T>), largest[0]);
+    const Vec<T> old = Vec<T>::load(maxima + v);
+    const Vec<T> top = max(max(max(largest[0], largest[1]), max(largest[2], largest[3])), old);
+    const Vec<T> shift = select(abs(top) < Vec<T>(infinite<T>()), top, zero);
+    const auto weigh = [&](int64_t row) FASTNN_INLINE_LAMBDA {
+      T* const p = column + row * kGroup<T>;
+      const Vec<T> e = exp(Vec<T>::load(p) - shift);
+      e.store(p);
+      return e;
+    };
+    Vec<T> sum[kDown] = {zero, zero, zero, zero};
+    r = 0;
+    for (; r + kDown <= rows; r += kDown) {
+      FASTNN_UNROLL
+      for (int c = 0; c < kDown; ++c) sum[c] += weigh(r + c);
+    }
+    for (; r < rows; ++r) sum[0] += weigh(r);
+    const Vec<T> factor = exp(old - shift);
+    factor.store(factors + v);
+    top.store(maxima + v);
+    fma(Vec<T>::load(sums + v), factor, (sum[0] + sum[1]) + (sum[2] + sum[3])).store(sums + v);
+  }
+}
+
+// acc[width][kGroup] *= factors[kGroup].
+template <class T>
+void rescale(T* acc, int64_t width, int64_t lanes, const T* factors) {
+  for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
+    const Vec<T> factor = Vec<T>::load(factors + v);
+    for (int64_t c = 0; c < width; ++c) {
+      T* const p = acc + c * kGroup<T> + v;
+      (Vec<T>::load(p) * factor).store(p);
+    }
+  }
+}
+
+// A block of queries of one head.
+template <class T>
+class ForwardPart {
+ public:
+  ForwardPart(const AttentionForwardArgs<T>& args, const ForwardScratch<T>& scratch, int64_t head,
+              Range queries)
+      : args_(args),
+        problem_(args.problem),
+        s_(scratch),
+        rules_(args.problem, head, scratch.rules),
+        head_(head),
+        queries_(queries) {}
+
+  void run() {
+    start();
+    const Range seen = rules_.keys_of(queries_);
+    const int64_t step = block_rows(problem_.keys);
+    const auto key = Matrix<T>::of(problem_.key, head_ / problem_.group);
+    const auto value = Matrix<T>::of(problem_.value, head_ / problem_.group);
+    for (int64_t k = seen.begin / step * step; k < seen.end; k += step) {
+      const Range keys{k, min_of(k + step, problem_.keys)};
+      pack_panels(s_.key_panels, key.from_row(k), keys.end - k, problem_.width);
+      s_.values.pack(value.from_row(k), keys.end - k);
+      for (int64_t g = 0; g < groups(); ++g) add_block(g, keys);
+    }
+    for (int64_t g = 0; g < groups(); ++g) finish(g);
+  }
+
+ private:
+  int64_t groups() const { return ceil_div(queries_.end - queries_.begin, kGroup<T>); }
+  Range queries_of_group(int64_t g) const {
+    const int64_t begin = queries_.begin + g * kGroup<T>;
+    return {begin, min_of(begin + kGroup<T>, queries_.end)};
+  }
+  // Whole vectors; the lanes past the last query hold zeros.
+  static int64_t lanes_of(Range queries) {
+    return round_up(queries.end - queries.begin, Vec<T>::kSize);
+  }
+
+  void start() {
+    const int64_t padded = groups() * kGroup<T>;
+    pack_groups(s_.query_groups, Matrix<T>::of(problem_.query, head_).from_row(queries_.begin),
+                queries_.end - queries_.begin, problem_.width, problem_.scale);
+    fill(s_.outputs, padded * problem_.value_width, T(0));
+    fill(s_.maxima, padded, -infinite<T>());
+    fill(s_.sums, padded, T(0));
+  }
+
+  void add_block(int64_t g, Range keys) {
+    const Rectangle at{queries_of_group(g), keys};
+    if (rules_.is_empty(at)) return;
+    const int64_t rows = keys.end - keys.begin, lanes = lanes_of(at.queries);
+    multiply(s_.key_panels, rows, problem_.width, s_.query_groups + g * kGroup<T> * problem_.width,
+             s_.scores, lanes, false);
+    if (!rules_.apply(s_.scores, at, lanes, nullptr)) return;
+    softmax_step(s_.scores, rows, lanes, s_.maxima + g * kGroup<T>, s_.sums + g * kGroup<T>,
+                 s_.factors);
+    T* const output = s_.outputs + g * kGroup<T> * problem_.value_width;
+    rescale(output, problem_.value_width, lanes, s_.factors);
+    if (problem_.dropout.threshold != 0) {
+      load_dropout<T, true>(s_.rules.mask, problem_, head_, at, s_.rules.lanes);
+      multiply_tiles(s_.scores, s_.rules.mask, rows, lanes);
+    }
+    s_.values.multiply_into(output, s_.scores, lanes);
+  }
+
+  void finish(int64_t g) {
+    const Range queries = queries_of_group(g);
+    const int64_t count = queries.end - queries.begin;
+    T* const output = s_.outputs + g * kGroup<T> * problem_.value_width;
+    T* const log_sum_exp = args_.log_sum_exp + head_ * problem_.queries + queries.begin;
+    for (int64_t v = 0; v < count; v += Vec<T>::kSize) {
+      const Vec<T> sum = Vec<T>::load(s_.sums + g * kGroup<T> + v);
+      const Vec<T> top = Vec<T>::load(s_.maxima + g * kGroup<T> + v);
+      const Mask<T> unseen = sum == Vec<T>::zero();  // the query sees no key
+      select(unseen, Vec<T>::zero(), Vec<T>(T(1)) / sum).store(s_.factors + v);
+      select(unseen, Vec<T>(-infinite<T>()), top + log(sum)).store(log_sum_exp + v, count - v);
+    }
+    rescale(output, problem_.value_width, lanes_of(queries), s_.factors);
+    store_transposed(
+        args_.output + args_.output_offsets[head_] + queries.begin * args_.output_row_stride,
+        args_.output_row_stride, output, problem_.value_width, count, T(1));
+  }
+
+  const AttentionForwardArgs<T>& args_;
+  const AttentionProblem<T>& problem_;
+  ForwardScratch<T> s_;
+  HeadRules<T, true> rules_;
+  int64_t head_;
+  Range queries_;
+};
+
+}  // namespace
+
+template <class T>
+void scaled_dot_product_attention_forward(const AttentionForwardArgs<T>& args) {
+  const AttentionProblem<T>& p = args.problem;
+  if (p.heads == 0 || p.queries == 0) return;
+  const int64_t block = lane_block<T>(p.queries, p.heads, p.width + p.value_width);
+  const int64_t blocks = ceil_div(p.queries, block);
+  Carver<T> counter{nullptr};
+  ForwardScratch<T>(counter, p, block);
+  const int64_t grain =
+      part_grain(min_of(block, p.queries) * p.keys * (p.width + p.value_width + 8));
+  const int workers = plan_workers(ceil_div(p.heads * blocks, grain));
+  Workspace workspace(workers * counter.used * static_cast<int64_t>(sizeof(T)) +
+                      Workspace::kAlignment);
+  T* const memory = workspace.take<T>(workers * counter.used);
+  parallel_for(p.heads * blocks, grain, [&](int64_t begin, int64_t end, int worker) {
+    Carver<T> carver{memory + worker * counter.used};
+    const ForwardScratch<T> scratch(carver, p, block);
+    for (int64_t part = begin; part < end; ++part) {
+      const int64_t first = part % blocks * block;
+      ForwardPart<T>(args, scratch, part / blocks, {first, min_of(first + block, p.queries)}).run();
+    }
+  });
+}
+
+template void scaled_dot_product_attention_forward(const AttentionForwardArgs<float>&);
+template void scaled_dot_product_attention_forward(const AttentionForwardArgs<double>&);
+
+}  // namespace fastnn::FASTNN_ISA

@@ -1,0 +1,78 @@
+// The weights of attention as an array, recomputed from the log-sum-exp: lanes are keys, rows
+// queries. Workspace a thread, in elements: one group of keys and a block of queries, kMaxBlockRows
+// * (width + 3 kGroup).
+#include "kernels/attention/weights.h"
+
+#include "kernels/attention/dropout.h"
+
+namespace fastnn::FASTNN_ISA {
+namespace {
+
+template <class T>
+struct WeightsScratch {
+  T* group;
+  T* panels;
+  T* tile;
+  RuleScratch<T> rules;
+  WeightsScratch(Carver<T>& carver, const AttentionProblem<T>& p) {
+    group = carver.take(kGroup<T> * p.width);
+    panels = carver.take(block_rows(p.queries) * p.width + Vec<T>::kSize);
+    tile = carver.take(kMaxBlockRows * kGroup<T>);
+    rules = RuleScratch<T>::carve(carver);
+  }
+};
+
+// All weights of one head for a block of queries.
+template <class T>
+void weights_part(const AttentionWeightsArgs<T>& args, const WeightsScratch<T>& s, int64_t head,
+                  Range queries) {
+  const AttentionProblem<T>& p = args.problem;
+  const HeadRules<T, false> rules(p, head, s.rules);
+  const TileWeights<T, false> weights{p, args.log_sum_exp + head * p.queries};
+  const int64_t rows = queries.end - queries.begin;
+  pack_panels(s.panels, Matrix<T>::of(p.query, head).from_row(queries.begin), rows, p.width);
+  const auto key = Matrix<T>::of(p.key, head / p.group);
+  for (int64_t k = 0; k < p.keys; k += kGroup<T>) {
+    const Rectangle at{queries, {k, min_of(k + kGroup<T>, p.keys)}};
+    const int64_t count = at.keys.end - k, lanes = round_up(count, Vec<T>::kSize);
+    if (rules.is_empty(at)) continue;
+    pack_groups(s.group, key.from_row(k), count, p.width, p.scale);
+    multiply(s.panels, rows, p.width, s.group, s.tile, lanes, false);
+    if (!rules.apply(s.tile, at, lanes, nullptr)) continue;
+    weights.weigh(s.tile, at, rows, lanes);
+    if (p.dropout.threshold != 0) {
+      load_dropout<T, false>(s.rules.mask, p, head, at, s.rules.lanes);
+      multiply_tiles(s.tile, s.rules.mask, rows, lanes);
+    }
+    store_rectangle(args.weights + head * p.queries * p.keys, p.keys, s.tile, at);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void attention_weights(const AttentionWeightsArgs<T>& args) {
+  const AttentionProblem<T>& p = args.problem;
+  if (p.heads == 0 || p.queries == 0 || p.keys == 0) return;
+  const int64_t step = block_rows(p.queries), blocks = ceil_div(p.queries, step);
+  Carver<T> counter{nullptr};
+  WeightsScratch<T>(counter, p);
+  const int64_t grain = part_grain(step * p.keys * (p.width + 16));
+  const int workers = plan_workers(ceil_div(p.heads * blocks, grain));
+  Workspace workspace(workers * counter.used * static_cast<int64_t>(sizeof(T)) +
+                      Workspace::kAlignment);
+  T* const memory = workspace.take<T>(workers * counter.used);
+  parallel_for(p.heads * blocks, grain, [&](int64_t begin, int64_t end, int worker) {
+    Carver<T> carver{memory + worker * counter.used};
+    const WeightsScratch<T> scratch(carver, p);
+    for (int64_t part = begin; part < end; ++part) {
+      const int64_t first = part % blocks * step;
+      weights_part(args, scratch, part / blocks, {first, min_of(first + step, p.queries)});
+    }
+  });
+}
+
+template void attention_weights(const AttentionWeightsArgs<float>&);
+template void attention_weights(const AttentionWeightsArgs<double>&);
+
+}  // namespace fastnn::FASTNN_ISA
