@@ -1,4 +1,4 @@
-"""Normalisations: layer_norm, rms_norm, group_norm, instance_norm, batch_norm."""
+"""layer_norm, rms_norm, group_norm, instance_norm, batch_norm, local_response_norm, normalize."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ ROWS = [(8192, 768), (197, 768)]
 IMAGES = [(16, 64, 56, 56)]
 OPERATIONS = [(op, s) for op in ("layer_norm", "rms_norm") for s in ROWS] + [
     (op, s)
-    for op in ("group_norm", "instance_norm", "batch_norm", "batch_norm eval")
+    for op in (
+        "group_norm",
+        "instance_norm",
+        "batch_norm",
+        "batch_norm eval",
+        "local_response_norm",
+        "normalize",
+    )
     for s in IMAGES
 ]
 GROUPS = 32
@@ -54,6 +61,10 @@ def _call(op: str, f: Any, x: Any, w: Any, b: Any, mean: Any, var: Any) -> Any:
         return f.group_norm(x, GROUPS, w, b)
     if op == "instance_norm":
         return f.instance_norm(x, None, None, w, b)
+    if op == "local_response_norm":
+        return f.local_response_norm(x, 5)
+    if op == "normalize":
+        return f.normalize(x)
     return f.batch_norm(x, mean, var, w, b, op == "batch_norm")
 
 
@@ -87,6 +98,10 @@ def numpy(case: Case) -> Callable[[], Any] | None:
             return scaled if op == "rms_norm" else scaled + b
 
         return rows
+    if op == "local_response_norm":
+        return None
+    if op == "normalize":
+        return lambda: x / np.linalg.norm(x, axis=1, keepdims=True)
     column = (-1, *[1] * (x.ndim - 2))
 
     def images() -> np.ndarray:

@@ -1,4 +1,7 @@
-"""layer_norm, rms_norm, group_norm, instance_norm, batch_norm."""
+"""layer_norm, rms_norm, group_norm, instance_norm, batch_norm.
+
+local_response_norm and normalize are in test_norm_across_channels.py.
+"""
 
 import numpy as np
 import pytest

@@ -272,7 +272,7 @@ def test_rejects(op):
     with pytest.raises(TypeError, match=r"input\.dtype must be float32 or float64, got float16"):
         f(np.zeros((2, 3), np.float16), 0)
     for dim in (2, -3, 10**30):
-        with pytest.raises(ValueError, match=r"dim must be in -2\.\.1 .*got"):
+        with pytest.raises(ValueError, match=r"dim must be in -2\.\.1, got"):
             f(x, dim)
     for dim in (1.0, "a", True, None):
         with pytest.raises(TypeError, match="dim must be an int, got"):

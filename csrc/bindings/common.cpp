@@ -48,6 +48,14 @@ std::string to_string(const Shape& shape) {
 
 Shape shape_of(const py::array& a) { return Shape(a.shape(), a.shape() + a.ndim()); }
 
+Split split_at(const py::array& a, int64_t axis) {
+  Split s;
+  for (int64_t i = 0; i < static_cast<int64_t>(a.ndim()); ++i) {
+    (i < axis ? s.outer : i == axis ? s.length : s.inner) *= extent(a, i);
+  }
+  return s;
+}
+
 void Check::type_error(const std::string& message) const {
   throw py::type_error(std::string(operation_) + ": " + message);
 }
@@ -171,7 +179,7 @@ double Check::number(const char* name, py::handle object) const {
 
 int64_t Check::axis(const char* name, py::handle object, int64_t rank) const {
   const Py_ssize_t value = PyNumber_AsSsize_t(object.ptr(), nullptr);  // clips large numbers
-  if (value == -1 && PyErr_Occurred() != nullptr) {
+  if ((value == -1 && PyErr_Occurred() != nullptr) || PyBool_Check(object.ptr())) {
     PyErr_Clear();
     type_error(std::string(name) + " must be an int, got " + std::string(py::repr(object)));
   }

@@ -92,6 +92,12 @@ inline int64_t extent(const py::array& a, int64_t axis) {
 }
 Shape shape_of(const py::array& a);
 
+// An array seen as (outer, length, inner) around one of its dimensions; 0-d is (1, 1, 1).
+struct Split {
+  int64_t outer = 1, length = 1, inner = 1;
+};
+Split split_at(const py::array& a, int64_t axis);
+
 // Pointer to read, or null for an absent optional argument.
 template <class T>
 const T* data_or_null(const Array<T>& a) {

@@ -7,18 +7,9 @@
 namespace fastnn {
 namespace {
 
-double number(const Check& check, const char* name, py::handle object) {
-  const double value = PyFloat_AsDouble(object.ptr());
-  if (value == -1 && PyErr_Occurred() != nullptr) {
-    PyErr_Clear();
-    check.type_error(std::string(name) + " must be a number, got " + std::string(py::repr(object)));
-  }
-  return value;
-}
-
 template <class T>
 T epsilon(const Check& check, py::handle object, bool may_be_zero) {
-  const double eps = number(check, "eps", object);
+  const double eps = check.number("eps", object);
   if (!(may_be_zero ? eps >= 0 : eps > 0)) {
     check.value_error("eps must be " + std::string(may_be_zero ? ">= 0" : "> 0") + ", got " +
                       std::string(py::repr(object)));
@@ -229,7 +220,7 @@ py::tuple instance_norm(py::handle input, py::handle running_mean, py::handle ru
     const auto w = per_channel<T>(check, "weight", weight, i.channels);
     const auto b = per_channel<T>(check, "bias", bias, i.channels);
     const T epsilon_value = epsilon<T>(check, eps, false);
-    const T rate = static_cast<T>(number(check, "momentum", momentum));
+    const T rate = static_cast<T>(check.number("momentum", momentum));
     if (running_mean.is_none() != running_var.is_none()) {
       check.value_error("running_mean and running_var must both be given or both be None");
     }
@@ -267,7 +258,7 @@ py::tuple batch_norm(py::handle input, py::handle running_mean, py::handle runni
     const auto w = per_channel<T>(check, "weight", weight, i.channels);
     const auto b = per_channel<T>(check, "bias", bias, i.channels);
     const T epsilon_value = epsilon<T>(check, eps, !training);
-    const T rate = static_cast<T>(number(check, "momentum", momentum));
+    const T rate = static_cast<T>(check.number("momentum", momentum));
     T* const mean = running<T>(check, "running_mean", running_mean, i.channels, training);
     T* const var = running<T>(check, "running_var", running_var, i.channels, training);
     auto y = check.output<T>(shape_of(x), out, {input, weight, bias, running_mean, running_var});
@@ -343,6 +334,94 @@ py::tuple batch_norm_gradient(py::handle grad_output, py::handle input, py::hand
       });
 }
 
+template <class T>
+LocalResponseNormArgs<T> local_response_args(const Check& check, const Array<T>& x, int64_t size,
+                                             double alpha, double beta, double k) {
+  check.min_rank("input", x, 3);
+  check.at_least("size", size, 1);
+  const Images i = images_of(check, x);
+  LocalResponseNormArgs<T> args{};
+  args.batch = i.batch;
+  args.channels = i.channels;
+  args.size = i.size;
+  args.window = size;
+  args.alpha = static_cast<T>(alpha);
+  args.beta = static_cast<T>(beta);
+  args.k = static_cast<T>(k);
+  args.x = x.data();
+  return args;
+}
+
+py::object local_response_norm(py::handle input, int64_t size, double alpha, double beta, double k,
+                               py::handle out) {
+  const Check check("local_response_norm");
+  return check.dispatch("input", input, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto x = check.contiguous<T>("input", input);
+    auto args = local_response_args<T>(check, x, size, alpha, beta, k);
+    auto y = check.output<T>(shape_of(x), out, {input});
+    args.y = y.mutable_data();
+    run(kernels().local_response_norm_forward, args);
+    return std::move(y);
+  });
+}
+
+py::object local_response_norm_gradient(py::handle grad_output, py::handle input, int64_t size,
+                                        double alpha, double beta, double k) {
+  const Check check("local_response_norm_backward");
+  return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto x = check.contiguous<T>("input", input);
+    const auto grad = check.contiguous<T>("grad_output", grad_output);
+    check.shape("grad_output", grad, shape_of(x), "input.shape");
+    auto args = local_response_args<T>(check, x, size, alpha, beta, k);
+    auto grad_input = check.output<T>(shape_of(x));
+    args.grad_y = grad.data();
+    args.grad_x = grad_input.mutable_data();
+    run(kernels().local_response_norm_backward, args);
+    return std::move(grad_input);
+  });
+}
+
+py::tuple normalize(py::handle input, py::handle dim, py::handle eps, py::handle out) {
+  const Check check("normalize");
+  return check.dispatch("input", input, [&](auto zero) -> py::tuple {
+    using T = decltype(zero);
+    const auto x = check.contiguous<T>("input", input);
+    const int64_t rank = x.ndim() > 0 ? static_cast<int64_t>(x.ndim()) : 1;
+    const Split s = split_at(x, check.axis("dim", dim, rank));
+    const T epsilon_value = epsilon<T>(check, eps, true);
+    auto y = check.output<T>(shape_of(x), out, {input});
+    auto norms = py::reinterpret_steal<Array<T>>(py::handle());
+    if (out.is_none()) norms = check.output<T>({s.outer, s.inner});
+    run(kernels().normalize_forward,
+        NormalizeForwardArgs<T>{s.outer, s.length, s.inner, epsilon_value, x.data(),
+                                y.mutable_data(), norms ? norms.mutable_data() : nullptr});
+    return py::make_tuple(y, or_none(norms));
+  });
+}
+
+py::object normalize_gradient(py::handle grad_output, py::handle output, py::handle norms,
+                              py::handle dim, py::handle eps) {
+  const Check check("normalize_backward");
+  return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto grad = check.contiguous<T>("grad_output", grad_output);
+    const auto y = check.contiguous<T>("output", output);
+    check.shape("output", y, shape_of(grad), "grad_output.shape");
+    const int64_t rank = y.ndim() > 0 ? static_cast<int64_t>(y.ndim()) : 1;
+    const Split s = split_at(y, check.axis("dim", dim, rank));
+    const auto saved = check.contiguous<T>("norms", norms);
+    check.shape("norms", saved, {s.outer, s.inner}, "what the forward pass returned");
+    const T epsilon_value = epsilon<T>(check, eps, true);
+    auto grad_input = check.output<T>(shape_of(grad));
+    run(kernels().normalize_backward,
+        NormalizeBackwardArgs<T>{s.outer, s.length, s.inner, epsilon_value, grad.data(), y.data(),
+                                 saved.data(), grad_input.mutable_data()});
+    return std::move(grad_input);
+  });
+}
+
 }  // namespace
 
 void init_norm(py::module_& m) {
@@ -382,6 +461,14 @@ void init_norm(py::module_& m) {
         arg("out") = py::none());
   m.def("batch_norm_backward", &batch_norm_gradient, arg("grad_output"), arg("input"),
         arg("weight"), arg("statistics"), arg("training"), arg("need_weight"), arg("need_bias"));
+  m.def("local_response_norm_forward", &local_response_norm, arg("input"), arg("size"),
+        arg("alpha"), arg("beta"), arg("k"), arg("out") = py::none());
+  m.def("local_response_norm_backward", &local_response_norm_gradient, arg("grad_output"),
+        arg("input"), arg("size"), arg("alpha"), arg("beta"), arg("k"));
+  m.def("normalize_forward", &normalize, arg("input"), arg("dim"), arg("eps"),
+        arg("out") = py::none());
+  m.def("normalize_backward", &normalize_gradient, arg("grad_output"), arg("output"), arg("norms"),
+        arg("dim"), arg("eps"));
 }
 
 }  // namespace fastnn

@@ -5,30 +5,9 @@
 namespace fastnn {
 namespace {
 
-// An array seen as (outer, length, inner) around one of its dimensions.
-struct Split {
-  int64_t outer = 1, length = 1, inner = 1;
-};
-
-// `dim` counts from the end when negative; a 0-d array has one dimension of length 1.
-Split split(const Check& check, const py::array& a, py::handle dim) {
-  if (PyIndex_Check(dim.ptr()) == 0 || PyBool_Check(dim.ptr())) {
-    check.type_error("dim must be an int, got " + std::string(py::repr(dim)));
-  }
-  const int64_t rank = a.ndim() > 0 ? static_cast<int64_t>(a.ndim()) : 1;
-  int64_t axis = PyNumber_AsSsize_t(dim.ptr(), nullptr);  // clips what does not fit
-  if (axis == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
-  if (axis < -rank || axis >= rank) {
-    check.value_error("dim must be in " + std::to_string(-rank) + ".." + std::to_string(rank - 1) +
-                      " for input of shape " + to_string(shape_of(a)) + ", got " +
-                      std::string(py::str(dim)));
-  }
-  if (axis < 0) axis += rank;
-  Split s;
-  for (int64_t i = 0; i < static_cast<int64_t>(a.ndim()); ++i) {
-    (i < axis ? s.outer : i == axis ? s.length : s.inner) *= extent(a, i);
-  }
-  return s;
+// `dim` of an array; a 0-d one counts as one dimension of length 1.
+int64_t axis_of(const Check& check, const py::array& a, py::handle dim) {
+  return check.axis("dim", dim, a.ndim() > 0 ? static_cast<int64_t>(a.ndim()) : 1);
 }
 
 template <class Kernel>
@@ -38,7 +17,7 @@ py::object softmax(const char* name, Kernel KernelTable::*kernel, py::handle inp
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const auto x = check.contiguous<T>("input", input);
-    const Split s = split(check, x, dim);
+    const Split s = split_at(x, axis_of(check, x, dim));
     auto y = check.output<T>(shape_of(x), out, {input});
     run(kernels().*kernel,
         SoftmaxForwardArgs<T>{s.outer, s.length, s.inner, x.data(), y.mutable_data()});
@@ -55,7 +34,7 @@ py::object softmax_gradient(const char* name, Kernel KernelTable::*kernel, py::h
     const auto grad = check.contiguous<T>("grad_output", grad_output);
     const auto y = check.contiguous<T>("output", output);
     check.shape("output", y, shape_of(grad), "grad_output.shape");
-    const Split s = split(check, y, dim);
+    const Split s = split_at(y, axis_of(check, y, dim));
     auto grad_input = check.output<T>(shape_of(grad));
     run(kernels().*kernel, SoftmaxBackwardArgs<T>{s.outer, s.length, s.inner, grad.data(), y.data(),
                                                   grad_input.mutable_data()});
@@ -63,19 +42,15 @@ py::object softmax_gradient(const char* name, Kernel KernelTable::*kernel, py::h
   });
 }
 
-// input.shape without `dim`, or with 1 in its place. Of the two ways to say it, Python's reshape
-// of a view is the dearer one.
-Shape reduced_shape(const Check& check, const py::array& a, py::handle dim, bool keepdim) {
+// a.shape without the axis, or with 1 in its place.
+Shape reduced_shape(const py::array& a, int64_t axis, bool keepdim) {
   Shape shape = shape_of(a);
   if (shape.empty()) return shape;
-  int64_t axis = PyNumber_AsSsize_t(dim.ptr(), nullptr);
-  if (axis < 0) axis += static_cast<int64_t>(shape.size());
   if (keepdim) {
     shape[static_cast<size_t>(axis)] = 1;
   } else {
     shape.erase(shape.begin() + axis);
   }
-  check.size("output", shape, 8);
   return shape;
 }
 
@@ -84,8 +59,9 @@ py::object logsumexp(py::handle input, py::handle dim, bool keepdim, py::handle 
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const auto x = check.contiguous<T>("input", input);
-    const Split s = split(check, x, dim);
-    auto y = check.output<T>(reduced_shape(check, x, dim, keepdim), out, {input});
+    const int64_t axis = axis_of(check, x, dim);
+    const Split s = split_at(x, axis);
+    auto y = check.output<T>(reduced_shape(x, axis, keepdim), out, {input});
     run(kernels().logsumexp_forward,
         SoftmaxForwardArgs<T>{s.outer, s.length, s.inner, x.data(), y.mutable_data()});
     return std::move(y);
@@ -100,7 +76,7 @@ py::object logsumexp_gradient(py::handle grad_output, py::handle input, py::hand
     const auto grad = check.contiguous<T>("grad_output", grad_output);
     const auto x = check.contiguous<T>("input", input);
     const auto y = check.contiguous<T>("output", output);
-    const Split s = split(check, x, dim);
+    const Split s = split_at(x, axis_of(check, x, dim));
     check.shape("output", y, shape_of(grad), "grad_output.shape");
     if (y.size() != s.outer * s.inner) {
       check.value_error("output must have " + std::to_string(s.outer * s.inner) +

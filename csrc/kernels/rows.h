@@ -8,6 +8,13 @@
 
 namespace fastnn::FASTNN_ISA {
 
+// Elements a part of a parallel loop: about 10 us of work for a few operations an element.
+inline constexpr int64_t kPartElements = int64_t{1} << 15;
+// Rows (or other items) of `size` elements a part.
+FASTNN_INLINE int64_t rows_a_part(int64_t size) {
+  return size < kPartElements ? kPartElements / (size + 1) + 1 : 1;
+}
+
 // Which lanes of a vector count: all, or the first n. Memory past them is not touched.
 template <class T>
 struct AllLanes {

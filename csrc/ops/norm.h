@@ -104,4 +104,36 @@ struct BatchNormBackwardArgs {
   T* grad_bias;
 };
 
+// x is (batch, channels, size). The forward pass fills y, the backward pass grad_x.
+template <class T>
+struct LocalResponseNormArgs {
+  int64_t batch, channels, size, window;
+  T alpha, beta, k;
+  const T* x;
+  T* y;
+  const T* grad_y;
+  T* grad_x;
+};
+
+// x is (outer, length, inner), norms (outer, inner) or null.
+template <class T>
+struct NormalizeForwardArgs {
+  int64_t outer, length, inner;
+  T eps;
+  const T* x;
+  T* y;
+  T* norms;
+};
+
+// y and norms are the forward's.
+template <class T>
+struct NormalizeBackwardArgs {
+  int64_t outer, length, inner;
+  T eps;
+  const T* grad_y;
+  const T* y;
+  const T* norms;
+  T* grad_x;
+};
+
 }  // namespace fastnn

@@ -23,6 +23,7 @@ __all__ = [
     "InstanceNorm2d",
     "InstanceNorm3d",
     "LayerNorm",
+    "LocalResponseNorm",
     "RMSNorm",
 ]
 
@@ -444,6 +445,36 @@ class InstanceNorm3d(_InstanceNorm):
     """Instance normalisation of (N, C, D, H, W) or (C, D, H, W); see :class:`InstanceNorm1d`."""
 
     ranks = (4, 5)
+
+
+class LocalResponseNorm(Module):
+    """Local response normalisation: :func:`fastnn.functional.local_response_norm`.
+
+    Parameters
+    ----------
+    size : int
+        Number of channels in a window.
+    alpha, beta, k : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> LocalResponseNorm(2)(np.zeros((2, 5, 7, 7), np.float32)).shape
+    (2, 5, 7, 7)
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: ArrayLike) -> Result:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 def _shape(op: str, shape: int | Sequence[int]) -> tuple[int, ...]:

@@ -39,3 +39,15 @@ def batch_norm(x, weight, bias, eps=1e-5, mean=None, var=None):
     else:
         y = (x - along_channels(mean, x)) / np.sqrt(along_channels(var, x) + eps)
     return y * along_channels(weight, x) + along_channels(bias, x)
+
+
+def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
+    y = np.empty_like(x)
+    for c in range(x.shape[1]):
+        window = x[:, max(0, c - size // 2) : c + (size - 1) // 2 + 1]
+        y[:, c] = x[:, c] / (k + alpha / size * (window**2).sum(1)) ** beta
+    return y
+
+
+def normalize(x, p=2.0, dim=1, eps=1e-12):
+    return x / np.maximum(np.linalg.norm(x, p, dim, keepdims=True), eps)

@@ -6,7 +6,7 @@
 // Images (size > 1): the channels are the parts of the loop, a channel's data are read once where
 // they fit the second-level cache. Rows (size == 1): channels side by side, as columns; scratch
 // 5 x channels elements.
-#include "kernels/norm/columns.h"
+#include "kernels/norm/column_statistics.h"
 #include "kernels/norm/statistics.h"
 #include "runtime/parallel.h"
 #include "runtime/workspace.h"
@@ -50,14 +50,14 @@ void forward_images(const BatchNormForwardArgs<T>& args) {
   const int64_t n = args.size, channels = args.channels;
   if (!args.training) {
     for (int64_t c = 0; c < channels; ++c) args.statistics[c] = running_statistics(args, c);
-    parallel_for(args.batch * channels, norm_grain(n), [&](int64_t begin, int64_t end, int) {
+    parallel_for(args.batch * channels, rows_a_part(n), [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) {
         forward_run(args, i / channels, i % channels, args.statistics[i % channels]);
       }
     });
     return;
   }
-  parallel_for(channels, norm_grain(args.batch * n), [&](int64_t begin, int64_t end, int) {
+  parallel_for(channels, rows_a_part(args.batch * n), [&](int64_t begin, int64_t end, int) {
     for (int64_t c = begin; c < end; ++c) {
       const Moments<T> m = moments(args.x + c * n, n, args.batch, channels * n);
       const NormStatistics<T> s = statistics_of(m, args.eps);
@@ -90,7 +90,7 @@ void forward_columns(const BatchNormForwardArgs<T>& args) {
     scale[c] = s.deviation * value_or(args.weight, c, T(1));
     shift[c] = value_or(args.bias, c, T(0)) - s.correction * scale[c];
   }
-  parallel_for(args.batch, norm_grain(channels), [&](int64_t begin, int64_t end, int) {
+  parallel_for(args.batch, rows_a_part(channels), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       const T* const x = args.x + row * channels;
       T* const y = args.y + row * channels;
@@ -124,7 +124,7 @@ template <class T>
 void backward_images(const BatchNormBackwardArgs<T>& args) {
   const int64_t n = args.size, stride = args.channels * n;
   const bool need_sums = args.training || args.grad_weight != nullptr || args.grad_bias != nullptr;
-  parallel_for(args.channels, norm_grain(args.batch * n), [&](int64_t begin, int64_t end, int) {
+  parallel_for(args.channels, rows_a_part(args.batch * n), [&](int64_t begin, int64_t end, int) {
     for (int64_t c = begin; c < end; ++c) {
       const NormStatistics<T>& s = args.statistics[c];
       GradientSums<T> sums{0, 0};
@@ -163,7 +163,7 @@ void backward_columns(const BatchNormBackwardArgs<T>& args) {
     offset[c] = slopes.offset;
     mean[c] = args.statistics[c].mean;
   }
-  parallel_for(args.batch, norm_grain(channels), [&](int64_t begin, int64_t end, int) {
+  parallel_for(args.batch, rows_a_part(channels), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       const T* const grad_y = args.grad_y + row * channels;
       const T* const x = args.x + row * channels;

@@ -90,7 +90,7 @@ void group_norm_forward(const GroupNormForwardArgs<T>& args) {
   const int64_t group_channels = args.channels / args.groups;
   const int64_t group_size = group_channels * args.size;
   if (group_size == 0 || args.batch == 0) return;
-  parallel_for(args.batch * args.groups, norm_grain(group_size),
+  parallel_for(args.batch * args.groups, rows_a_part(group_size),
                [&](int64_t begin, int64_t end, int) {
                  for (int64_t i = begin; i < end; ++i) {
                    const T* const x = args.x + i * group_size;
@@ -120,7 +120,7 @@ void group_norm_backward(const GroupNormBackwardArgs<T>& args) {
   for (int64_t first = 0; first < args.batch; first += chunk) {
     const int64_t images = args.batch - first < chunk ? args.batch - first : chunk;
     parallel_for(
-        images * args.groups, norm_grain(group_size), [&](int64_t begin, int64_t end, int) {
+        images * args.groups, rows_a_part(group_size), [&](int64_t begin, int64_t end, int) {
           for (int64_t i = begin; i < end; ++i) {
             const int64_t at = first * image_size + i * group_size;
             const ChannelSums<T> group{
@@ -129,7 +129,7 @@ void group_norm_backward(const GroupNormBackwardArgs<T>& args) {
             backward_group(args, group, args.statistics[first * args.groups + i]);
           }
         });
-    parallel_for(channels, norm_grain(images), [&](int64_t begin, int64_t end, int) {
+    parallel_for(channels, rows_a_part(images), [&](int64_t begin, int64_t end, int) {
       for (int64_t c = begin; c < end; ++c) {
         T weight = 0, bias = 0;
         for (int64_t b = 0; b < images; ++b) {

@@ -31,7 +31,7 @@ NormStatistics<T> mean_square(const T* x, int64_t n, T eps) {
 template <bool kCentred, bool kWeight, bool kBias, class T>
 void forward(const LayerNormForwardArgs<T>& args) {
   const int64_t n = args.size;
-  parallel_for(args.rows, norm_grain(n), [&](int64_t begin, int64_t end, int) {
+  parallel_for(args.rows, rows_a_part(n), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       const T* const x = args.x + row * n;
       const NormStatistics<T> s =
@@ -162,7 +162,7 @@ void backward(const LayerNormBackwardArgs<T>& args) {
   const int64_t n = args.size;
   if (n == 0) return;
   if (args.grad_weight == nullptr && args.grad_bias == nullptr) {
-    parallel_for(args.rows, norm_grain(n), [&](int64_t begin, int64_t end, int) {
+    parallel_for(args.rows, rows_a_part(n), [&](int64_t begin, int64_t end, int) {
       backward_part<kCentred, false, T>(args, begin, end, nullptr, nullptr);
     });
     return;
@@ -172,7 +172,7 @@ void backward(const LayerNormBackwardArgs<T>& args) {
   const int64_t affordable = (int64_t{32} << 20) / (2 * stride * kItem);
   const int64_t most_parts = affordable < 1 ? 1 : affordable < 64 ? affordable : 64;
   const int64_t least_rows = (args.rows + most_parts - 1) / most_parts;
-  const int64_t grain = least_rows > norm_grain(n) ? least_rows : norm_grain(n);
+  const int64_t grain = least_rows > rows_a_part(n) ? least_rows : rows_a_part(n);
   const int64_t parts = (args.rows + grain - 1) / grain;
   Workspace workspace(parts * 2 * stride * kItem);
   T* const partial = workspace.take<T>(parts * 2 * stride);

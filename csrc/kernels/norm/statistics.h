@@ -11,12 +11,6 @@ namespace fastnn::FASTNN_ISA {
 template <class T>
 inline constexpr int64_t kNormBlock = 16384 / static_cast<int64_t>(sizeof(T));
 
-// Elements a part of a parallel loop, about 10 us of work.
-inline constexpr int64_t kNormGrain = int64_t{1} << 15;
-FASTNN_INLINE int64_t norm_grain(int64_t item_size) {
-  return item_size < kNormGrain ? kNormGrain / (item_size + 1) + 1 : 1;
-}
-
 // Of `count` elements: mean = mean + correction, m2 = sum of squared deviations. V is T, or Vec<T>
 // for the columns of a matrix.
 template <class T, class V = T>

@@ -15,9 +15,6 @@ namespace fastnn::FASTNN_ISA {
 template <class T>
 inline constexpr int64_t kRowBlock = 16384 / static_cast<int64_t>(sizeof(T));
 
-// About 10 us of work.
-inline constexpr int64_t kSoftmaxGrain = int64_t{1} << 15;
-
 // reduce(row, begin, end, first, second) stores two numbers for each block; combine(row, count,
 // first, second) gets a row's and replaces them by what finish(row, begin, end, first, second) is
 // to get. Scratch: two numbers a block, of a row a worker or, for few long rows, of all.
@@ -40,7 +37,7 @@ FASTNN_INLINE void for_rows_in_blocks(int64_t rows, int64_t n, const Reduce& red
   const int64_t state_bytes = Workspace::padded_bytes(2 * count * static_cast<int64_t>(sizeof(T)));
   const int64_t state_stride = state_bytes / static_cast<int64_t>(sizeof(T));
   if (rows >= 16 || count < 8) {
-    const int64_t grain = kSoftmaxGrain / n > 1 ? kSoftmaxGrain / n : 1;
+    const int64_t grain = rows_a_part(n);
     const int workers = plan_workers((rows + grain - 1) / grain);
     Workspace workspace(workers * state_bytes);
     T* const states = workspace.take<T>(workers * state_stride);
@@ -56,7 +53,7 @@ FASTNN_INLINE void for_rows_in_blocks(int64_t rows, int64_t n, const Reduce& red
   }
   Workspace workspace(rows * state_bytes);
   T* const states = workspace.take<T>(rows * state_stride);
-  const int64_t grain = kSoftmaxGrain / kRowBlock<T>;
+  const int64_t grain = rows_a_part(kRowBlock<T>);
   parallel_for(rows * count, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       reduce_block(i / count, i % count, states + i / count * state_stride);

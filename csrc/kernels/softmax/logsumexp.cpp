@@ -1,7 +1,8 @@
 // logsumexp: y = max + log sum exp(x - max) over the middle dimension of (outer, length, inner);
 // -inf for an empty or all -inf row, inf where there is a +inf, NaN where there is a NaN. Its
 // gradient is g * exp(x - y). Sums are grouped by the length of the row alone.
-#include "kernels/softmax/columns.h"
+#include "kernels/columns.h"
+#include "kernels/softmax/blocks.h"
 #include "ops/softmax.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -72,8 +73,7 @@ void logsumexp_forward(const SoftmaxForwardArgs<T>& args) {
 template <class T>
 void logsumexp_backward(const LogSumExpBackwardArgs<T>& args) {
   const int64_t length = args.length, inner = args.inner;
-  const int64_t grain = kSoftmaxGrain / (length * inner + 1) + 1;
-  parallel_for(args.outer, grain, [&](int64_t begin, int64_t end, int) {
+  parallel_for(args.outer, rows_a_part(length * inner), [&](int64_t begin, int64_t end, int) {
     for (int64_t slice = begin; slice < end; ++slice) {
       const T *const x = args.x + slice * length * inner, *const y = args.y + slice * inner;
       const T* const grad_y = args.grad_y + slice * inner;

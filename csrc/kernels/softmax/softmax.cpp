@@ -7,7 +7,8 @@
 // at most 256 KiB.
 #include "ops/softmax.h"
 
-#include "kernels/softmax/columns.h"
+#include "kernels/columns.h"
+#include "kernels/softmax/blocks.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {

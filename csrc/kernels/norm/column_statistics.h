@@ -2,40 +2,26 @@
 // algorithm as in statistics.h with a lane for each column.
 #pragma once
 
+#include "kernels/columns.h"
 #include "kernels/norm/statistics.h"
-#include "runtime/parallel.h"
 
 namespace fastnn::FASTNN_ISA {
-
-// Rows that a tile passes over twice while they are in the first-level cache.
-inline constexpr int64_t kColumnRows = 64;
-inline constexpr int kColumnVectors = 4;
 
 // f(first column, lanes, number of vectors as a Chain) over all columns, threads side by side.
 template <class T, class F>
 FASTNN_INLINE void for_columns(int64_t rows, int64_t columns, const F& f) {
-  constexpr int64_t kTile = kColumnVectors * Vec<T>::kSize;
-  parallel_for((columns + kTile - 1) / kTile, norm_grain(rows * kTile),
-               [&](int64_t begin, int64_t end, int) {
-                 for (int64_t tile = begin; tile < end; ++tile) {
-                   const int64_t first = tile * kTile;
-                   if (first + kTile <= columns) {
-                     f(first, AllLanes<T>(), Chain<kColumnVectors>());
-                     continue;
-                   }
-                   for_vectors<T>(columns - first, [&](int64_t i, auto lanes) FASTNN_INLINE_LAMBDA {
-                     f(first + i, lanes, Chain<1>());
-                   });
-                 }
-               });
+  for_column_tiles<T>(1, rows, columns, [&](int64_t, int64_t first, int64_t count, int) {
+    for_tile_vectors<T>(count, [&](int64_t i, auto lanes, auto tag)
+                                   FASTNN_INLINE_LAMBDA { f(first + i, lanes, tag); });
+  });
 }
 
 template <int kVectors, class T, class Lanes>
 void tile_moments(const T* x, int64_t rows, int64_t stride, Lanes lanes,
                   Moments<T, Vec<T>> (&total)[kVectors]) {
   constexpr int64_t kSize = Vec<T>::kSize;
-  for (int64_t begin = 0; begin < rows; begin += kColumnRows) {
-    const int64_t end = rows - begin < kColumnRows ? rows : begin + kColumnRows;
+  for (int64_t begin = 0; begin < rows; begin += kColumnRun) {
+    const int64_t end = rows - begin < kColumnRun ? rows : begin + kColumnRun;
     const T count = static_cast<T>(end - begin);
     Vec<T> means[kVectors], deviations[kVectors], squares[kVectors];
     FASTNN_UNROLL
@@ -108,8 +94,8 @@ void column_gradient_sums(const T* grad_y, const T* x, int64_t rows, int64_t col
       means[v] = Vec<T>::load(mean);
       plain[v] = products[v] = Vec<T>::zero();
     }
-    for (int64_t begin = 0; begin < rows; begin += kColumnRows) {
-      const int64_t end = rows - begin < kColumnRows ? rows : begin + kColumnRows;
+    for (int64_t begin = 0; begin < rows; begin += kColumnRun) {
+      const int64_t end = rows - begin < kColumnRun ? rows : begin + kColumnRun;
       Vec<T> run_plain[kVectors], run_products[kVectors];
       FASTNN_UNROLL
       for (int v = 0; v < kVectors; ++v) run_plain[v] = run_products[v] = Vec<T>::zero();

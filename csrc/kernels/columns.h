@@ -1,9 +1,9 @@
-// Softmax over a dimension that is not the last: many columns side by side, a vector of them at a
-// time, so that nothing is transposed.
+// Reductions over a dimension that is not the last: many columns side by side, a vector of them at
+// a time, so that nothing is transposed.
 #pragma once
 
-#include "kernels/softmax/blocks.h"
-#include "kernels/softmax/row.h"
+#include "kernels/rows.h"
+#include "runtime/parallel.h"
 
 namespace fastnn::FASTNN_ISA {
 
@@ -11,7 +11,8 @@ inline constexpr int kTileVectors = 4;
 template <class T>
 inline constexpr int64_t kTileColumns = kTileVectors * Vec<T>::kSize;
 
-// Sums down a column go in runs of this many rows, so that long ones stay accurate.
+// Sums down a column go in runs of this many rows: long ones stay accurate, and what is passed over
+// twice stays in the first-level cache.
 inline constexpr int64_t kColumnRun = 64;
 
 // The columns of all (outer, inner) slices in tiles of up to kTileColumns:
@@ -19,14 +20,14 @@ inline constexpr int64_t kColumnRun = 64;
 template <class T, class F>
 FASTNN_INLINE void for_column_tiles(int64_t outer, int64_t length, int64_t inner, const F& f) {
   const int64_t tiles = (inner + kTileColumns<T> - 1) / kTileColumns<T>;
-  const int64_t grain = kSoftmaxGrain / (length * kTileColumns<T> + 1) + 1;
-  parallel_for(outer * tiles, grain, [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t column = i % tiles * kTileColumns<T>;
-      const int64_t left = inner - column;
-      f(i / tiles, column, left < kTileColumns<T> ? left : kTileColumns<T>, worker);
-    }
-  });
+  parallel_for(outer * tiles, rows_a_part(length * kTileColumns<T>),
+               [&](int64_t begin, int64_t end, int worker) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   const int64_t column = i % tiles * kTileColumns<T>;
+                   const int64_t left = inner - column;
+                   f(i / tiles, column, left < kTileColumns<T> ? left : kTileColumns<T>, worker);
+                 }
+               });
 }
 
 // f(column, lanes, tag) for the vectors of a tile: four at once where the tile is whole. The tag's
