@@ -64,14 +64,22 @@ def read_reviews(folder: Path) -> tuple[list[str], np.ndarray]:
     return texts, np.repeat(np.array([1, 0], np.float32), counts)
 
 
-def fit(model: Classifier, x: np.ndarray, y: np.ndarray, epochs: int, batch_size: int) -> None:
+def fit(
+    model: Classifier,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+) -> None:
     """Train with Adam and binary cross-entropy."""
     fastnn.fit(
         model,
         x,
         y,
         loss=F.binary_cross_entropy,
-        optimizer=fastnn.optim.Adam(model.parameters(), lr=1e-3),
+        optimizer=fastnn.optim.Adam(model.parameters(), lr=learning_rate),
         epochs=epochs,
         batch_size=batch_size,
         metrics=["accuracy"],
@@ -84,7 +92,8 @@ def three_sentences(cell: str, epochs: int) -> float:
     tokenizer.fit_on_texts(SENTENCES)
     x = pad_sequences(tokenizer.texts_to_sequences(SENTENCES), dtype="int64")
     model = Classifier(len(tokenizer.word_index) + 1, cell)
-    fit(model, x, LABELS, epochs, batch_size=3)
+    # One step an epoch: few, so they are long.
+    fit(model, x, LABELS, epochs=epochs, batch_size=3, learning_rate=1e-2)
     probabilities = fastnn.predict(model, x)
     for sentence, probability in zip(SENTENCES, probabilities):
         print(f"  {probability:.3f}  {sentence}")
@@ -101,7 +110,7 @@ def reviews(cell: str, epochs: int, folder: Path) -> float:
     tokenizer.fit_on_texts([texts[i] for i in train])
     x = pad_sequences(tokenizer.texts_to_sequences(texts), maxlen=40, dtype="int64")
     model = Classifier(5000, cell)
-    fit(model, x[train], y[train], epochs, batch_size=64)
+    fit(model, x[train], y[train], epochs=epochs, batch_size=64, learning_rate=1e-3)
     result = fastnn.evaluate(
         model, x[test], y[test], loss=F.binary_cross_entropy, metrics=["accuracy"]
     )
