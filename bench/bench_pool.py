@@ -1,4 +1,5 @@
-"""Pooling: max_pool3d, avg_pool3d, adaptive_avg_pool3d, adaptive_max_pool3d, mostly in 2d."""
+"""Pooling, mostly in 2d: max_pool3d, avg_pool3d, adaptive_avg_pool3d, adaptive_max_pool3d,
+lp_pool3d, max_unpool3d."""
 
 from __future__ import annotations
 
@@ -20,6 +21,8 @@ SHAPES = [
     ("adaptive max 512x14 to 7", "adaptive_max_pool2d", 512, 14, 2, 2, 0),
     ("max3d 32x16^3 2/2", "max_pool3d", 32, 16, 2, 2, 0),
     ("avg3d 32x16^3 2/2", "avg_pool3d", 32, 16, 2, 2, 0),
+    ("lp 64x112 2/2", "lp_pool2d", 64, 112, 2, 2, 0),
+    ("unpool 64x112 2/2", "max_unpool2d", 64, 112, 2, 2, 0),
 ]
 BATCHES = (1, 16)
 
@@ -53,17 +56,24 @@ def operand(case: Case) -> np.ndarray:
     return rng.standard_normal(case.params["shape"], dtype=np.float32)
 
 
-def arguments(case: Case) -> tuple[int, ...]:
-    if case.params["operation"].startswith("adaptive"):
-        return (case.params["output_size"],)
-    return case.params["window"]
+def arguments(case: Case, x: Any, functions: Any) -> tuple[Any, ...]:
+    """What the operation of a torch-like library gets, input first."""
+    operation, window = case.params["operation"], case.params["window"]
+    if operation.startswith("adaptive"):
+        return x, case.params["output_size"]
+    if operation.startswith("lp"):
+        return x, 2.0, *window[:2]
+    if "unpool" in operation:
+        return *functions.max_pool2d(x, *window, return_indices=True), *window
+    return x, *window
 
 
 def fastnn(case: Case) -> Callable[[], Any]:
     import fastnn
     import fastnn.functional as F
 
-    f, x, args = getattr(F, case.params["operation"]), operand(case), arguments(case)
+    f = getattr(F, case.params["operation"])
+    x, *args = arguments(case, operand(case), F)
     if not case.params["train"]:
         return lambda: f(x, *args)
     grad = np.ones(f(x, *args).shape, np.float32)
@@ -78,7 +88,8 @@ def fastnn(case: Case) -> Callable[[], Any]:
 
 def numpy(case: Case) -> Callable[[], Any] | None:
     kernel, stride, padding = case.params["window"]
-    if case.params["train"] or padding != 0:
+    known = case.params["operation"].startswith(("max_pool", "avg", "adaptive"))
+    if case.params["train"] or padding != 0 or not known:
         return None
     x = operand(case)
     f = np.max if "max" in case.params["operation"] else np.mean
@@ -98,9 +109,10 @@ def torch(case: Case) -> Callable[[], Any]:
     import torch
 
     f = getattr(torch.nn.functional, case.params["operation"])
-    x, args = torch.from_numpy(operand(case)), arguments(case)
+    x = torch.from_numpy(operand(case))
     if x.ndim == 4 and not case.params["train"]:
         x = x.contiguous(memory_format=torch.channels_last)
+    x, *args = arguments(case, x, torch.nn.functional)
     if not case.params["train"]:
 
         def forward() -> Any:
@@ -119,12 +131,12 @@ def torch(case: Case) -> Callable[[], Any]:
 
 
 def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
-    if case.params["train"]:
+    if case.params["train"] or "unpool" in case.params["operation"]:
         return None
     x = operand(case)
     kernel, stride, padding = case.params["window"]
     operation, dims = case.params["operation"], x.ndim - 2
-    attributes = {
+    attributes: dict[str, Any] = {
         "kernel_shape": [kernel] * dims,
         "strides": [stride] * dims,
         "pads": [padding] * (2 * dims),
@@ -132,6 +144,8 @@ def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
     if "avg" in operation:
         attributes["count_include_pad"] = 1
     operator = "MaxPool" if "max" in operation else "AveragePool"
+    if operation.startswith("lp"):
+        operator, attributes["p"] = "LpPool", 2
     return onnx_models.build(operator, {"x": x}, {}, attributes), {"x": x}
 
 

@@ -1,6 +1,7 @@
-"""max_pool, avg_pool, adaptive_avg_pool and adaptive_max_pool in 1d, 2d and 3d.
+"""Pooling in 1d, 2d and 3d.
 
-One kernel serves each: max_pool3d, avg_pool3d, adaptive_avg_pool3d, adaptive_max_pool3d.
+One kernel serves each: max_pool3d, avg_pool3d, adaptive_avg_pool3d, adaptive_max_pool3d,
+lp_pool3d, max_unpool3d.
 """
 
 import numpy as np
@@ -146,6 +147,47 @@ def test_adaptive(dims, isa, dtype, data, seed, special):
     np.testing.assert_array_equal(function("adaptive_max_pool", dims)(x, output), expected)
 
 
+@DIMS
+@pytest.mark.parametrize("p", [1, 2, 3, 2.5, 0.5, -1])
+@given(data=st.data(), seed=st.integers(0, 99))
+def test_lp_pool(dims, p, isa, dtype, data, seed):
+    size, kernel, stride, _, _, ceil_mode = data.draw(geometries(dims, dilated=False))
+    axes = zip(size, kernel, stride)
+    assume(all(reference.output_size(*axis, 0, 1, ceil_mode) > 0 for axis in axes))
+    x = np.random.default_rng(seed).uniform(0.5, 2, (2, *size)).astype(dtype)
+    y = function("lp_pool", dims)(x, p, kernel, stride, ceil_mode)
+    expected = reference.lp_pool3d(x.astype(np.float64), p, kernel, stride, ceil_mode)
+    length = 8 + int(np.prod(kernel))
+    assert_close(y, expected, length, scale=np.maximum(1, 1 / abs(p)) * expected)
+
+
+@DIMS
+def test_lp_pool_gradient(dims, isa):
+    x = np.random.default_rng(dims).uniform(0.5, 2, (2, 5, 6, 7)[: dims + 1])
+    for p in (1, 2, 3, 1.5):
+        gradcheck(lambda t, p=p: function("lp_pool", dims)(t, p, 3, 2, True), x)
+    t = fastnn.Tensor(np.zeros_like(x), requires_grad=True)
+    function("lp_pool", dims)(t, 2, 2).sum().backward()
+    assert not t.grad.any()
+
+
+@DIMS
+def test_max_unpool(dims, isa, dtype, rng):
+    x = rng.permutation(2 * 5 ** (dims - 1) * 37).reshape(2, *[5] * (dims - 1), 37).astype(dtype)
+    y, indices = function("max_pool", dims)(x, 2, return_indices=True)
+    size = x.shape[1:]
+    t = fastnn.Tensor(y, requires_grad=True)
+    back = function("max_unpool", dims)(t, indices, 2, output_size=size)
+    np.testing.assert_array_equal(back.numpy(), reference.max_unpool3d(y, indices, size))
+    grad = rng.standard_normal(x.shape).astype(dtype)
+    back.backward(grad)
+    expected = np.take_along_axis(grad.reshape(2, -1), indices.reshape(2, -1), 1)
+    np.testing.assert_array_equal(t.grad, expected.reshape(y.shape))
+    indices = np.zeros_like(indices)
+    back = function("max_unpool", dims)(y, indices, 2)
+    np.testing.assert_array_equal(back, reference.max_unpool3d(y, indices, back.shape[1:]))
+
+
 LARGE = [
     # Rows of several tiles of 1024 columns; windows that do not slide; whole planes.
     ((1, 3000), (1, 3), (1, 1), (0, 1), (1, 1)),
@@ -206,6 +248,7 @@ CALLS = {
     "avg_pool2d": lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False),
     "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, 1),
     "adaptive_avg_pool2d uneven": lambda x: F.adaptive_avg_pool2d(x, (5, 7)),
+    "lp_pool2d": lambda x: F.lp_pool2d(x, 2, 3, 2, True),
     "adaptive_max_pool2d": lambda x: F.adaptive_max_pool2d(x, (5, 7), return_indices=True),
 }
 
@@ -284,6 +327,7 @@ def test_out(dtype):
 
 
 X = np.zeros((2, 3, 8, 9), np.float32)
+PLACES = np.zeros(X.shape, np.int64)
 
 
 @pytest.mark.parametrize(
@@ -319,6 +363,30 @@ X = np.zeros((2, 3, 8, 9), np.float32)
         (lambda: F.adaptive_avg_pool2d(X, (1, 2, 3)), ValueError, "output_size must be an int"),
         (lambda: F.adaptive_avg_pool2d(X, "a"), TypeError, "output_size must be an int"),
         (lambda: F.adaptive_max_pool2d(X, 1.5), TypeError, "output_size must be an int"),
+        (lambda: F.lp_pool2d(X, 0, 2), ValueError, "norm_type must be finite and not 0, got 0"),
+        (lambda: F.lp_pool2d(X, np.inf, 2), ValueError, "norm_type must be finite"),
+        (lambda: F.lp_pool2d(X, "a", 2), TypeError, "norm_type must be a float, got 'a'"),
+        (lambda: F.lp_pool2d(X, 2, 0), ValueError, r"lp_pool2d: kernel_size\[0\] must be >= 1"),
+        (lambda: F.max_unpool2d(X, X, 2), TypeError, "indices.dtype must be an integer type"),
+        (
+            lambda: F.max_unpool2d(X, PLACES[0], 2),
+            ValueError,
+            r"indices.shape must be \(2, 3, 8, 9\)",
+        ),
+        (
+            lambda: F.max_unpool2d(X, PLACES - 1, 2),
+            ValueError,
+            r"indices must be in 0\.\.287 .*got -1",
+        ),
+        (lambda: F.max_unpool2d(X, PLACES + 288, 2), ValueError, "got 288"),
+        (lambda: F.max_unpool2d(X, PLACES, 0), ValueError, "must be positive"),
+        (
+            lambda: F.max_unpool2d(X, PLACES, 2, output_size=(18, 18)),
+            ValueError,
+            "less than stride",
+        ),
+        (lambda: F.max_unpool1d(X, PLACES, 2), ValueError, "max_unpool1d: input must have 3"),
+        (lambda: F.max_unpool3d(X, PLACES, (1, 2, 2), padding=2), ValueError, "must not be empty"),
     ],
 )
 def test_bad_arguments(call, error, message):
@@ -348,6 +416,10 @@ def test_layers(dtype):
     assert same_bytes(nn.MaxPool1d(2)(x[0]), F.max_pool1d(x[0], 2))
     assert same_bytes(nn.AvgPool1d(2)(x[0]), F.avg_pool1d(x[0], 2))
     assert same_bytes(nn.AvgPool3d(2)(x), F.avg_pool3d(x, 2))
+    assert same_bytes(nn.LPPool2d(2, 3, ceil_mode=True)(x), F.lp_pool2d(x, 2, 3, None, True))
+    y, indices = nn.MaxPool2d(2, return_indices=True)(x)
+    back = nn.MaxUnpool2d(2)(y, indices, output_size=x.shape)
+    assert same_bytes(back, F.max_unpool2d(y, indices, 2, output_size=(8, 9)))
     text = "MaxPool2d(kernel_size=3, stride=3, padding=0, dilation=1, ceil_mode=False)"
     assert repr(nn.MaxPool2d(3)) == text
     assert repr(nn.AvgPool2d(3, 2)) == "AvgPool2d(kernel_size=3, stride=2, padding=0)"
@@ -366,3 +438,10 @@ def test_against_pytorch(dtype):
     for window in ((3, 2, 1, True, False), ((2, 3), 1, (1, 0), True, True, 5)):
         expected = torch.nn.functional.avg_pool2d(t, *window).numpy()
         assert_close(F.avg_pool2d(x, *window), expected, 9)
+    for window in ((2, 3, 2, True), (3.0, (2, 3))):
+        ours, t = fastnn.Tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+        y, expected = F.lp_pool2d(ours, *window), torch.nn.functional.lp_pool2d(t, *window)
+        y.sum().backward()
+        expected.sum().backward()
+        np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-5)
+        np.testing.assert_allclose(ours.grad, t.grad.numpy(), rtol=1e-4)

@@ -16,6 +16,8 @@ constexpr const char* kAdaptiveAvg[3] = {"adaptive_avg_pool1d", "adaptive_avg_po
                                          "adaptive_avg_pool3d"};
 constexpr const char* kAdaptiveMax[3] = {"adaptive_max_pool1d", "adaptive_max_pool2d",
                                          "adaptive_max_pool3d"};
+constexpr const char* kLpPool[3] = {"lp_pool1d", "lp_pool2d", "lp_pool3d"};
+constexpr const char* kMaxUnpool[3] = {"max_unpool1d", "max_unpool2d", "max_unpool3d"};
 
 void check_dims(int dims) {
   if (dims < 1 || dims > 3) throw py::value_error("dims must be 1, 2 or 3");
@@ -233,6 +235,112 @@ py::object adaptive_max_backward(py::handle grad_output, py::handle indices,
   });
 }
 
+// A finite exponent other than 0.
+double norm_type_argument(const Check& check, py::handle value) {
+  if (PyBool_Check(value.ptr()) || !PyNumber_Check(value.ptr()) ||
+      py::isinstance<py::array>(value)) {
+    check.type_error("norm_type must be a float, got " + std::string(py::str(py::repr(value))));
+  }
+  const double p = PyFloat_AsDouble(value.ptr());
+  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+  if (!(p - p == 0) || p == 0) {
+    check.value_error("norm_type must be finite and not 0, got " +
+                      std::string(py::str(py::repr(value))));
+  }
+  return p;
+}
+
+// Windows of lp_pool divide by their elements inside the input, as average pooling does.
+py::object lp_pool_forward(py::handle input, int dims, py::handle norm_type,
+                           const PoolWindow& window, py::handle out) {
+  const Check check(named(kLpPool, dims));
+  return check.dispatch("input", input, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto x = check.contiguous<T>("input", input);
+    const double p = norm_type_argument(check, norm_type);
+    const PoolShape shape(check, "input", shape_of(x), dims);
+    const PoolAxes axes = window.axes(check, shape.size, dims);
+    auto y = check.output<T>(shape.with(axes.out(), dims), out, {input});
+    run(kernels().lp_pool3d_forward,
+        LpPoolForwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, true, 0, p,
+                             x.data(), y.mutable_data()});
+    return std::move(y);
+  });
+}
+
+py::object lp_pool_backward(py::handle grad_output, py::handle input, py::handle output, int dims,
+                            py::handle norm_type, const PoolWindow& window) {
+  const Check check(named(kLpPool, dims));
+  return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto grad = check.contiguous<T>("grad_output", grad_output);
+    const auto x = check.contiguous<T>("input", input);
+    const auto y = check.contiguous<T>("output", output);
+    const double p = norm_type_argument(check, norm_type);
+    const PoolShape shape(check, "input", shape_of(x), dims);
+    const PoolAxes axes = window.axes(check, shape.size, dims);
+    check.shape("output", y, shape.with(axes.out(), dims), "the output's shape");
+    check.shape("grad_output", grad, shape_of(y), "the output's shape");
+    auto shares = check.output<T>(shape_of(y));
+    auto grad_x = check.output<T>(shape_of(x));
+    run(kernels().lp_pool3d_backward,
+        LpPoolBackwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, true, 0, p,
+                              x.data(), y.data(), grad.data(), shares.mutable_data(),
+                              grad_x.mutable_data()});
+    return std::move(grad_x);
+  });
+}
+
+void check_indices(const Check& check, const Array<int64_t>& indices, int64_t end) {
+  const int64_t* at = indices.data();
+  for (py::ssize_t i = 0; i < indices.size(); ++i) {
+    if (at[i] < 0 || at[i] >= end) {
+      check.value_error("indices must be in 0.." + std::to_string(end - 1) +
+                        " (the elements of an output plane), got " + std::to_string(at[i]));
+    }
+  }
+}
+
+py::object max_unpool_forward(py::handle input, py::handle indices, int dims,
+                              const Spatial& output_size, py::handle out) {
+  const Check check(named(kMaxUnpool, dims));
+  return check.dispatch("input", input, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto x = check.contiguous<T>("input", input);
+    const auto at = check.indices("indices", indices);
+    const PoolShape shape(check, "input", shape_of(x), dims);
+    check.shape("indices", at, shape_of(x), "input.shape");
+    const Shape y_shape = shape.with(output_size, dims);
+    check.size("output", Shape(output_size.begin(), output_size.end()), sizeof(T));
+    const int64_t outputs = output_size[0] * output_size[1] * output_size[2];
+    check_indices(check, at, outputs);
+    auto y = check.output<T>(y_shape, out, {input, indices});
+    run(kernels().max_unpool3d_forward,
+        MaxUnpoolForwardArgs<T>{shape.planes, shape.size[0] * shape.size[1] * shape.size[2],
+                                outputs, x.data(), at.data(), y.mutable_data()});
+    return std::move(y);
+  });
+}
+
+py::object max_unpool_backward(py::handle grad_output, py::handle indices, int dims) {
+  const Check check(named(kMaxUnpool, dims));
+  return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto grad = check.contiguous<T>("grad_output", grad_output);
+    const auto at = check.indices("indices", indices);
+    const PoolShape shape(check, "indices", shape_of(at), dims);
+    const PoolShape large(check, "grad_output", shape_of(grad), dims);
+    check.shape("grad_output", grad, shape.with(large.size, dims), "input's batch and channels");
+    const int64_t outputs = large.size[0] * large.size[1] * large.size[2];
+    check_indices(check, at, outputs);
+    auto grad_x = check.output<T>(shape_of(at));
+    run(kernels().max_unpool3d_backward,
+        MaxUnpoolBackwardArgs<T>{shape.planes, shape.size[0] * shape.size[1] * shape.size[2],
+                                 outputs, grad.data(), at.data(), grad_x.mutable_data()});
+    return std::move(grad_x);
+  });
+}
+
 }  // namespace
 
 void init_pool(py::module_& m) {
@@ -312,6 +420,42 @@ void init_pool(py::module_& m) {
         return adaptive_max_backward(grad_output, indices, input_shape, dims);
       },
       py::arg("grad_output"), py::arg("indices"), py::arg("input_shape"), py::arg("dims"));
+  m.def(
+      "lp_pool3d_forward",
+      [](py::handle input, int dims, py::handle norm_type, py::handle kernel_size,
+         py::handle stride, bool ceil_mode, py::handle out) {
+        check_dims(dims);
+        return lp_pool_forward(input, dims, norm_type,
+                               {kernel_size, stride, py::int_(0), py::int_(1), ceil_mode}, out);
+      },
+      py::arg("input"), py::arg("dims"), py::arg("norm_type"), py::arg("kernel_size"),
+      py::arg("stride"), py::arg("ceil_mode"), py::arg("out") = py::none());
+  m.def(
+      "lp_pool3d_backward",
+      [](py::handle grad_output, py::handle input, py::handle output, int dims,
+         py::handle norm_type, py::handle kernel_size, py::handle stride, bool ceil_mode) {
+        check_dims(dims);
+        return lp_pool_backward(grad_output, input, output, dims, norm_type,
+                                {kernel_size, stride, py::int_(0), py::int_(1), ceil_mode});
+      },
+      py::arg("grad_output"), py::arg("input"), py::arg("output"), py::arg("dims"),
+      py::arg("norm_type"), py::arg("kernel_size"), py::arg("stride"), py::arg("ceil_mode"));
+  m.def(
+      "max_unpool3d_forward",
+      [](py::handle input, py::handle indices, int dims, const Spatial& output_size,
+         py::handle out) {
+        check_dims(dims);
+        return max_unpool_forward(input, indices, dims, output_size, out);
+      },
+      py::arg("input"), py::arg("indices"), py::arg("dims"), py::arg("output_size"),
+      py::arg("out") = py::none(), "output_size: (depth, height, width), all positive");
+  m.def(
+      "max_unpool3d_backward",
+      [](py::handle grad_output, py::handle indices, int dims) {
+        check_dims(dims);
+        return max_unpool_backward(grad_output, indices, dims);
+      },
+      py::arg("grad_output"), py::arg("indices"), py::arg("dims"));
 }
 
 }  // namespace fastnn

@@ -107,4 +107,49 @@ struct AdaptiveMaxPoolBackwardArgs {
   T* grad_x;
 };
 
+// y = (kernel elements * mean of the window's x^power)^(1 / power); the divisor of the mean as in
+// average pooling.
+template <class T>
+struct LpPoolForwardArgs {
+  int64_t planes;
+  PoolAxis depth, height, width;
+  bool count_padding;
+  int64_t divisor_override;
+  double power;
+  const T* x;
+  T* y;
+};
+
+// `shares` is scratch of grad_y's size.
+template <class T>
+struct LpPoolBackwardArgs {
+  int64_t planes;
+  PoolAxis depth, height, width;
+  bool count_padding;
+  int64_t divisor_override;
+  double power;
+  const T* x;
+  const T* y;
+  const T* grad_y;
+  T* shares;
+  T* grad_x;
+};
+
+// y[indices[i]] = x[i] in every plane, zeros elsewhere; indices lie in [0, outputs).
+template <class T>
+struct MaxUnpoolForwardArgs {
+  int64_t planes, inputs, outputs;  // elements of a plane of x and of y
+  const T* x;
+  const int64_t* indices;
+  T* y;
+};
+
+template <class T>
+struct MaxUnpoolBackwardArgs {
+  int64_t planes, inputs, outputs;
+  const T* grad_y;
+  const int64_t* indices;
+  T* grad_x;
+};
+
 }  // namespace fastnn

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array, is_grad_enabled, record
-from fastnn.functional._args import refuse_out_while_recording
+from fastnn.functional._args import ntuple, refuse_out_while_recording
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -22,9 +22,15 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
 ]
 
 Gradients = tuple["Array | None", ...]
@@ -583,3 +589,329 @@ def adaptive_max_pool3d(
     array([7.])
     """
     return _adaptive_max_pool(3, input, output_size, return_indices, out)
+
+
+def _lp_pool(dims: int, input: ArrayLike, window: tuple[Any, ...], out: Array | None) -> Result:
+    """`window` is (norm_type, kernel_size, stride, ceil_mode)."""
+    x = array(input)
+    if out is not None:
+        refuse_out_while_recording(f"lp_pool{dims}d", out, input)
+    y = _core.lp_pool3d_forward(x, dims, *window, out)
+    if not _recorded(input):
+        return y
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
+        return (_core.lp_pool3d_backward(grad, x, y, dims, *window),)
+
+    return record(y, (input,), backward, name=f"lp_pool{dims}d")
+
+
+def lp_pool1d(
+    input: ArrayLike,
+    norm_type: float,
+    kernel_size: Size,
+    stride: Size = None,
+    ceil_mode: bool = False,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Power average of each window along the last dimension; see :func:`lp_pool2d`.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, L) or (C, L), float32 or float64
+    norm_type, kernel_size, stride, ceil_mode, out
+        As for :func:`lp_pool2d`, with ints (or tuples of one).
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Lout) or (C, Lout)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`lp_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.lp_pool1d(np.array([[3.0, 4.0, 6.0, 8.0]]), 2, 2)
+    array([[ 5., 10.]])
+    """
+    return _lp_pool(1, input, (norm_type, kernel_size, stride, ceil_mode), out)
+
+
+def lp_pool2d(
+    input: ArrayLike,
+    norm_type: float,
+    kernel_size: Size,
+    stride: Size = None,
+    ceil_mode: bool = False,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Power average of each window: ``out[i, j] = (sum of input ** p) ** (1 / p)``.
+
+    The sum is of the powers as they are, not of absolute values. A window that reaches past the
+    end (with `ceil_mode`) is scaled up to its full number of elements. A window whose sum is 0
+    passes no gradient on.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, H, W) or (C, H, W), float32 or float64
+    norm_type : float
+        The exponent p, finite and not 0.
+    kernel_size : int or tuple of two ints
+    stride : int or tuple of two ints, optional
+        kernel_size by default.
+    ceil_mode : bool
+        Let the last window reach past the end.
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Hout, Wout) or (C, Hout, Wout)
+
+    Raises
+    ------
+    TypeError
+        If input is not float32 or float64, norm_type is not a number, or a size is not an int.
+    ValueError
+        If input has another rank or an empty plane, norm_type is 0 or not finite, or a size is
+        out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.lp_pool2d(np.full((1, 2, 2), 3.0), 2, 2)
+    array([[[6.]]])
+    """
+    return _lp_pool(2, input, (norm_type, kernel_size, stride, ceil_mode), out)
+
+
+def lp_pool3d(
+    input: ArrayLike,
+    norm_type: float,
+    kernel_size: Size,
+    stride: Size = None,
+    ceil_mode: bool = False,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Power average of each window of a volume; see :func:`lp_pool2d`.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, D, H, W) or (C, D, H, W), float32 or float64
+    norm_type, kernel_size, stride, ceil_mode, out
+        As for :func:`lp_pool2d`, with ints or tuples of three ints.
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Dout, Hout, Wout) or (C, Dout, Hout, Wout)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`lp_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.lp_pool3d(np.ones((1, 2, 2, 2)), 1, 2).ravel()
+    array([8.])
+    """
+    return _lp_pool(3, input, (norm_type, kernel_size, stride, ceil_mode), out)
+
+
+def _unpooled_size(
+    op: str, dims: int, shape: tuple[int, ...], window: tuple[Size, Size, Size], output_size: Size
+) -> tuple[int, int, int]:
+    """Return (depth, height, width): the default or, if it is near enough, `output_size`."""
+    kernel = ntuple(op, "kernel_size", window[0], dims)
+    stride = kernel if window[1] is None else ntuple(op, "stride", window[1], dims)
+    padding = ntuple(op, "padding", window[2], dims)
+    if min(kernel) < 1 or min(stride) < 1 or min(padding) < 0:
+        raise ValueError(
+            f"{op}: kernel_size and stride must be positive and padding not negative, "
+            f"got {kernel}, {stride}, {padding}"
+        )
+    if len(shape) not in (dims + 1, dims + 2):
+        raise ValueError(
+            f"{op}: input must have {dims + 2} dimensions, or {dims + 1} without a batch, "
+            f"got shape {shape}"
+        )
+    size = tuple(
+        (n - 1) * s + k - 2 * p for n, s, k, p in zip(shape[-dims:], stride, kernel, padding)
+    )
+    if output_size is not None:
+        spatial = tuple(output_size)
+        if len(spatial) == dims + 2:
+            spatial = spatial[2:]
+        given = ntuple(op, "output_size", spatial, dims)
+        if any(abs(g - n) >= s for g, n, s in zip(given, size, stride)):
+            raise ValueError(
+                f"{op}: output_size must be less than stride {stride} away from {size}, got {given}"
+            )
+        size = given
+    if min(size) < 1:
+        raise ValueError(f"{op}: the output must not be empty, got size {size}")
+    return (1, 1, 1, *size)[-3:]  # type: ignore[return-value]
+
+
+def _max_unpool(
+    dims: int,
+    input: ArrayLike,
+    indices: ArrayLike,
+    window: tuple[Size, Size, Size],
+    output_size: Size,
+    out: Array | None,
+) -> Result:
+    x, at = array(input), array(indices)
+    op = f"max_unpool{dims}d"
+    if out is not None:
+        refuse_out_while_recording(op, out, input)
+    size = _unpooled_size(op, dims, x.shape, window, output_size)
+    y = _core.max_unpool3d_forward(x, at, dims, size, out)
+    if not _recorded(input):
+        return y
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
+        return (_core.max_unpool3d_backward(grad, at, dims), None)
+
+    return record(y, (input, indices), backward, name=op)
+
+
+def max_unpool1d(
+    input: ArrayLike,
+    indices: ArrayLike,
+    kernel_size: Size,
+    stride: Size = None,
+    padding: Size = 0,
+    output_size: Any = None,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Put maxima back where :func:`max_pool1d` found them; see :func:`max_unpool2d`.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, L) or (C, L), float32 or float64
+    indices : array of integers of input's shape
+    kernel_size, stride, padding, output_size, out
+        As for :func:`max_unpool2d`.
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Lout) or (C, Lout)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`max_unpool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> y, indices = F.max_pool1d(np.array([[1.0, 4.0, 3.0, 2.0]]), 2, return_indices=True)
+    >>> F.max_unpool1d(y, indices, 2)
+    array([[0., 4., 3., 0.]])
+    """
+    window = (kernel_size, stride, padding)
+    return _max_unpool(1, input, indices, window, output_size, out)
+
+
+def max_unpool2d(
+    input: ArrayLike,
+    indices: ArrayLike,
+    kernel_size: Size,
+    stride: Size = None,
+    padding: Size = 0,
+    output_size: Any = None,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Put maxima back where :func:`max_pool2d` found them, with zeros elsewhere.
+
+    Where an index repeats (in a plane) the last element stays.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, H, W) or (C, H, W), float32 or float64
+    indices : array of integers of input's shape
+        Places in the flattened output plane, as ``max_pool2d(..., return_indices=True)`` gives.
+    kernel_size, stride, padding : int or tuple of two ints
+        The window of that max_pool2d.
+    output_size : tuple of ints, optional
+        (Hout, Wout) or the whole shape of the output; ``(n - 1) stride + kernel_size -
+        2 padding`` by default, and less than the stride away from it.
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Hout, Wout) or (C, Hout, Wout)
+
+    Raises
+    ------
+    TypeError
+        If input is not float32 or float64, or indices are not integers.
+    ValueError
+        If the shapes differ, an index lies outside the plane, or a size is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> y, indices = F.max_pool2d(np.arange(4.0).reshape(1, 2, 2), 2, return_indices=True)
+    >>> F.max_unpool2d(y, indices, 2)
+    array([[[0., 0.],
+            [0., 3.]]])
+    """
+    window = (kernel_size, stride, padding)
+    return _max_unpool(2, input, indices, window, output_size, out)
+
+
+def max_unpool3d(
+    input: ArrayLike,
+    indices: ArrayLike,
+    kernel_size: Size,
+    stride: Size = None,
+    padding: Size = 0,
+    output_size: Any = None,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Put maxima back where :func:`max_pool3d` found them; see :func:`max_unpool2d`.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, D, H, W) or (C, D, H, W), float32 or float64
+    indices : array of integers of input's shape
+        Places in the flattened output volume.
+    kernel_size, stride, padding, output_size, out
+        As for :func:`max_unpool2d`.
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, Dout, Hout, Wout) or (C, Dout, Hout, Wout)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`max_unpool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.max_unpool3d(np.ones((1, 1, 1, 1)), np.zeros((1, 1, 1, 1), int), (1, 1, 2))
+    array([[[[1., 0.]]]])
+    """
+    window = (kernel_size, stride, padding)
+    return _max_unpool(3, input, indices, window, output_size, out)

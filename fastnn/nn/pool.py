@@ -19,9 +19,15 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
 ]
 
 Size = Any  # an int or a tuple of ints
@@ -381,3 +387,165 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """
 
     _function = staticmethod(F.adaptive_max_pool3d)
+
+
+class _LPPool(Module):
+    _function: ClassVar[Function]
+
+    def __init__(
+        self, norm_type: float, kernel_size: Size, stride: Size = None, ceil_mode: bool = False
+    ) -> None:
+        super().__init__()
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input: ArrayLike) -> Result:
+        return type(self)._function(
+            input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}, ceil_mode={self.ceil_mode}"
+        )
+
+
+class LPPool1d(_LPPool):
+    """Power average of each window: :func:`fastnn.functional.lp_pool1d`.
+
+    Parameters
+    ----------
+    norm_type : float
+        The exponent, finite and not 0.
+    kernel_size, stride : int
+        The stride is kernel_size by default.
+    ceil_mode : bool
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> LPPool1d(2, 3, stride=2)(np.zeros((20, 16, 50))).shape
+    (20, 16, 24)
+    """
+
+    _function = staticmethod(F.lp_pool1d)
+
+
+class LPPool2d(_LPPool):
+    """Power average of each window: :func:`fastnn.functional.lp_pool2d`.
+
+    Parameters
+    ----------
+    norm_type : float
+        The exponent, finite and not 0.
+    kernel_size, stride : int or tuple of two ints
+        The stride is kernel_size by default.
+    ceil_mode : bool
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> LPPool2d(1.2, (3, 2), stride=(2, 1))(np.zeros((20, 16, 50, 32))).shape
+    (20, 16, 24, 31)
+    """
+
+    _function = staticmethod(F.lp_pool2d)
+
+
+class LPPool3d(_LPPool):
+    """Power average of each window: :func:`fastnn.functional.lp_pool3d`.
+
+    Parameters
+    ----------
+    norm_type : float
+        The exponent, finite and not 0.
+    kernel_size, stride : int or tuple of three ints
+        The stride is kernel_size by default.
+    ceil_mode : bool
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> LPPool3d(2, 2)(np.zeros((1, 2, 4, 6, 8))).shape
+    (1, 2, 2, 3, 4)
+    """
+
+    _function = staticmethod(F.lp_pool3d)
+
+
+class _MaxUnpool(Module):
+    _function: ClassVar[Function]
+
+    def __init__(self, kernel_size: Size, stride: Size = None, padding: Size = 0) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+
+    def forward(self, input: ArrayLike, indices: ArrayLike, output_size: Any = None) -> Result:
+        return type(self)._function(
+            input, indices, self.kernel_size, self.stride, self.padding, output_size
+        )
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """The partial inverse of :class:`MaxPool1d`: :func:`fastnn.functional.max_unpool1d`.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : int
+        The stride is kernel_size by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> output, indices = MaxPool1d(2, return_indices=True)(np.array([[1.0, 2.0, 4.0, 3.0]]))
+    >>> MaxUnpool1d(2)(output, indices)
+    array([[0., 2., 4., 0.]])
+    """
+
+    _function = staticmethod(F.max_unpool1d)
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """The partial inverse of :class:`MaxPool2d`: :func:`fastnn.functional.max_unpool2d`.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : int or tuple of two ints
+        The stride is kernel_size by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> output, indices = MaxPool2d(2, return_indices=True)(np.ones((1, 1, 5, 5)))
+    >>> MaxUnpool2d(2)(output, indices, output_size=(1, 1, 5, 5)).shape
+    (1, 1, 5, 5)
+    """
+
+    _function = staticmethod(F.max_unpool2d)
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """The partial inverse of :class:`MaxPool3d`: :func:`fastnn.functional.max_unpool3d`.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : int or tuple of three ints
+        The stride is kernel_size by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> output, indices = MaxPool3d(2, return_indices=True)(np.ones((1, 1, 4, 4, 4)))
+    >>> float(MaxUnpool3d(2)(output, indices).sum())
+    8.0
+    """
+
+    _function = staticmethod(F.max_unpool3d)

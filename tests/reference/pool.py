@@ -113,3 +113,19 @@ def avg_pool3d(x, kernel, stride, padding, ceil_mode, count_include_pad, divisor
 def adaptive_avg_pool3d(x, output):
     axes = [adaptive_windows(*axis) for axis in zip(x.shape[-len(output) :], output)]
     return fold(x, axes, lambda values, place: values.mean(-1))
+
+
+def lp_pool3d(x, p, kernel, stride, ceil_mode):
+    """For any number of spatial dimensions; the mean is over what lies inside the input."""
+    mean = avg_pool3d(x**p, kernel, stride, (0,) * len(kernel), ceil_mode, True)
+    return (mean * np.prod(kernel)) ** (1 / p)
+
+
+def max_unpool3d(x, indices, output):
+    """For any number of spatial dimensions; where indices repeat, the last element stays."""
+    planes = x.shape[: -len(output)]
+    y = np.zeros((int(np.prod(planes)), int(np.prod(output))))
+    for plane, values, at in zip(y, x.reshape(len(y), -1), indices.reshape(len(y), -1)):
+        for value, i in zip(values, at):
+            plane[i] = value
+    return y.reshape(*planes, *output)

@@ -10,30 +10,35 @@ namespace fastnn::FASTNN_ISA::pool {
 template <class T, class Op>
 struct Accumulators {
   static constexpr int64_t kSize = Vec<T>::kSize;
+  const Op& op;
   Vec<T> a, b, c, d;
 
-  FASTNN_INLINE Accumulators() { a = b = c = d = Vec<T>(Op::template neutral<T>()); }
+  explicit FASTNN_INLINE Accumulators(const Op& operation) : op(operation) {
+    a = b = c = d = Vec<T>(Op::template neutral<T>());
+  }
 
   FASTNN_INLINE void row(const T* x, int64_t n) {
     int64_t i = 0;
     for (; i + 4 * kSize <= n; i += 4 * kSize) {
-      a = Op()(a, Vec<T>::load(x + i));
-      b = Op()(b, Vec<T>::load(x + i + kSize));
-      c = Op()(c, Vec<T>::load(x + i + 2 * kSize));
-      d = Op()(d, Vec<T>::load(x + i + 3 * kSize));
+      a = op(a, op.input(Vec<T>::load(x + i)));
+      b = op(b, op.input(Vec<T>::load(x + i + kSize)));
+      c = op(c, op.input(Vec<T>::load(x + i + 2 * kSize)));
+      d = op(d, op.input(Vec<T>::load(x + i + 3 * kSize)));
     }
-    for (; i + kSize <= n; i += kSize) a = Op()(a, Vec<T>::load(x + i));
-    if (i < n) b = Op()(b, Vec<T>::load(x + i, n - i, Op::template neutral<T>()));
+    for (; i + kSize <= n; i += kSize) a = op(a, op.input(Vec<T>::load(x + i)));
+    if (i < n) b = op(b, load_input(op, x + i, n - i));
   }
 
   FASTNN_INLINE void strided_row(const T* x, int64_t n, int64_t stride) {
     if (stride == 1) return row(x, n);
     int64_t i = 0;
-    for (; i + kSize <= n; i += kSize) a = Op()(a, Vec<T>::load_strided(x + i * stride, stride));
-    for (; i < n; ++i) b = Op()(b, Vec<T>::load(x + i * stride, 1, Op::template neutral<T>()));
+    for (; i + kSize <= n; i += kSize) {
+      a = op(a, op.input(Vec<T>::load_strided(x + i * stride, stride)));
+    }
+    for (; i < n; ++i) b = op(b, load_input(op, x + i * stride, 1));
   }
 
-  FASTNN_INLINE Vec<T> folded() const { return Op()(Op()(a, b), Op()(c, d)); }
+  FASTNN_INLINE Vec<T> folded() const { return op(op(a, b), op(c, d)); }
 };
 
 // Where an output lies: number i of the outputs of all planes.
@@ -72,7 +77,7 @@ FASTNN_INLINE void for_each_row(const Axis& depth, const Axis& height, const Axi
 // y[window] = finish(fold of the window, place).
 template <class T, class Op, class Axis, class Finish>
 void fold_windows(int64_t planes, const Axis& depth, const Axis& height, const Axis& width,
-                  const T* x, T* y, const Finish& finish) {
+                  const T* x, T* y, const Finish& finish, const Op& op = Op()) {
   const int64_t inputs = depth.in * height.in * width.in;
   const int64_t outputs = planes * depth.out * height.out * width.out;
   const int64_t grain = larger(1, kPartElements / (16 + most_taps(depth, height, width)));
@@ -80,7 +85,7 @@ void fold_windows(int64_t planes, const Axis& depth, const Axis& height, const A
     for (int64_t i = begin; i < end; ++i) {
       const Place o(i, depth, height, width);
       const T* plane = x + o.plane * inputs;
-      Accumulators<T, Op> folded;
+      Accumulators<T, Op> folded(op);
       for_each_row(depth, height, width, o, [&](int64_t at, int64_t n) {
         folded.strided_row(plane + at, n, dilation_of(width));
       });
@@ -115,7 +120,8 @@ void add_windows(int64_t planes, const Axis& depth, const Axis& height, const Ax
 // y[plane] = finish(fold of the plane's n elements). The lanes of kSize planes are folded
 // together, through a transpose.
 template <class T, class Op, class Finish>
-void fold_planes(int64_t planes, int64_t n, const T* x, T* y, const Finish& finish) {
+void fold_planes(int64_t planes, int64_t n, const T* x, T* y, const Finish& finish,
+                 const Op& op = Op()) {
   constexpr int64_t kSize = Vec<T>::kSize;
   const int64_t groups = divide_up(planes, kSize);
   const int64_t grain = larger(1, kPartElements / (kSize * larger(n, 1)));
@@ -124,7 +130,7 @@ void fold_planes(int64_t planes, int64_t n, const T* x, T* y, const Finish& fini
       const int64_t count = smaller(kSize, planes - first);
       alignas(64) T lanes[kSize * kSize];
       for (int64_t i = 0; i < kSize; ++i) {
-        Accumulators<T, Op> sum;
+        Accumulators<T, Op> sum(op);
         if (i < count) sum.row(x + (first + i) * n, n);
         sum.folded().store(lanes + i * kSize);
       }
@@ -134,7 +140,7 @@ void fold_planes(int64_t planes, int64_t n, const T* x, T* y, const Finish& fini
       transpose(rows);
       Vec<T> folded = rows[0];
       FASTNN_UNROLL
-      for (int64_t i = 1; i < kSize; ++i) folded = Op()(folded, rows[i]);
+      for (int64_t i = 1; i < kSize; ++i) folded = op(folded, rows[i]);
       finish(folded).store(y + first, count);
     }
   });

@@ -28,59 +28,60 @@ struct RowList {
 };
 
 template <class T, class Op, int kRows>
-FASTNN_INLINE void fold_fixed_rows(const RowLayout<T>& layout, const RowList<T>& list,
+FASTNN_INLINE void fold_fixed_rows(const Op& op, const RowLayout<T>& layout, const RowList<T>& list,
                                    int64_t column, int64_t left, int64_t valid, int64_t columns,
                                    T* scratch) {
   struct Source {
+    const Op& op;
     const T* rows[kRows];
     FASTNN_INLINE Vec<T> operator()(int64_t j) const {
-      Vec<T> folded = Vec<T>::load(rows[0] + j);
+      Vec<T> folded = op.input(Vec<T>::load(rows[0] + j));
       FASTNN_UNROLL
-      for (int r = 1; r < kRows; ++r) folded = Op()(folded, Vec<T>::load(rows[r] + j));
+      for (int r = 1; r < kRows; ++r) folded = op(folded, op.input(Vec<T>::load(rows[r] + j)));
       return folded;
     }
     FASTNN_INLINE Vec<T> operator()(int64_t j, int64_t n) const {
-      constexpr T kFill = Op::template neutral<T>();
-      Vec<T> folded = Vec<T>::load(rows[0] + j, n, kFill);
+      Vec<T> folded = load_input(op, rows[0] + j, n);
       FASTNN_UNROLL
-      for (int r = 1; r < kRows; ++r) folded = Op()(folded, Vec<T>::load(rows[r] + j, n, kFill));
+      for (int r = 1; r < kRows; ++r) folded = op(folded, load_input(op, rows[r] + j, n));
       return folded;
     }
-  } source;
+  } source{op, {}};
   FASTNN_UNROLL
   for (int r = 0; r < kRows; ++r) source.rows[r] = list.rows[r] + column;
   write_row(layout, left, valid, columns, Op::template neutral<T>(), scratch, source);
 }
 
 template <class T, class Op>
-void fold_many_rows(const RowLayout<T>& layout, const RowList<T>& list, int64_t column,
-                    int64_t left, int64_t valid, int64_t columns, T* scratch) {
+void fold_many_rows(const Op& op, const RowLayout<T>& layout, const RowList<T>& list,
+                    int64_t column, int64_t left, int64_t valid, int64_t columns, T* scratch) {
   struct Source {
+    const Op& op;
     const RowList<T>& list;
     int64_t column;
     FASTNN_INLINE Vec<T> operator()(int64_t j) const {
       Vec<T> folded(Op::template neutral<T>());
       for (int64_t r = 0; r < list.count; ++r) {
-        folded = Op()(folded, Vec<T>::load(list.rows[r] + column + j));
+        folded = op(folded, op.input(Vec<T>::load(list.rows[r] + column + j)));
       }
       return folded;
     }
     FASTNN_INLINE Vec<T> operator()(int64_t j, int64_t n) const {
-      constexpr T kFill = Op::template neutral<T>();
-      Vec<T> folded(kFill);
+      Vec<T> folded(Op::template neutral<T>());
       for (int64_t r = 0; r < list.count; ++r) {
-        folded = Op()(folded, Vec<T>::load(list.rows[r] + column + j, n, kFill));
+        folded = op(folded, load_input(op, list.rows[r] + column + j, n));
       }
       return folded;
     }
   };
-  write_row(layout, left, valid, columns, Op::template neutral<T>(), scratch, Source{list, column});
+  write_row(layout, left, valid, columns, Op::template neutral<T>(), scratch,
+            Source{op, list, column});
 }
 
 // Down: one row of scratch for `outputs` windows from output column ow.
 template <class T, class Op>
-void fold_rows(const RowLayout<T>& layout, const RowList<T>& list, const PoolAxis& width,
-               int64_t ow, int64_t outputs, T* scratch) {
+void fold_rows(const Op& op, const RowLayout<T>& layout, const RowList<T>& list,
+               const PoolAxis& width, int64_t ow, int64_t outputs, T* scratch) {
   const int64_t start = window_start(width, ow);
   const int64_t columns = (outputs - 1) * width.stride + window_extent(width);
   const int64_t left = smaller(start < 0 ? -start : 0, columns);
@@ -88,21 +89,21 @@ void fold_rows(const RowLayout<T>& layout, const RowList<T>& list, const PoolAxi
   const int64_t valid = larger(0, smaller(width.in - column, columns - left));
   switch (list.count) {
     case 1:
-      return fold_fixed_rows<T, Op, 1>(layout, list, column, left, valid, columns, scratch);
+      return fold_fixed_rows<T, Op, 1>(op, layout, list, column, left, valid, columns, scratch);
     case 2:
-      return fold_fixed_rows<T, Op, 2>(layout, list, column, left, valid, columns, scratch);
+      return fold_fixed_rows<T, Op, 2>(op, layout, list, column, left, valid, columns, scratch);
     case 3:
-      return fold_fixed_rows<T, Op, 3>(layout, list, column, left, valid, columns, scratch);
+      return fold_fixed_rows<T, Op, 3>(op, layout, list, column, left, valid, columns, scratch);
     default:
-      return fold_many_rows<T, Op>(layout, list, column, left, valid, columns, scratch);
+      return fold_many_rows<T, Op>(op, layout, list, column, left, valid, columns, scratch);
   }
 }
 
 // Across: `outputs` windows from a row of scratch; finish(folded, j) makes the result.
 template <class T, class Op, int kColumns, class Finish>
-FASTNN_INLINE void fold_fixed_columns(const RowLayout<T>& layout, const PoolAxis& width,
-                                      int64_t outputs, const T* scratch, T* y, const T* limit,
-                                      const Finish& finish) {
+FASTNN_INLINE void fold_fixed_columns(const Op& op, const RowLayout<T>& layout,
+                                      const PoolAxis& width, int64_t outputs, const T* scratch,
+                                      T* y, const T* limit, const Finish& finish) {
   int64_t offsets[kColumns];
   FASTNN_UNROLL
   for (int k = 0; k < kColumns; ++k) offsets[k] = layout.offset(k * width.dilation);
@@ -110,25 +111,25 @@ FASTNN_INLINE void fold_fixed_columns(const RowLayout<T>& layout, const PoolAxis
     Vec<T> folded = Vec<T>::load(scratch + offsets[0] + j);
     FASTNN_UNROLL
     for (int k = 1; k < kColumns; ++k) {
-      folded = Op()(folded, Vec<T>::load(scratch + offsets[k] + j));
+      folded = op(folded, Vec<T>::load(scratch + offsets[k] + j));
     }
     store_first(y + j, finish(folded, j), outputs - j, limit);
   }
 }
 
 template <class T, class Op, class Finish>
-void fold_columns(const RowLayout<T>& layout, const PoolAxis& width, int64_t outputs,
+void fold_columns(const Op& op, const RowLayout<T>& layout, const PoolAxis& width, int64_t outputs,
                   const T* scratch, T* y, const T* limit, const Finish& finish) {
   if (layout.stride <= 2 && width.kernel == 2) {
-    return fold_fixed_columns<T, Op, 2>(layout, width, outputs, scratch, y, limit, finish);
+    return fold_fixed_columns<T, Op, 2>(op, layout, width, outputs, scratch, y, limit, finish);
   }
   if (layout.stride <= 2 && width.kernel == 3) {
-    return fold_fixed_columns<T, Op, 3>(layout, width, outputs, scratch, y, limit, finish);
+    return fold_fixed_columns<T, Op, 3>(op, layout, width, outputs, scratch, y, limit, finish);
   }
   for (int64_t j = 0; j < outputs; j += Vec<T>::kSize) {
     Vec<T> folded = layout.load(scratch, 0, j);
     for (int64_t k = 1; k < width.kernel; ++k) {
-      folded = Op()(folded, layout.load(scratch, layout.offset(k * width.dilation), j));
+      folded = op(folded, layout.load(scratch, layout.offset(k * width.dilation), j));
     }
     store_first(y + j, finish(folded, j), outputs - j, limit);
   }
@@ -141,7 +142,7 @@ void fold_columns(const RowLayout<T>& layout, const PoolAxis& width, int64_t out
 // Workspace a thread: max(16 KiB, one row of up to kTileColumns outputs) + finish's.
 template <class T, class Op, class Finish>
 void slide(int64_t planes, const PoolAxis& depth, const PoolAxis& height, const PoolAxis& width,
-           const T* x, T* y, Finish& finish) {
+           const T* x, T* y, Finish& finish, const Op& op = Op()) {
   const Tiles tiles(planes, depth.out, height.out, width.out, kTileColumns);
   if (tiles.count == 0) return;
   const RowLayout<T> layout(width, tiles.columns);
@@ -166,11 +167,11 @@ void slide(int64_t planes, const PoolAxis& depth, const PoolAxis& height, const 
       const T* plane = x + b.plane * depth.in * height.in * width.in;
       for (int64_t r = 0; r < b.rows; ++r) {
         const RowList<T> list(plane, depth, height, width.in, b.d, b.h + r);
-        fold_rows<T, Op>(layout, list, width, b.column, b.columns, rows + r * layout.pitch);
+        fold_rows<T, Op>(op, layout, list, width, b.column, b.columns, rows + r * layout.pitch);
       }
       T* to = y + tiles.row(b) * width.out + b.column;
       for (int64_t r = 0; r < b.rows; ++r, to += width.out) {
-        fold_columns<T, Op>(layout, width, b.columns, rows + r * layout.pitch, to, limit,
+        fold_columns<T, Op>(op, layout, width, b.columns, rows + r * layout.pitch, to, limit,
                             finish.row(b.d, b.h + r, b.column));
       }
       unit += b.rows;

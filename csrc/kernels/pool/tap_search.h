@@ -72,7 +72,7 @@ InputRows<T> load_rows(const MaxPoolForwardArgs<T>& args, const RowLayout<T>& la
       RowList<T> list;
       list.rows[0] = args.x + ((b.plane * args.depth.in + d) * args.height.in + h) * args.width.in;
       list.count = 1;
-      fold_rows<T, Max>(layout, list, args.width, b.column, b.columns,
+      fold_rows<T, Max>(Max(), layout, list, args.width, b.column, b.columns,
                         scratch + (kd * per_slice + h - first) * layout.pitch);
     }
   }

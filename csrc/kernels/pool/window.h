@@ -30,7 +30,13 @@ constexpr FASTNN_INLINE T negative_infinity() {
   return -static_cast<T>(__builtin_inff());
 }
 
+// How a window is folded: input() maps an element, operator() combines.
 struct Max {
+  static constexpr bool kPlainInput = true;
+  template <class T>
+  static FASTNN_INLINE Vec<T> input(Vec<T> x) {
+    return x;
+  }
   template <class T>
   static constexpr FASTNN_INLINE T neutral() {
     return negative_infinity<T>();
@@ -46,6 +52,11 @@ struct Max {
 };
 
 struct Add {
+  static constexpr bool kPlainInput = true;
+  template <class T>
+  static FASTNN_INLINE Vec<T> input(Vec<T> x) {
+    return x;
+  }
   template <class T>
   static constexpr FASTNN_INLINE T neutral() {
     return 0;
@@ -59,6 +70,14 @@ struct Add {
     return reduce_add(folded);
   }
 };
+
+// The first n of kSize elements, the others neutral.
+template <class T, class Op>
+FASTNN_INLINE Vec<T> load_input(const Op& op, const T* x, int64_t n) {
+  const Vec<T> neutral(Op::template neutral<T>());
+  if constexpr (Op::kPlainInput) return Vec<T>::load(x, n, Op::template neutral<T>());
+  return select(first_n_mask<T>(n), op.input(Vec<T>::load(x, n)), neutral);
+}
 
 struct Range {
   int64_t begin, end;
