@@ -385,6 +385,8 @@ PLACES = np.zeros(X.shape, np.int64)
             ValueError,
             "less than stride",
         ),
+        (lambda: F.max_unpool2d(X, PLACES, 2, output_size=9), TypeError, "a tuple of ints, got 9"),
+        (lambda: F.max_unpool2d(None, PLACES, 2), TypeError, "input must be a numpy.ndarray"),
         (lambda: F.max_unpool1d(X, PLACES, 2), ValueError, "max_unpool1d: input must have 3"),
         (lambda: F.max_unpool3d(X, PLACES, (1, 2, 2), padding=2), ValueError, "must not be empty"),
     ],

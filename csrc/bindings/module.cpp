@@ -22,6 +22,7 @@ void init_machine(py::module_&);
 void init_norm(py::module_&);
 void init_optim(py::module_&);
 void init_pool(py::module_&);
+void init_resize(py::module_&);
 void init_rnn(py::module_&);
 void init_softmax(py::module_&);
 
@@ -91,6 +92,7 @@ PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {
   init_norm(m);
   init_optim(m);
   init_pool(m);
+  init_resize(m);
   init_rnn(m);
   init_softmax(m);
 }

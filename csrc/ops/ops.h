@@ -13,5 +13,6 @@
 #include "ops/norm.h"
 #include "ops/optim.h"
 #include "ops/pool.h"
+#include "ops/resize.h"
 #include "ops/rnn.h"
 #include "ops/softmax.h"

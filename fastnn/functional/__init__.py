@@ -15,5 +15,6 @@ from fastnn.functional.gemm import *
 from fastnn.functional.loss import *
 from fastnn.functional.norm import *
 from fastnn.functional.pool import *
+from fastnn.functional.resize import *
 from fastnn.functional.rnn import *
 from fastnn.functional.softmax import *

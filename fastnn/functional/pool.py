@@ -749,6 +749,8 @@ def _unpooled_size(
         (n - 1) * s + k - 2 * p for n, s, k, p in zip(shape[-dims:], stride, kernel, padding)
     )
     if output_size is not None:
+        if not isinstance(output_size, (tuple, list)):
+            raise TypeError(f"{op}: output_size must be a tuple of ints, got {output_size!r}")
         spatial = tuple(output_size)
         if len(spatial) == dims + 2:
             spatial = spatial[2:]
@@ -773,6 +775,8 @@ def _max_unpool(
 ) -> Result:
     x, at = array(input), array(indices)
     op = f"max_unpool{dims}d"
+    if x is None:
+        raise TypeError(f"{op}: input must be a numpy.ndarray or fastnn.Tensor, got NoneType")
     if out is not None:
         refuse_out_while_recording(op, out, input)
     size = _unpooled_size(op, dims, x.shape, window, output_size)

@@ -1,0 +1,72 @@
+// Padding, interpolation and pixel shuffling of contiguous arrays. No two arrays may overlap.
+#pragma once
+
+#include <cstdint>
+
+namespace fastnn {
+
+enum class PadMode : int { kConstant, kReflect, kReplicate, kCircular };
+
+inline constexpr int kMaxPadRank = 32;
+
+// y is x with `before` elements in front of each axis (fewer if negative) and as many behind as
+// make it `out` long. The first axes, which are not padded, may be merged into one.
+template <class T>
+struct PadForwardArgs {
+  int rank;  // at least 1
+  int64_t in[kMaxPadRank], out[kMaxPadRank], before[kMaxPadRank];
+  PadMode mode;  // reflect: the border is not repeated, and |padding| < in
+  T value;
+  const T* x;
+  T* y;
+};
+
+// The first axis is not padded: in[0] == out[0].
+template <class T>
+struct PadBackwardArgs {
+  int rank;  // at least 2
+  int64_t in[kMaxPadRank], out[kMaxPadRank], before[kMaxPadRank];
+  PadMode mode;
+  const T* grad_y;
+  T* grad_x;
+};
+
+// Where the outputs along one axis come from: first[o], or
+// (1 - weight[o]) * first[o] + weight[o] * second[o], with weight 0 where the two are the same; all
+// indices lie in [0, in).
+template <class T>
+struct ResizeAxis {
+  int64_t in, out;
+  const int64_t* first;
+  const int64_t* second;  // null for nearest
+  const T* weight;        // null for nearest
+};
+
+// (planes, depth, height, width), linear along each axis or nearest along each.
+template <class T>
+struct InterpolateForwardArgs {
+  int64_t planes;
+  ResizeAxis<T> depth, height, width;
+  const T* x;
+  T* y;
+};
+
+template <class T>
+struct InterpolateBackwardArgs {
+  int64_t planes;
+  ResizeAxis<T> depth, height, width;
+  const T* grad_y;
+  T* grad_x;
+};
+
+// From (planes * factor^2, height, width) to (planes, height * factor, width * factor):
+// y[p, h * factor + i, w * factor + j] = x[p * factor^2 + i * factor + j, h, w].
+// pixel_unshuffle is the way back; height and width are those of the small side.
+template <class T>
+struct PixelShuffleArgs {
+  int64_t planes, factor, height, width;
+  const T* x;
+  T* y;
+};
+
+}  // namespace fastnn

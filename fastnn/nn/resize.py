@@ -1,0 +1,492 @@
+"""Padding, upsampling and pixel shuffling layers, with ``torch.nn``'s arguments."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import fastnn.functional as F
+from fastnn.autograd import ArrayLike, Result
+from fastnn.nn.module import Module
+
+__all__ = [
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
+    "PixelShuffle",
+    "PixelUnshuffle",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
+]
+
+Size = Any  # an int or a tuple of ints
+
+
+class _Pad(Module):
+    _dims: ClassVar[int]
+    _mode: ClassVar[str]
+
+    def __init__(self, padding: Size) -> None:
+        super().__init__()
+        one = isinstance(padding, int)
+        self.padding = (padding,) * (2 * self._dims) if one else tuple(padding)
+
+    def forward(self, input: ArrayLike) -> Result:
+        return F.pad(input, self.padding, self._mode)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
+
+
+class _ConstantPad(_Pad):
+    _mode = "constant"
+
+    def __init__(self, padding: Size, value: float) -> None:
+        super().__init__(padding)
+        self.value = value
+
+    def forward(self, input: ArrayLike) -> Result:
+        return F.pad(input, self.padding, "constant", self.value)
+
+    def extra_repr(self) -> str:
+        return f"padding={self.padding}, value={self.value}"
+
+
+class _ZeroPad(_ConstantPad):
+    def __init__(self, padding: Size) -> None:
+        super().__init__(padding, 0.0)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
+
+
+class ConstantPad1d(_ConstantPad):
+    """A border of one value: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 2 ints
+        (left, right) of the last dimension.
+    value : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ConstantPad1d(1, 7.0)(np.ones((1, 2, 3))).shape
+    (1, 2, 5)
+    """
+
+    _dims = 1
+
+
+class ConstantPad2d(_ConstantPad):
+    """A border of one value: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 4 ints
+        (left, right) of the last dimension, then of the one before it.
+    value : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ConstantPad2d(1, 7.0)(np.ones((1, 2, 3, 3))).shape
+    (1, 2, 5, 5)
+    """
+
+    _dims = 2
+
+
+class ConstantPad3d(_ConstantPad):
+    """A border of one value: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 6 ints
+        (left, right) of the last dimension, then of the one before it.
+    value : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ConstantPad3d(1, 7.0)(np.ones((1, 2, 3, 3, 3))).shape
+    (1, 2, 5, 5, 5)
+    """
+
+    _dims = 3
+
+
+class ZeroPad1d(_ZeroPad):
+    """A border of zeros: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 2 ints
+        (left, right) of the last dimension.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ZeroPad1d(1)(np.ones((1, 2, 3))).shape
+    (1, 2, 5)
+    """
+
+    _dims = 1
+
+
+class ZeroPad2d(_ZeroPad):
+    """A border of zeros: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 4 ints
+        (left, right) of the last dimension, then of the one before it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ZeroPad2d(1)(np.ones((1, 2, 3, 3))).shape
+    (1, 2, 5, 5)
+    """
+
+    _dims = 2
+
+
+class ZeroPad3d(_ZeroPad):
+    """A border of zeros: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 6 ints
+        (left, right) of the last dimension, then of the one before it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ZeroPad3d(1)(np.ones((1, 2, 3, 3, 3))).shape
+    (1, 2, 5, 5, 5)
+    """
+
+    _dims = 3
+
+
+class ReflectionPad1d(_Pad):
+    """A border that mirrors the input at its edge: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 2 ints
+        (left, right) of the last dimension.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ReflectionPad1d(1)(np.ones((1, 2, 3))).shape
+    (1, 2, 5)
+    """
+
+    _dims = 1
+    _mode = "reflect"
+
+
+class ReflectionPad2d(_Pad):
+    """A border that mirrors the input at its edge: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 4 ints
+        (left, right) of the last dimension, then of the one before it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ReflectionPad2d(1)(np.ones((1, 2, 3, 3))).shape
+    (1, 2, 5, 5)
+    """
+
+    _dims = 2
+    _mode = "reflect"
+
+
+class ReflectionPad3d(_Pad):
+    """A border that mirrors the input at its edge: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 6 ints
+        (left, right) of the last dimension, then of the one before it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ReflectionPad3d(1)(np.ones((1, 2, 3, 3, 3))).shape
+    (1, 2, 5, 5, 5)
+    """
+
+    _dims = 3
+    _mode = "reflect"
+
+
+class ReplicationPad1d(_Pad):
+    """A border that repeats the edge: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 2 ints
+        (left, right) of the last dimension.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ReplicationPad1d(1)(np.ones((1, 2, 3))).shape
+    (1, 2, 5)
+    """
+
+    _dims = 1
+    _mode = "replicate"
+
+
+class ReplicationPad2d(_Pad):
+    """A border that repeats the edge: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 4 ints
+        (left, right) of the last dimension, then of the one before it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ReplicationPad2d(1)(np.ones((1, 2, 3, 3))).shape
+    (1, 2, 5, 5)
+    """
+
+    _dims = 2
+    _mode = "replicate"
+
+
+class ReplicationPad3d(_Pad):
+    """A border that repeats the edge: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 6 ints
+        (left, right) of the last dimension, then of the one before it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ReplicationPad3d(1)(np.ones((1, 2, 3, 3, 3))).shape
+    (1, 2, 5, 5, 5)
+    """
+
+    _dims = 3
+    _mode = "replicate"
+
+
+class CircularPad1d(_Pad):
+    """A border from the input's other end: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 2 ints
+        (left, right) of the last dimension.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> CircularPad1d(1)(np.ones((1, 2, 3))).shape
+    (1, 2, 5)
+    """
+
+    _dims = 1
+    _mode = "circular"
+
+
+class CircularPad2d(_Pad):
+    """A border from the input's other end: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 4 ints
+        (left, right) of the last dimension, then of the one before it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> CircularPad2d(1)(np.ones((1, 2, 3, 3))).shape
+    (1, 2, 5, 5)
+    """
+
+    _dims = 2
+    _mode = "circular"
+
+
+class CircularPad3d(_Pad):
+    """A border from the input's other end: :func:`fastnn.functional.pad`.
+
+    Parameters
+    ----------
+    padding : int or tuple of 6 ints
+        (left, right) of the last dimension, then of the one before it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> CircularPad3d(1)(np.ones((1, 2, 3, 3, 3))).shape
+    (1, 2, 5, 5, 5)
+    """
+
+    _dims = 3
+    _mode = "circular"
+
+
+class Upsample(Module):
+    """Resize the spatial dimensions: :func:`fastnn.functional.interpolate`.
+
+    Parameters
+    ----------
+    size : int or tuple of ints, optional
+    scale_factor : float or tuple of floats, optional
+        Either it or size.
+    mode : {'nearest', 'linear', 'bilinear', 'trilinear'}
+    align_corners : bool, optional
+    recompute_scale_factor : bool, optional
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Upsample(scale_factor=2, mode="nearest")(np.array([[[1.0, 2.0]]]))
+    array([[[1., 1., 2., 2.]]])
+    """
+
+    def __init__(
+        self,
+        size: Size = None,
+        scale_factor: Any = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.scale_factor = scale_factor
+        self.mode = mode
+        self.align_corners = align_corners
+        self.recompute_scale_factor = recompute_scale_factor
+
+    def forward(self, input: ArrayLike) -> Result:
+        return F.interpolate(
+            input,
+            self.size,
+            self.scale_factor,
+            self.mode,
+            self.align_corners,
+            self.recompute_scale_factor,
+        )
+
+    def extra_repr(self) -> str:
+        if self.scale_factor is not None:
+            return f"scale_factor={self.scale_factor}, mode={self.mode!r}"
+        return f"size={self.size}, mode={self.mode!r}"
+
+
+class UpsamplingNearest2d(Upsample):
+    """Resize images by their nearest elements.
+
+    Parameters
+    ----------
+    size : int or tuple of two ints, optional
+    scale_factor : float or tuple of two floats, optional
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> UpsamplingNearest2d(scale_factor=2)(np.ones((1, 1, 2, 2))).shape
+    (1, 1, 4, 4)
+    """
+
+    def __init__(self, size: Size = None, scale_factor: Any = None) -> None:
+        super().__init__(size, scale_factor, mode="nearest")
+
+
+class UpsamplingBilinear2d(Upsample):
+    """Resize images bilinearly, corners on corners.
+
+    Parameters
+    ----------
+    size : int or tuple of two ints, optional
+    scale_factor : float or tuple of two floats, optional
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> UpsamplingBilinear2d(size=3)(np.array([[[[1.0, 2.0]]]]))[0, 0, 0]
+    array([1. , 1.5, 2. ])
+    """
+
+    def __init__(self, size: Size = None, scale_factor: Any = None) -> None:
+        super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
+
+
+class PixelShuffle(Module):
+    """Channels to resolution: :func:`fastnn.functional.pixel_shuffle`.
+
+    Parameters
+    ----------
+    upscale_factor : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> PixelShuffle(3)(np.zeros((1, 9, 4, 4))).shape
+    (1, 1, 12, 12)
+    """
+
+    def __init__(self, upscale_factor: int) -> None:
+        super().__init__()
+        self.upscale_factor = upscale_factor
+
+    def forward(self, input: ArrayLike) -> Result:
+        return F.pixel_shuffle(input, self.upscale_factor)
+
+    def extra_repr(self) -> str:
+        return f"upscale_factor={self.upscale_factor}"
+
+
+class PixelUnshuffle(Module):
+    """Resolution to channels: :func:`fastnn.functional.pixel_unshuffle`.
+
+    Parameters
+    ----------
+    downscale_factor : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> PixelUnshuffle(3)(np.zeros((1, 1, 12, 12))).shape
+    (1, 9, 4, 4)
+    """
+
+    def __init__(self, downscale_factor: int) -> None:
+        super().__init__()
+        self.downscale_factor = downscale_factor
+
+    def forward(self, input: ArrayLike) -> Result:
+        return F.pixel_unshuffle(input, self.downscale_factor)
+
+    def extra_repr(self) -> str:
+        return f"downscale_factor={self.downscale_factor}"
