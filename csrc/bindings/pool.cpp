@@ -7,21 +7,10 @@
 namespace fastnn {
 namespace {
 
-// Names as the user knows them: the functions for 1, 2 and 3 spatial dimensions share a kernel.
-const char* named(const char* const (&names)[3], int dims) { return names[dims - 1]; }
-
 constexpr const char* kMaxPool[3] = {"max_pool1d", "max_pool2d", "max_pool3d"};
 constexpr const char* kAvgPool[3] = {"avg_pool1d", "avg_pool2d", "avg_pool3d"};
-constexpr const char* kAdaptiveAvg[3] = {"adaptive_avg_pool1d", "adaptive_avg_pool2d",
-                                         "adaptive_avg_pool3d"};
-constexpr const char* kAdaptiveMax[3] = {"adaptive_max_pool1d", "adaptive_max_pool2d",
-                                         "adaptive_max_pool3d"};
 constexpr const char* kLpPool[3] = {"lp_pool1d", "lp_pool2d", "lp_pool3d"};
 constexpr const char* kMaxUnpool[3] = {"max_unpool1d", "max_unpool2d", "max_unpool3d"};
-
-void check_dims(int dims) {
-  if (dims < 1 || dims > 3) throw py::value_error("dims must be 1, 2 or 3");
-}
 
 enum class Keep : int { kNothing, kIndices, kForBackward };
 
@@ -53,21 +42,6 @@ py::object max_pool_forward(py::handle input, int dims, const PoolWindow& window
     run(kernels().max_pool3d_forward, args);
     return std::move(y);
   });
-}
-
-// The scatter of a plane's gradients to the indices that its maxima came from.
-template <class T>
-py::object scatter_to_indices(const Check& check, const Array<T>& grad, const PoolShape& shape,
-                              py::handle saved, int dims) {
-  const auto indices = check.indices("saved", saved);
-  check.shape("saved", indices, shape_of(grad), "grad_output.shape");
-  auto grad_x = check.output<T>(shape.with(shape.size, dims));
-  const int64_t inputs = shape.size[0] * shape.size[1] * shape.size[2];
-  const int64_t outputs = shape.planes > 0 ? grad.size() / shape.planes : 0;
-  run(kernels().adaptive_max_pool3d_backward,
-      AdaptiveMaxPoolBackwardArgs<T>{shape.planes, inputs, outputs, grad.data(), indices.data(),
-                                     grad_x.mutable_data()});
-  return std::move(grad_x);
 }
 
 py::object max_pool_backward(py::handle grad_output, py::handle saved, const Shape& input_shape,
@@ -132,106 +106,6 @@ py::object avg_pool_backward(py::handle grad_output, const Shape& input_shape, i
         AvgPoolBackwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, count_include_pad,
                                divisor, grad.data(), grad_x.mutable_data()});
     return std::move(grad_x);
-  });
-}
-
-// output_size: an int, None (as large as the input) or a tuple of them.
-Spatial output_size_argument(const Check& check, py::handle value, const Spatial& in, int dims) {
-  py::tuple sizes(dims);
-  const bool sequence = PyTuple_Check(value.ptr()) || PyList_Check(value.ptr());
-  for (int i = 0; i < dims; ++i) {
-    py::object size = py::reinterpret_borrow<py::object>(value);
-    if (sequence) {
-      const auto values = py::reinterpret_borrow<py::sequence>(value);
-      if (values.size() != 1 && values.size() != static_cast<size_t>(dims)) break;
-      size = values[values.size() == 1 ? 0 : static_cast<size_t>(i)];
-    }
-    if (size.is_none()) size = py::int_(in[static_cast<size_t>(3 - dims + i)]);
-    sizes[static_cast<size_t>(i)] = size;
-  }
-  const bool complete = PyTuple_GET_ITEM(sizes.ptr(), dims - 1) != nullptr;
-  const Spatial result =
-      spatial_argument(check, "output_size", complete ? py::handle(sizes) : value, dims, 1);
-  for (const int64_t n : result) check.at_least("output_size", n, 0);
-  return result;
-}
-
-struct AdaptiveAxes {
-  AdaptiveAxis depth, height, width;
-  AdaptiveAxes(const Spatial& in, const Spatial& out)
-      : depth{in[0], out[0]}, height{in[1], out[1]}, width{in[2], out[2]} {}
-};
-
-py::object adaptive_avg_forward(py::handle input, int dims, py::handle output_size,
-                                py::handle out) {
-  const Check check(named(kAdaptiveAvg, dims));
-  return check.dispatch("input", input, [&](auto zero) -> py::object {
-    using T = decltype(zero);
-    const auto x = check.contiguous<T>("input", input);
-    const PoolShape shape(check, "input", shape_of(x), dims);
-    const Spatial size = output_size_argument(check, output_size, shape.size, dims);
-    const AdaptiveAxes axes(shape.size, size);
-    auto y = check.output<T>(shape.with(size, dims), out, {input});
-    run(kernels().adaptive_avg_pool3d_forward,
-        AdaptiveAvgPoolForwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, x.data(),
-                                      y.mutable_data()});
-    return std::move(y);
-  });
-}
-
-py::object adaptive_avg_backward(py::handle grad_output, const Shape& input_shape, int dims) {
-  const Check check(named(kAdaptiveAvg, dims));
-  return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
-    using T = decltype(zero);
-    const auto grad = check.contiguous<T>("grad_output", grad_output);
-    const PoolShape shape(check, "input", input_shape, dims);
-    check.rank("grad_output", grad, static_cast<int64_t>(input_shape.size()));
-    Spatial size{1, 1, 1};
-    for (int i = 0; i < dims; ++i)
-      size[static_cast<size_t>(2 - i)] = extent(grad, grad.ndim() - 1 - i);
-    check.shape("grad_output", grad, shape.with(size, dims), "input's batch and channels");
-    const AdaptiveAxes axes(shape.size, size);
-    auto grad_x = check.output<T>(input_shape);
-    run(kernels().adaptive_avg_pool3d_backward,
-        AdaptiveAvgPoolBackwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width,
-                                       grad.data(), grad_x.mutable_data()});
-    return std::move(grad_x);
-  });
-}
-
-// y, or (y, indices).
-py::object adaptive_max_forward(py::handle input, int dims, py::handle output_size,
-                                bool return_indices, py::handle out) {
-  const Check check(named(kAdaptiveMax, dims));
-  return check.dispatch("input", input, [&](auto zero) -> py::object {
-    using T = decltype(zero);
-    const auto x = check.contiguous<T>("input", input);
-    const PoolShape shape(check, "input", shape_of(x), dims);
-    const Spatial size = output_size_argument(check, output_size, shape.size, dims);
-    const AdaptiveAxes axes(shape.size, size);
-    const Shape y_shape = shape.with(size, dims);
-    auto y = check.output<T>(y_shape, out, {input});
-    AdaptiveMaxPoolForwardArgs<T> args{shape.planes, axes.depth,       axes.height, axes.width,
-                                       x.data(),     y.mutable_data(), nullptr};
-    if (!return_indices) {
-      run(kernels().adaptive_max_pool3d_forward, args);
-      return std::move(y);
-    }
-    Array<int64_t> indices(y_shape);
-    args.indices = indices.mutable_data();
-    run(kernels().adaptive_max_pool3d_forward, args);
-    return py::make_tuple(y, indices);
-  });
-}
-
-py::object adaptive_max_backward(py::handle grad_output, py::handle indices,
-                                 const Shape& input_shape, int dims) {
-  const Check check(named(kAdaptiveMax, dims));
-  return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
-    using T = decltype(zero);
-    const auto grad = check.contiguous<T>("grad_output", grad_output);
-    const PoolShape shape(check, "input", input_shape, dims);
-    return scatter_to_indices(check, grad, shape, indices, dims);
   });
 }
 
@@ -343,7 +217,10 @@ py::object max_unpool_backward(py::handle grad_output, py::handle indices, int d
 
 }  // namespace
 
+void init_adaptive_pool(py::module_&);
+
 void init_pool(py::module_& m) {
+  init_adaptive_pool(m);
   m.def(
       "max_pool3d_forward",
       [](py::handle input, int dims, py::handle kernel_size, py::handle stride, py::handle padding,
@@ -391,35 +268,6 @@ void init_pool(py::module_& m) {
       py::arg("grad_output"), py::arg("input_shape"), py::arg("dims"), py::arg("kernel_size"),
       py::arg("stride"), py::arg("padding"), py::arg("ceil_mode"), py::arg("count_include_pad"),
       py::arg("divisor_override"));
-  m.def(
-      "adaptive_avg_pool3d_forward",
-      [](py::handle input, int dims, py::handle output_size, py::handle out) {
-        check_dims(dims);
-        return adaptive_avg_forward(input, dims, output_size, out);
-      },
-      py::arg("input"), py::arg("dims"), py::arg("output_size"), py::arg("out") = py::none());
-  m.def(
-      "adaptive_avg_pool3d_backward",
-      [](py::handle grad_output, const Shape& input_shape, int dims) {
-        check_dims(dims);
-        return adaptive_avg_backward(grad_output, input_shape, dims);
-      },
-      py::arg("grad_output"), py::arg("input_shape"), py::arg("dims"));
-  m.def(
-      "adaptive_max_pool3d_forward",
-      [](py::handle input, int dims, py::handle output_size, bool return_indices, py::handle out) {
-        check_dims(dims);
-        return adaptive_max_forward(input, dims, output_size, return_indices, out);
-      },
-      py::arg("input"), py::arg("dims"), py::arg("output_size"), py::arg("return_indices"),
-      py::arg("out") = py::none());
-  m.def(
-      "adaptive_max_pool3d_backward",
-      [](py::handle grad_output, py::handle indices, const Shape& input_shape, int dims) {
-        check_dims(dims);
-        return adaptive_max_backward(grad_output, indices, input_shape, dims);
-      },
-      py::arg("grad_output"), py::arg("indices"), py::arg("input_shape"), py::arg("dims"));
   m.def(
       "lp_pool3d_forward",
       [](py::handle input, int dims, py::handle norm_type, py::handle kernel_size,

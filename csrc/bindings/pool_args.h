@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <utility>
 
 #include "bindings/common.h"
 #include "ops/pool.h"
@@ -41,5 +42,27 @@ struct PoolWindow {
   // Checks them against an input and computes the sizes of the output.
   PoolAxes axes(const Check& check, const Spatial& in, int dims) const;
 };
+
+// Names as the user knows them: the functions for 1, 2 and 3 spatial dimensions share a kernel.
+inline const char* named(const char* const (&names)[3], int dims) { return names[dims - 1]; }
+
+inline void check_dims(int dims) {
+  if (dims < 1 || dims > 3) throw py::value_error("dims must be 1, 2 or 3");
+}
+
+// The scatter of a plane's gradients to the indices that its maxima came from.
+template <class T>
+py::object scatter_to_indices(const Check& check, const Array<T>& grad, const PoolShape& shape,
+                              py::handle saved, int dims) {
+  const auto indices = check.indices("saved", saved);
+  check.shape("saved", indices, shape_of(grad), "grad_output.shape");
+  auto grad_x = check.output<T>(shape.with(shape.size, dims));
+  const int64_t inputs = shape.size[0] * shape.size[1] * shape.size[2];
+  const int64_t outputs = shape.planes > 0 ? grad.size() / shape.planes : 0;
+  run(kernels().adaptive_max_pool3d_backward,
+      AdaptiveMaxPoolBackwardArgs<T>{shape.planes, inputs, outputs, grad.data(), indices.data(),
+                                     grad_x.mutable_data()});
+  return std::move(grad_x);
+}
 
 }  // namespace fastnn

@@ -16,18 +16,19 @@ using namespace pool;
 template <class T>
 void avg_pool3d_forward(const AvgPoolForwardArgs<T>& original) {
   AvgPoolForwardArgs<T> args = original;
-  merge_planes(args.planes, args.depth, args.height);
   const PoolAxis &depth = args.depth, &height = args.height, &width = args.width;
-  Divisor<T> divisor(args);
   if (covers_all(depth) && covers_all(height) && covers_all(width)) {
+    const Divisor<T> divisor(args);
     const Vec<T> count(divisor.rows(0, 0) * divisor.columns(0));
     return fold_planes<T, Add>(args.planes, depth.in * height.in * width.in, args.x, args.y,
                                [=](Vec<T> sum) { return sum / count; });
   }
   if (slides(depth, height, width)) {
+    merge_planes(args.planes, args.depth, args.height);
+    Divisor<T> divisor(args);
     return slide<T, Add>(args.planes, depth, height, width, args.x, args.y, divisor);
   }
-  fold_windows<T, Add>(args.planes, depth, height, width, args.x, args.y, divisor);
+  fold_windows<T, Add>(args.planes, depth, height, width, args.x, args.y, Divisor<T>(args));
 }
 
 namespace {
@@ -146,13 +147,17 @@ void fill_planes(const AvgPoolBackwardArgs<T>& args, T count) {
 template <class T>
 void avg_pool3d_backward(const AvgPoolBackwardArgs<T>& original) {
   AvgPoolBackwardArgs<T> args = original;
-  merge_planes(args.planes, args.depth, args.height);
-  Divisor<T> divisor(args);
-  if (covers_all(args.depth) && covers_all(args.height) && covers_all(args.width)) {
+  const PoolAxis &depth = args.depth, &height = args.height, &width = args.width;
+  if (covers_all(depth) && covers_all(height) && covers_all(width)) {
+    const Divisor<T> divisor(args);
     return fill_planes(args, divisor.rows(0, 0) * divisor.columns(0));
   }
-  if (slides(args.depth, args.height, args.width)) return spread_average(args, divisor);
-  add_windows(args.planes, args.depth, args.height, args.width, args.grad_y, args.grad_x, divisor);
+  if (slides(depth, height, width)) {
+    merge_planes(args.planes, args.depth, args.height);
+    Divisor<T> divisor(args);
+    return spread_average(args, divisor);
+  }
+  add_windows(args.planes, depth, height, width, args.grad_y, args.grad_x, Divisor<T>(args));
 }
 
 template void avg_pool3d_forward(const AvgPoolForwardArgs<float>&);

@@ -32,11 +32,14 @@ template <class T>
 void max_pool3d_forward(const MaxPoolForwardArgs<T>& original) {
   MaxPoolForwardArgs<T> args = original;
   const bool values_only = args.indices == nullptr && args.taps == nullptr;
-  if (args.indices == nullptr) merge_planes(args.planes, args.depth, args.height);
   const PoolAxis &depth = args.depth, &height = args.height, &width = args.width;
   if (!values_only) {
-    if (slides(depth, height, width)) return search_taps(args);
-    return search_windows(args.planes, depth, height, width, args.x, args.y, args.indices);
+    if (!slides(depth, height, width)) {
+      return search_windows(args.planes, depth, height, width, args.x, args.y, args.indices);
+    }
+    // Indices count from the start of their own plane.
+    if (args.indices == nullptr) merge_planes(args.planes, args.depth, args.height);
+    return search_taps(args);
   }
   if (covers_all(depth) && covers_all(height) && covers_all(width)) {
     return fold_planes<T, Max>(args.planes, depth.in * height.in * width.in, args.x, args.y,
@@ -44,6 +47,7 @@ void max_pool3d_forward(const MaxPoolForwardArgs<T>& original) {
   }
   Identity identity;
   if (slides(depth, height, width)) {
+    merge_planes(args.planes, args.depth, args.height);
     return slide<T, Max>(args.planes, depth, height, width, args.x, args.y, identity);
   }
   fold_windows<T, Max>(args.planes, depth, height, width, args.x, args.y, identity);

@@ -1,0 +1,149 @@
+#include <pybind11/stl.h>
+
+#include <utility>
+
+#include "bindings/pool_args.h"
+
+namespace fastnn {
+namespace {
+
+constexpr const char* kAdaptiveAvg[3] = {"adaptive_avg_pool1d", "adaptive_avg_pool2d",
+                                         "adaptive_avg_pool3d"};
+constexpr const char* kAdaptiveMax[3] = {"adaptive_max_pool1d", "adaptive_max_pool2d",
+                                         "adaptive_max_pool3d"};
+
+// output_size: an int, None (as large as the input) or a tuple of them.
+Spatial output_size_argument(const Check& check, py::handle value, const Spatial& in, int dims) {
+  py::tuple sizes(dims);
+  const bool sequence = PyTuple_Check(value.ptr()) || PyList_Check(value.ptr());
+  for (int i = 0; i < dims; ++i) {
+    py::object size = py::reinterpret_borrow<py::object>(value);
+    if (sequence) {
+      const auto values = py::reinterpret_borrow<py::sequence>(value);
+      if (values.size() != 1 && values.size() != static_cast<size_t>(dims)) break;
+      size = values[values.size() == 1 ? 0 : static_cast<size_t>(i)];
+    }
+    if (size.is_none()) size = py::int_(in[static_cast<size_t>(3 - dims + i)]);
+    sizes[static_cast<size_t>(i)] = size;
+  }
+  const bool complete = PyTuple_GET_ITEM(sizes.ptr(), dims - 1) != nullptr;
+  const Spatial result =
+      spatial_argument(check, "output_size", complete ? py::handle(sizes) : value, dims, 1);
+  for (const int64_t n : result) check.at_least("output_size", n, 0);
+  return result;
+}
+
+struct AdaptiveAxes {
+  AdaptiveAxis depth, height, width;
+  AdaptiveAxes(const Spatial& in, const Spatial& out)
+      : depth{in[0], out[0]}, height{in[1], out[1]}, width{in[2], out[2]} {}
+};
+
+py::object adaptive_avg_forward(py::handle input, int dims, py::handle output_size,
+                                py::handle out) {
+  const Check check(named(kAdaptiveAvg, dims));
+  return check.dispatch("input", input, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto x = check.contiguous<T>("input", input);
+    const PoolShape shape(check, "input", shape_of(x), dims);
+    const Spatial size = output_size_argument(check, output_size, shape.size, dims);
+    const AdaptiveAxes axes(shape.size, size);
+    auto y = check.output<T>(shape.with(size, dims), out, {input});
+    run(kernels().adaptive_avg_pool3d_forward,
+        AdaptiveAvgPoolForwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, x.data(),
+                                      y.mutable_data()});
+    return std::move(y);
+  });
+}
+
+py::object adaptive_avg_backward(py::handle grad_output, const Shape& input_shape, int dims) {
+  const Check check(named(kAdaptiveAvg, dims));
+  return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto grad = check.contiguous<T>("grad_output", grad_output);
+    const PoolShape shape(check, "input", input_shape, dims);
+    check.rank("grad_output", grad, static_cast<int64_t>(input_shape.size()));
+    Spatial size{1, 1, 1};
+    for (int i = 0; i < dims; ++i)
+      size[static_cast<size_t>(2 - i)] = extent(grad, grad.ndim() - 1 - i);
+    check.shape("grad_output", grad, shape.with(size, dims), "input's batch and channels");
+    const AdaptiveAxes axes(shape.size, size);
+    auto grad_x = check.output<T>(input_shape);
+    run(kernels().adaptive_avg_pool3d_backward,
+        AdaptiveAvgPoolBackwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width,
+                                       grad.data(), grad_x.mutable_data()});
+    return std::move(grad_x);
+  });
+}
+
+// y, or (y, indices).
+py::object adaptive_max_forward(py::handle input, int dims, py::handle output_size,
+                                bool return_indices, py::handle out) {
+  const Check check(named(kAdaptiveMax, dims));
+  return check.dispatch("input", input, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto x = check.contiguous<T>("input", input);
+    const PoolShape shape(check, "input", shape_of(x), dims);
+    const Spatial size = output_size_argument(check, output_size, shape.size, dims);
+    const AdaptiveAxes axes(shape.size, size);
+    const Shape y_shape = shape.with(size, dims);
+    auto y = check.output<T>(y_shape, out, {input});
+    AdaptiveMaxPoolForwardArgs<T> args{shape.planes, axes.depth,       axes.height, axes.width,
+                                       x.data(),     y.mutable_data(), nullptr};
+    if (!return_indices) {
+      run(kernels().adaptive_max_pool3d_forward, args);
+      return std::move(y);
+    }
+    Array<int64_t> indices(y_shape);
+    args.indices = indices.mutable_data();
+    run(kernels().adaptive_max_pool3d_forward, args);
+    return py::make_tuple(y, indices);
+  });
+}
+
+py::object adaptive_max_backward(py::handle grad_output, py::handle indices,
+                                 const Shape& input_shape, int dims) {
+  const Check check(named(kAdaptiveMax, dims));
+  return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto grad = check.contiguous<T>("grad_output", grad_output);
+    const PoolShape shape(check, "input", input_shape, dims);
+    return scatter_to_indices(check, grad, shape, indices, dims);
+  });
+}
+
+}  // namespace
+
+void init_adaptive_pool(py::module_& m) {
+  m.def(
+      "adaptive_avg_pool3d_forward",
+      [](py::handle input, int dims, py::handle output_size, py::handle out) {
+        check_dims(dims);
+        return adaptive_avg_forward(input, dims, output_size, out);
+      },
+      py::arg("input"), py::arg("dims"), py::arg("output_size"), py::arg("out") = py::none());
+  m.def(
+      "adaptive_avg_pool3d_backward",
+      [](py::handle grad_output, const Shape& input_shape, int dims) {
+        check_dims(dims);
+        return adaptive_avg_backward(grad_output, input_shape, dims);
+      },
+      py::arg("grad_output"), py::arg("input_shape"), py::arg("dims"));
+  m.def(
+      "adaptive_max_pool3d_forward",
+      [](py::handle input, int dims, py::handle output_size, bool return_indices, py::handle out) {
+        check_dims(dims);
+        return adaptive_max_forward(input, dims, output_size, return_indices, out);
+      },
+      py::arg("input"), py::arg("dims"), py::arg("output_size"), py::arg("return_indices"),
+      py::arg("out") = py::none());
+  m.def(
+      "adaptive_max_pool3d_backward",
+      [](py::handle grad_output, py::handle indices, const Shape& input_shape, int dims) {
+        check_dims(dims);
+        return adaptive_max_backward(grad_output, indices, input_shape, dims);
+      },
+      py::arg("grad_output"), py::arg("indices"), py::arg("input_shape"), py::arg("dims"));
+}
+
+}  // namespace fastnn
