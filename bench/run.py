@@ -42,6 +42,8 @@ def row(case: Case, timings: list[Timing], machine: dict[str, float], threads: i
         "rate": round(rate, 2),
         "unit": "GB/s" if memory_bound else "GFLOP/s",
         "share": round(rate / machine["copy_gbs" if memory_bound else "fma_gflops"], 4),
+        "gflops": round(case.flops / own / 1e9, 3),
+        "intensity": round(case.flops / case.bytes, 4) if case.bytes else None,
         "fastest_peer": fastest,
         "ratio": round(peers[fastest] / own, 3) if fastest else None,
         "ratios": {n: round(t.median / own, 3) for n, t in good.items() if n != "fastnn"},

@@ -1,15 +1,15 @@
 // The GEMM engine: C (+)= A B over operands (operand.h) and an epilogue.
 //
 // gemm_cell computes a rectangle of C on one thread, after Goto and van de Geijn, "Anatomy of
-// High-Performance Matrix Multiplication" (2008), with B's block in L2 and A's panel in L1: for
-// blocks of rows and depth, pack A once; for blocks of columns, pack B; then run every tile.
+// High-Performance Matrix Multiplication" (2008), with B's block in L2: for blocks of depth and of
+// rows, pack A once; for blocks of columns, pack B; then run every tile.
 // gemm_grid cuts a batch of products into cells and runs them on all threads.
 //
 // An epilogue is called as epilogue(tile, stride, row, col, rows, cols) on each finished tile while
 // it is in L1; NoEpilogue leaves C alone.
 //
-// Workspace a thread: (min(M, kRowBlock) + min(N, column_block()) rounded up to a group) *
-// min(K, kDepthBlock) elements and a little slack: under 6 MiB.
+// Workspace a thread: (row_block() + min(N, column_block())) * min(K, kDepthBlock) elements, that
+// is 4 MiB and half of L2.
 #pragma once
 
 #include "kernels/gemm/operand.h"
@@ -18,11 +18,12 @@
 
 namespace fastnn::FASTNN_ISA {
 
-// kDepthBlock: a panel of A (kTileRows x depth) takes half of a 32 KiB L1.
+// kDepthBlock: deep enough that reading and writing C between blocks hardly shows; a panel of A
+// (kTileRows x depth) and a group of B stream from L2.
 template <class T>
-inline constexpr int64_t kDepthBlock = 1024 / static_cast<int64_t>(sizeof(T));
+inline constexpr int64_t kDepthBlock = 2048 / static_cast<int64_t>(sizeof(T));
 // kRowBlock x kDepthBlock: 4 MiB of packed A, which stays in L3.
-inline constexpr int64_t kRowBlock = 4096;
+inline constexpr int64_t kRowBlock = 2048;
 
 inline constexpr int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 inline constexpr int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -53,16 +54,6 @@ struct NoEpilogue {
   void operator()(T*, int64_t, int64_t, int64_t, int64_t, int64_t) const {}
 };
 
-// Elements of scratch that gemm_cell needs for a cell of this shape.
-template <class T>
-int64_t gemm_scratch(const GemmShape& shape) {
-  const int64_t depth = min_of(shape.k, kDepthBlock<T>);
-  return (min_of(shape.m, kRowBlock) + kTileRows +
-          round_up(min_of(shape.n, column_block<T>()), kGroup<T>)) *
-             depth +
-         4 * Vec<T>::kSize;
-}
-
 // All tiles of packed A [rows, depth] times a block of B.
 template <class T, class Epilogue>
 void gemm_block(const Cell& block, int64_t depth, const T* packed_a, int64_t panel,
@@ -74,11 +65,38 @@ void gemm_block(const Cell& block, int64_t depth, const T* packed_a, int64_t pan
     for (int64_t j = 0; j < block.cols; j += width) {
       const int64_t cols = min_of(width, block.cols - j);
       T* tile = c + (block.row + i) * c_stride + block.col + j;
+      // The next tile of C is fetched while this one is computed.
+      const T* next = tile + width;
+      for (int r = 0; r < rows; ++r) {
+        __builtin_prefetch(next + r * c_stride, 1, 3);
+        __builtin_prefetch(next + r * c_stride + Vec<T>::kSize, 1, 3);
+      }
       run_tile<T>(rows, {depth, packed_a + i * depth, b.data + j / kGroup<T> * b.group_stride,
                          b.stride, b.group_stride, tile, c_stride, cols, accumulate});
       if (last) epilogue(tile, c_stride, block.row + i, block.col + j, rows, cols);
     }
   }
+}
+
+// Rows of A packed at a time, whole panels.
+inline int64_t row_block(int64_t rows) {
+  const int64_t panel = panel_rows(max_of(rows, 1));
+  return kRowBlock / panel * panel;
+}
+
+// Elements of scratch that gemm_cell needs for a cell of this shape.
+template <class T>
+int64_t packed_a_elements(int64_t rows, int64_t k) {
+  return round_up(min_of(rows, row_block(rows)) * min_of(k, kDepthBlock<T>) +
+                      Vec<T>::kSize,
+                  Vec<T>::kSize);
+}
+
+template <class T>
+int64_t gemm_scratch(const GemmShape& shape) {
+  const int64_t cols = round_up(min_of(shape.n, column_block<T>()), kGroup<T>);
+  return packed_a_elements<T>(shape.m, shape.k) + cols * min_of(shape.k, kDepthBlock<T>) +
+         Vec<T>::kSize;
 }
 
 // Computes the rectangle `cell` of C = A B (c points at element (0, 0) of the whole C).
@@ -87,27 +105,28 @@ void gemm_cell(const Cell& cell, int64_t k, const A& a, const B& b, T* c, int64_
                bool accumulate, T* scratch, const Epilogue& epilogue = {}) {
   const int64_t column_step = column_block<T>();
   const int64_t panel = panel_rows(cell.rows);
-  const int64_t row_step = kRowBlock / panel * panel;
+  const int64_t row_step = row_block(cell.rows);
   T* const packed_a = scratch;
-  T* const packed_b =
-      scratch + round_up((min_of(cell.rows, kRowBlock) + kTileRows) * min_of(k, kDepthBlock<T>) +
-                             Vec<T>::kSize,
-                         Vec<T>::kSize);
-  for (int64_t row = 0; row < cell.rows; row += row_step) {
-    const int64_t rows = min_of(row_step, cell.rows - row);
-    int64_t p = 0;
-    do {  // once even for k = 0, which leaves C zero and runs the epilogue
-      const int64_t depth = min_of(kDepthBlock<T>, k - p);
-      const T* block_a = a.a_block(packed_a, cell.row + row, rows, panel, p, depth);
+  T* const packed_b = scratch + packed_a_elements<T>(cell.rows, k);
+  Panels<T> block_b{};
+  int64_t p = 0;
+  do {  // once even for k = 0, which leaves C zero and runs the epilogue
+    const int64_t depth = min_of(kDepthBlock<T>, k - p);
+    for (int64_t row = 0; row < cell.rows; row += row_step) {
+      const int64_t rows = min_of(row_step, cell.rows - row);
+      const T* const block_a = a.a_block(packed_a, cell.row + row, rows, panel, p, depth);
       for (int64_t col = 0; col < cell.cols; col += column_step) {
-        const Cell block{cell.row + row, rows, cell.col + col, min_of(column_step, cell.cols - col)};
-        const Panels<T> block_b = b.b_block(packed_b, block.col, block.cols, p, depth);
+        const Cell block{cell.row + row, rows, cell.col + col,
+                         min_of(column_step, cell.cols - col)};
+        if (row == 0 || cell.cols > column_step) {
+          block_b = b.b_block(packed_b, block.col, block.cols, p, depth);
+        }
         gemm_block(block, depth, block_a, panel, block_b, c, c_stride, accumulate || p > 0,
                    p + depth >= k, epilogue);
       }
-      p += depth;
-    } while (p < k);
-  }
+    }
+    p += depth;
+  } while (p < k);
 }
 
 // Multiply-adds below which a part is not worth a thread of its own (some 5 microseconds).

@@ -38,6 +38,40 @@ void pack_rows(T* panel, int64_t panel_stride, const T* source, int64_t width, i
   }
 }
 
+// Transposes `lanes` rows of `steps` values in registers and stores them as columns.
+template <class T, class Row>
+FASTNN_INLINE void transpose_block(T* target, int64_t target_stride, const Row& row, int64_t i,
+                                   int64_t p, int64_t lanes, int64_t steps) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  Vec<T> rows[kSize];
+  FASTNN_UNROLL
+  for (int64_t r = 0; r < kSize; ++r) {
+    rows[r] = r < lanes ? Vec<T>::load(row(i + r) + p, steps) : Vec<T>::zero();
+  }
+  transpose(rows);
+  const Mask<T> mask = first_n_mask<T>(lanes);
+  FASTNN_UNROLL
+  for (int64_t r = 0; r < kSize; ++r) {
+    if (r < steps) rows[r].store(target + r * target_stride, mask);
+  }
+}
+
+// The same for kSize rows of kSize values. With fewer rows (kPartial) a column is stored whole all
+// the same: the next column overwrites what spills over, so the last must be stored otherwise.
+template <class T, bool kPartial, class Row>
+FASTNN_INLINE void transpose_full_block(T* target, int64_t target_stride, const Row& row, int64_t i,
+                                        int64_t p, int64_t lanes) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  Vec<T> rows[kSize];
+  FASTNN_UNROLL
+  for (int64_t r = 0; r < kSize; ++r) {
+    rows[r] = Vec<T>::load(row(!kPartial || r < lanes ? i + r : i) + p);
+  }
+  transpose(rows);
+  FASTNN_UNROLL
+  for (int64_t r = 0; r < kSize; ++r) rows[r].store(target + r * target_stride);
+}
+
 // depth_stride 1, row(i) the start of row i: kSize x kSize blocks are transposed in registers.
 template <class T, class Row>
 void pack_transposed(T* panel, int64_t panel_stride, const Row& row, int64_t width,
@@ -46,29 +80,14 @@ void pack_transposed(T* panel, int64_t panel_stride, const Row& row, int64_t wid
   for (int64_t p = 0; p < depth; p += kSize) {
     const int64_t steps = minimum(kSize, depth - p);
     for (int64_t i = 0; i < width; i += kSize) {
+      T* const target = panel + p * panel_stride + i;
       const int64_t lanes = minimum(kSize, width - i);
-      Vec<T> rows[kSize];
-      if (lanes == kSize && steps == kSize) {
-        FASTNN_UNROLL
-        for (int64_t r = 0; r < kSize; ++r) rows[r] = Vec<T>::load(row(i + r) + p);
+      if (steps == kSize && lanes == kSize) {
+        transpose_full_block<T, false>(target, panel_stride, row, i, p, lanes);
+      } else if (p + kSize < depth && width < kSize) {
+        transpose_full_block<T, true>(target, panel_stride, row, i, p, lanes);
       } else {
-        FASTNN_UNROLL
-        for (int64_t r = 0; r < kSize; ++r) {
-          rows[r] = r < lanes ? Vec<T>::load(row(i + r) + p, steps) : Vec<T>::zero();
-        }
-      }
-      transpose(rows);
-      T* target = panel + p * panel_stride + i;
-      if (lanes == kSize) {
-        FASTNN_UNROLL
-        for (int64_t r = 0; r < kSize; ++r) {
-          if (r < steps) rows[r].store(target + r * panel_stride);
-        }
-      } else {
-        FASTNN_UNROLL
-        for (int64_t r = 0; r < kSize; ++r) {
-          if (r < steps) rows[r].store(target + r * panel_stride, lanes);
-        }
+        transpose_block(target, panel_stride, row, i, p, lanes, steps);
       }
     }
   }
