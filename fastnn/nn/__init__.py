@@ -6,7 +6,9 @@ from fastnn.nn import init as init
 from fastnn.nn import utils as utils
 from fastnn.nn.container import *
 from fastnn.nn.conv import *
+from fastnn.nn.dropout import *
 from fastnn.nn.elementwise import *
+from fastnn.nn.embedding import *
 from fastnn.nn.linear import *
 from fastnn.nn.loss import *
 from fastnn.nn.module import Module as Module
