@@ -21,13 +21,21 @@ SHAPES = [
     ("huber_loss", (1 << 20,), False),
     ("binary_cross_entropy", (1 << 20,), False),
     ("binary_cross_entropy_with_logits", (1 << 20,), False),
+    ("kl_div", (4096, 1000), False),
+    ("hinge_embedding_loss", (1 << 20,), False),
+    ("margin_ranking_loss", (1 << 20,), False),
+    ("cosine_similarity", (4096, 512), False),
+    ("pairwise_distance", (4096, 512), False),
+    ("ctc_loss", (400, 32, 30), True),
 ]
 CLASSES = ("cross_entropy", "nll_loss")
+CTC_LABELS = 60
+OPTIONS = {"kl_div": {"reduction": "sum"}}
 
 
 def memory(operation: str, shape: tuple[int, ...], train: bool) -> float:
     """Bytes that must be read and written: float32 input and target, and the gradient."""
-    arrays = 1 if operation in CLASSES else 2
+    arrays = 1 if operation in (*CLASSES, "ctc_loss") else 2
     passes = 2 * arrays + 1 if train else arrays
     return 4.0 * passes * float(np.prod(shape))
 
@@ -44,9 +52,22 @@ CASES = [
 ]
 
 
-def operands(case: Case) -> tuple[np.ndarray, np.ndarray]:
+def operands(case: Case) -> tuple[np.ndarray, ...]:
+    """The arguments; the gradient is that of the first."""
     operation, shape = case.params["operation"], case.params["shape"]
     rng = np.random.default_rng(0)
+    if operation == "ctc_loss":
+        steps, batch, classes = shape
+        logits = rng.standard_normal(shape, dtype=np.float32)
+        log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        targets = rng.integers(1, classes, (batch, CTC_LABELS))
+        return log_probs, targets, np.full(batch, steps), np.full(batch, CTC_LABELS)
+    if operation == "margin_ranking_loss":
+        signs = rng.choice(np.array([-1, 1], np.float32), shape)
+        return *(rng.standard_normal(shape, dtype=np.float32) for _ in range(2)), signs
+    if operation == "hinge_embedding_loss":
+        signs = rng.choice(np.array([-1, 1], np.float32), shape)
+        return rng.standard_normal(shape, dtype=np.float32), signs
     if operation in CLASSES:
         target = rng.integers(0, shape[1], shape[:1] + shape[2:])
         return rng.standard_normal(shape, dtype=np.float32), target
@@ -60,16 +81,18 @@ def fastnn(case: Case) -> Callable[[], Any]:
     import fastnn
     import fastnn.functional as F
 
-    x, target = operands(case)
+    x, *others = operands(case)
     function = getattr(F, case.params["operation"])
+    options = OPTIONS.get(case.params["operation"], {})
     if not case.params["train"]:
-        return lambda: function(x, target)
+        return lambda: function(x, *others, **options)
 
     def step() -> Any:
         t = fastnn.Tensor(x, requires_grad=True)
-        y = function(t, target)
-        y.backward()
-        return y.numpy(), t.grad
+        y = function(t, *others, **options)
+        (y if y.ndim == 0 else y.sum()).backward()
+        # PyTorch's gradient of log_probs is another: it leaves a term to log_softmax.
+        return (y.numpy(),) if case.params["operation"] == "ctc_loss" else (y.numpy(), t.grad)
 
     return step
 
@@ -96,20 +119,21 @@ def numpy(case: Case) -> Callable[[], Any] | None:
 def torch(case: Case) -> Callable[[], Any]:
     import torch
 
-    x, target = (torch.from_numpy(a) for a in operands(case))
+    x, *others = (torch.from_numpy(a) for a in operands(case))
     function = getattr(torch.nn.functional, case.params["operation"])
+    options = OPTIONS.get(case.params["operation"], {})
     if not case.params["train"]:
 
         def forward() -> Any:
             with torch.inference_mode():
-                return function(x, target)
+                return function(x, *others, **options)
 
         return forward
 
     def step() -> Any:
         t = x.detach().requires_grad_()
-        y = function(t, target)
-        y.backward()
-        return y, t.grad
+        y = function(t, *others, **options)
+        y.sum().backward()
+        return (y,) if case.params["operation"] == "ctc_loss" else (y, t.grad)
 
     return step

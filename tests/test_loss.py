@@ -1,4 +1,7 @@
-"""Losses against plain NumPy: every reduction, shape, option, gradient and error."""
+"""Losses against plain NumPy: every reduction, shape, option, gradient and error.
+
+Those of divergences, margins and distances, and CTC, are in test_margin_loss.py.
+"""
 
 from __future__ import annotations
 
@@ -393,6 +396,46 @@ def test_class_losses_strides(isa, dtype, rng):
     assert same_bytes(F.cross_entropy(logits, target.astype(np.int16)), expected)
 
 
+def test_reductions_give_arrays_without_dimensions(dtype, rng):
+    """Every loss gives a 0-d array of the dtype for an array, and a Tensor for a Tensor."""
+    x, y, z = (np.asarray(rng.uniform(0.1, 0.9, (4, 3)), dtype) for _ in range(3))
+    labels = np.array([1, -1, 1, -1])
+    sequence = (np.log(x)[:, None, :], np.array([[1, 2]]), [4], [2])
+    for name, arguments in {
+        "binary_cross_entropy": (x, y),
+        "binary_cross_entropy_with_logits": (x, y),
+        "cosine_embedding_loss": (x, y, labels),
+        "cross_entropy": (x, np.array([0, 1, 2, 0])),
+        "ctc_loss": sequence,
+        "gaussian_nll_loss": (x, y, z),
+        "hinge_embedding_loss": (x, labels[:, None]),
+        "huber_loss": (x, y),
+        "kl_div": (x, y),
+        "l1_loss": (x, y),
+        "margin_ranking_loss": (x, y, labels[:, None]),
+        "mse_loss": (x, y),
+        "nll_loss": (x, np.array([0, 1, 2, 0])),
+        "poisson_nll_loss": (x, y),
+        "smooth_l1_loss": (x, y),
+        "triplet_margin_loss": (x, y, z),
+    }.items():
+        for reduction in ("sum", "mean"):
+            if (name, reduction) == ("kl_div", "mean"):
+                reduction = "batchmean"
+            value = getattr(F, name)(*arguments, reduction=reduction)
+            assert type(value) is np.ndarray, name
+            assert (value.shape, value.dtype) == ((), dtype), name
+            first = fastnn.Tensor(arguments[0], requires_grad=True)
+            again = getattr(F, name)(first, *arguments[1:], reduction=reduction)
+            assert type(again) is fastnn.Tensor
+            assert same_bytes(again, value)
+            again.backward()
+            assert first.grad.dtype == dtype
+    # What the last two are made of.
+    for function in (F.cosine_similarity, F.pairwise_distance):
+        assert function(x, y).dtype == dtype
+
+
 def test_out(dtype, rng):
     x, t = draw(rng, (4, 3), dtype), np.array([0, 2, 1, 1])
     out = np.empty((), dtype)
@@ -410,6 +453,10 @@ def test_out(dtype, rng):
 
 BAD = [
     (lambda x: F.mse_loss(x, x, reduction="average"), ValueError, "mse_loss: reduction must be"),
+    (lambda x: F.mse_loss(x, x, reduction=None), ValueError, "'mean' or 'sum', got None"),
+    (lambda x: F.nll_loss(x, x, reduction=1), ValueError, "'mean' or 'sum', got 1"),
+    (lambda x: F.mse_loss(x, None), TypeError, "target must be a numpy.ndarray"),
+    (lambda x: F.mse_loss(None, x), TypeError, "input must be a numpy.ndarray"),
     (lambda x: F.mse_loss(x, x, True), ValueError, "size_average must be None"),
     (lambda x: F.mse_loss(x, x, None, False), ValueError, "reduce must be None"),
     (lambda x: F.mse_loss(x, x.astype(np.float32)), TypeError, "target.dtype must be float64"),

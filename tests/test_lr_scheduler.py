@@ -201,11 +201,11 @@ def test_against_pytorch():
         np.testing.assert_allclose(rates(cls(sgd(), **options)), wanted, rtol=1e-9, atol=1e-12)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], 0.5, momentum=0.9)
     outcomes = []
-    for module, optimizer in ((theirs, optimizer), (lr_scheduler, sgd())):
+    for module, trained in ((theirs, optimizer), (lr_scheduler, sgd())):
         parts = [
-            module.LinearLR(optimizer, 0.1, total_iters=4),
-            module.StepLR(optimizer, 2, 0.5),
-            module.ExponentialLR(optimizer, 0.9),
+            module.LinearLR(trained, 0.1, total_iters=4),
+            module.StepLR(trained, 2, 0.5),
+            module.ExponentialLR(trained, 0.9),
         ]
-        outcomes.append(rates(module.SequentialLR(optimizer, parts, [4, 10])))
+        outcomes.append(rates(module.SequentialLR(trained, parts, [4, 10])))
     np.testing.assert_allclose(outcomes[1], outcomes[0], rtol=1e-9)

@@ -3,15 +3,23 @@
 #include "bindings/common.h"
 
 namespace fastnn {
+
+void init_ctc(py::module_& m);
+void init_distance(py::module_& m);
+
 namespace {
 
 enum class Reduction { kNone, kMean, kSum };
 
-Reduction parse_reduction(const Check& check, const std::string& name) {
-  if (name == "none") return Reduction::kNone;
-  if (name == "mean") return Reduction::kMean;
-  if (name == "sum") return Reduction::kSum;
-  check.value_error("reduction must be 'none', 'mean' or 'sum', got '" + name + "'");
+Reduction parse_reduction(const Check& check, py::handle reduction) {
+  if (py::isinstance<py::str>(reduction)) {
+    const auto name = reduction.cast<std::string>();
+    if (name == "none") return Reduction::kNone;
+    if (name == "mean") return Reduction::kMean;
+    if (name == "sum") return Reduction::kSum;
+  }
+  check.value_error("reduction must be 'none', 'mean' or 'sum', got " +
+                    std::string(py::repr(reduction)));
 }
 
 // "target[2, 5]" for a position of an array of this shape.
@@ -32,8 +40,7 @@ struct PointwiseOptions {
   py::handle weight, third;
   double parameter;
   bool flag;
-  std::string reduction;
-  py::handle divisor;
+  py::handle reduction, divisor;
 };
 
 template <class T>
@@ -125,8 +132,7 @@ void bind_pointwise(py::module_& m, const char* name, PointwiseForward forward,
   const std::string stem(name);
   m.def((stem + "_forward").c_str(),
         [=](py::handle input, py::handle target, py::handle weight, py::handle third,
-            double parameter, bool flag, const std::string& reduction, py::handle divisor,
-            py::handle out) {
+            double parameter, bool flag, py::handle reduction, py::handle divisor, py::handle out) {
           return pointwise_forward(name, forward, probabilities, input, target,
                                    {weight, third, parameter, flag, reduction, divisor}, out);
         },
@@ -138,7 +144,7 @@ void bind_pointwise(py::module_& m, const char* name, PointwiseForward forward,
         [=](py::handle grad_output, py::handle input, py::handle target, py::handle weight,
             py::handle third, double parameter, bool flag, py::handle divisor, py::handle needs) {
           return pointwise_backward(name, backward, grad_output, input, target,
-                                    {weight, third, parameter, flag, "none", divisor}, needs);
+                                    {weight, third, parameter, flag, py::none(), divisor}, needs);
         },
         py::arg("grad_output"), py::arg("input"), py::arg("target"), py::arg("weight"),
         py::arg("third"), py::arg("parameter"), py::arg("flag"), py::arg("divisor"),
@@ -200,7 +206,7 @@ void check_label_smoothing(const Check& check, double label_smoothing) {
 
 // (loss, statistics, divisor); `target` holds probabilities where it has input's shape.
 py::object cross_entropy_forward(py::handle input, py::handle target, py::handle weight,
-                                 int64_t ignore_index, const std::string& reduction_name,
+                                 int64_t ignore_index, py::handle reduction_name,
                                  double label_smoothing, py::handle out) {
   const Check check("cross_entropy");
   const Reduction reduction = parse_reduction(check, reduction_name);
@@ -283,8 +289,7 @@ py::object cross_entropy_backward(py::handle grad_output, py::handle input, py::
 
 // (loss, divisor)
 py::object nll_loss_forward(py::handle input, py::handle target, py::handle weight,
-                            int64_t ignore_index, const std::string& reduction_name,
-                            py::handle out) {
+                            int64_t ignore_index, py::handle reduction_name, py::handle out) {
   const Check check("nll_loss");
   const Reduction reduction = parse_reduction(check, reduction_name);
   return check.dispatch("input", input, [&](auto zero) -> py::object {
@@ -329,6 +334,8 @@ py::object nll_loss_backward(py::handle grad_output, py::handle input, py::handl
 }  // namespace
 
 void init_loss(py::module_& m) {
+  init_ctc(m);
+  init_distance(m);
 #define FASTNN_POINTWISE(name, probabilities)                                           \
   bind_pointwise(m, #name, &KernelTable::name##_forward, &KernelTable::name##_backward, \
                  probabilities)
@@ -336,6 +343,9 @@ void init_loss(py::module_& m) {
   FASTNN_POINTWISE(l1_loss, false);
   FASTNN_POINTWISE(smooth_l1_loss, false);
   FASTNN_POINTWISE(huber_loss, false);
+  FASTNN_POINTWISE(kl_div, false);
+  FASTNN_POINTWISE(hinge_embedding_loss, false);
+  FASTNN_POINTWISE(margin_ranking_loss, false);
   FASTNN_POINTWISE(binary_cross_entropy, true);
   FASTNN_POINTWISE(binary_cross_entropy_with_logits, false);
 #undef FASTNN_POINTWISE

@@ -102,4 +102,86 @@ struct NllLossBackwardArgs {
   T* grad_input;
 };
 
+// similarity[row] = sum of a b / (|a| |b|) over `size` contiguous elements of each of `rows` rows.
+template <class T>
+struct CosineForwardArgs {
+  int64_t rows, size;
+  const T* a;
+  const T* b;
+  double eps;
+  bool add_eps;  // |a| is sqrt(sum of squares + eps), else at least eps
+  T* norms;      // (2, rows)
+  T* similarity;
+};
+
+template <class T>
+struct CosineBackwardArgs {
+  int64_t rows, size;
+  const T* a;
+  const T* b;
+  double eps;
+  bool add_eps;
+  const T* norms;
+  const T* similarity;
+  const T* grad;  // (rows)
+  T* grad_a;      // may be null, as may grad_b
+  T* grad_b;
+};
+
+// distance[row] = p-norm of a - b + eps.
+template <class T>
+struct DistanceForwardArgs {
+  int64_t rows, size;
+  const T* a;
+  const T* b;
+  double p, eps;
+  T* distance;
+};
+
+template <class T>
+struct DistanceBackwardArgs {
+  int64_t rows, size;
+  const T* a;
+  const T* b;
+  double p, eps;
+  const T* distance;
+  const T* grad;  // (rows)
+  T* grad_a;      // may be null, as may grad_b
+  T* grad_b;
+};
+
+// log_probs is (steps, batch, classes). Sample n has input_lengths[n] steps and target_lengths[n]
+// labels from targets + target_offsets[n]; with L labels it has 2 L + 1 states: blanks around and
+// between the labels.
+template <class T>
+struct CtcLossForwardArgs {
+  int64_t steps, batch, classes, max_target;
+  const T* log_probs;
+  const int64_t* targets;
+  const int64_t* target_offsets;
+  const int64_t* input_lengths;
+  const int64_t* target_lengths;
+  int64_t blank;
+  T* alpha;         // (batch, steps, 2 max_target + 3) for the gradient, or null
+  double* offsets;  // (batch, steps + 1): what is to be added to the rows of alpha, and the loss
+                    // in float64; null with alpha
+  T* loss;          // (batch)
+};
+
+template <class T>
+struct CtcLossBackwardArgs {
+  int64_t steps, batch, classes, max_target;
+  const T* log_probs;
+  const int64_t* targets;
+  const int64_t* target_offsets;
+  const int64_t* input_lengths;
+  const int64_t* target_lengths;
+  int64_t blank;
+  const T* alpha;
+  const double* offsets;
+  const T* grad_loss;  // (batch)
+  bool zero_infinity;
+  T* grad_log_probs;
+};
+
 }  // namespace fastnn

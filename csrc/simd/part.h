@@ -25,6 +25,16 @@ FASTNN_INLINE void store_part(T* p, int64_t n, Vec<T> v) {
   v.store(p, n);
 }
 
+// The lanes that `count` covers.
+template <class T>
+FASTNN_INLINE Mask<T> part_mask(FullVector) {
+  return first_n_mask<T>(Vec<T>::kSize);
+}
+template <class T>
+FASTNN_INLINE Mask<T> part_mask(int64_t n) {
+  return first_n_mask<T>(n);
+}
+
 // step(i, count) for every vector of [begin, end).
 template <class T, class Step>
 FASTNN_INLINE void for_each_vector(int64_t begin, int64_t end, const Step& step) {

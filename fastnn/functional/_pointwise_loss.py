@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._elementwise import unbroadcast
-from fastnn.autograd import Array, ArrayLike, Result, array, record
+from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array, record
 from fastnn.functional._args import refuse_out_while_recording
 
 
@@ -19,16 +19,56 @@ def refuse_legacy(op: str, size_average: Any, reduce: Any) -> None:
         raise ValueError(f"{op}: {name} must be None; use reduction='none', 'mean' or 'sum'")
 
 
-def number(op: str, name: str, value: Any) -> float:
-    """Return a real number as a float."""
-    if type(value) is float:
-        return value
-    if isinstance(value, (bool, str)):
-        raise TypeError(f"{op}: {name} must be a number, got {value!r}")
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{op}: {name} must be a number, got {value!r}") from None
+def operand(op: str, name: str, value: ArrayLike) -> Array:
+    """Return the array behind an argument that must not be None."""
+    if value is None:
+        raise TypeError(f"{op}: {name} must be a numpy.ndarray or fastnn.Tensor, got NoneType")
+    a: Array = array(value)
+    return a
+
+
+def check_reduction(
+    op: str, reduction: Any, allowed: tuple[str, ...] = ("none", "mean", "sum")
+) -> None:
+    """Raise unless the reduction is one of those allowed."""
+    if reduction not in allowed:
+        names = ", ".join(map(repr, allowed))
+        raise ValueError(f"{op}: reduction must be one of {names}, got {reduction!r}")
+
+
+def reduced(losses: Any, reduction: str) -> Result:
+    """Reduce an array or Tensor of losses; a plain result is a 0-d array."""
+    if reduction == "none":
+        return losses
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = losses.sum()
+        if reduction == "mean":
+            # A Python float keeps the dtype.
+            total = total / float(losses.size) if losses.size else total * np.nan
+    return total if isinstance(total, TensorBase) else np.asarray(total, losses.dtype)
+
+
+def write(op: str, result: Any, out: Array | None, *inputs: Any) -> Result:
+    """Return `result`, or copy it to `out` if that may take it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `out` is not an array of the result's shape and dtype, or overlaps an input.
+    """
+    if out is None:
+        return result
+    if not isinstance(out, np.ndarray) or out.dtype != result.dtype:
+        got = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
+        raise TypeError(f"{op}: out must be a numpy.ndarray of {result.dtype}, got {got}")
+    if out.shape != result.shape:
+        raise ValueError(f"{op}: out.shape must be {result.shape}, got {out.shape}")
+    if not out.flags.carray:
+        raise ValueError(f"{op}: out must be writable, C-contiguous and aligned")
+    if any(value is not None and np.may_share_memory(out, array(value)) for value in inputs):
+        raise ValueError(f"{op}: out must not share memory with an input")
+    out[...] = result
+    return out
 
 
 def broadcast(op: str, *arrays: Array) -> list[Array]:
@@ -70,7 +110,7 @@ def pointwise(
     `kernels` are its forward and backward kernel. `divisor` is what the sum is divided by, the
     number of elements if it is None and the reduction is "mean".
     """
-    x, t, z = array(input), array(target), array(third)
+    x, t, z = operand(op, "input", input), operand(op, "target", target), array(third)
     shapes = (x.shape, t.shape, None if z is None else z.shape)
     if out is not None:
         refuse_out_while_recording(op, out, input, target, third)

@@ -13,9 +13,24 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, record
-from fastnn.functional._args import integer, refuse_out_while_recording
+from fastnn.functional._args import integer, number, refuse_out_while_recording
+from fastnn.functional._ctc import ctc_loss
+from fastnn.functional._distance import (
+    cosine_embedding_loss,
+    cosine_similarity,
+    pairwise_distance,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
+from fastnn.functional._divergence import (
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    kl_div,
+    margin_ranking_loss,
+    poisson_nll_loss,
+)
 from fastnn.functional._pointwise_loss import (
-    number,
+    operand,
     pointwise,
     refuse_legacy,
     warn_of_broadcasting,
@@ -24,12 +39,23 @@ from fastnn.functional._pointwise_loss import (
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
+    "gaussian_nll_loss",
+    "hinge_embedding_loss",
     "huber_loss",
+    "kl_div",
     "l1_loss",
+    "margin_ranking_loss",
     "mse_loss",
     "nll_loss",
+    "pairwise_distance",
+    "poisson_nll_loss",
     "smooth_l1_loss",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
 ]
 
 _MSE = (_core.mse_loss_forward, _core.mse_loss_backward)
@@ -249,7 +275,7 @@ def binary_cross_entropy(
     op = "binary_cross_entropy"
     if size_average is not None or reduce is not None:
         refuse_legacy(op, size_average, reduce)
-    x, t = array(input), array(target)
+    x, t = operand(op, "input", input), operand(op, "target", target)
     _same_shape(op, x, t)
     w = None if weight is None else _weight_like(op, "weight", weight, x.shape)
     return pointwise(op, _BCE, input, target, reduction, weight=w, out=out)
@@ -306,7 +332,7 @@ def binary_cross_entropy_with_logits(
     op = "binary_cross_entropy_with_logits"
     if size_average is not None or reduce is not None:
         refuse_legacy(op, size_average, reduce)
-    x, t = array(input), array(target)
+    x, t = operand(op, "input", input), operand(op, "target", target)
     _same_shape(op, x, t)
     w = None if weight is None else _weight_like(op, "weight", weight, x.shape)
     if pos_weight is not None:
@@ -326,7 +352,7 @@ def _regression(
     divide_by_weights: bool = False,
     out: Array | None = None,
 ) -> Result:
-    x, t, w = array(input), array(target), array(weight)
+    x, t, w = operand(op, "input", input), operand(op, "target", target), array(weight)
     if x.shape != t.shape:
         warn_of_broadcasting(op, x, t)
     divisor = None

@@ -11,6 +11,7 @@ from fastnn.nn.elementwise import *
 from fastnn.nn.embedding import *
 from fastnn.nn.linear import *
 from fastnn.nn.loss import *
+from fastnn.nn.margin_loss import *
 from fastnn.nn.module import Module as Module
 from fastnn.nn.module import Parameter as Parameter
 from fastnn.nn.norm import *

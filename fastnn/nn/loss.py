@@ -18,6 +18,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",
     "HuberLoss",
+    "KLDivLoss",
     "L1Loss",
     "MSELoss",
     "NLLLoss",
@@ -27,7 +28,7 @@ __all__ = [
 _REDUCTIONS = ("none", "mean", "sum")
 
 
-class _Loss(Module):
+class Loss(Module):
     """What losses share: a checked reduction, and optional weights."""
 
     weight: Array | None
@@ -53,7 +54,7 @@ class _Loss(Module):
         return f"reduction={self.reduction!r}"
 
 
-class CrossEntropyLoss(_Loss):
+class CrossEntropyLoss(Loss):
     """Cross-entropy of logits: see :func:`fastnn.functional.cross_entropy`.
 
     Parameters
@@ -97,7 +98,7 @@ class CrossEntropyLoss(_Loss):
         )
 
 
-class NLLLoss(_Loss):
+class NLLLoss(Loss):
     """Negative log-likelihood: see :func:`fastnn.functional.nll_loss`.
 
     Parameters
@@ -130,7 +131,7 @@ class NLLLoss(_Loss):
         )
 
 
-class BCELoss(_Loss):
+class BCELoss(Loss):
     """Binary cross-entropy of probabilities: :func:`fastnn.functional.binary_cross_entropy`.
 
     Parameters
@@ -154,7 +155,7 @@ class BCELoss(_Loss):
         return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
 
 
-class BCEWithLogitsLoss(_Loss):
+class BCEWithLogitsLoss(Loss):
     """Binary cross-entropy of logits: see
     :func:`fastnn.functional.binary_cross_entropy_with_logits`.
 
@@ -185,7 +186,7 @@ class BCEWithLogitsLoss(_Loss):
         )
 
 
-class MSELoss(_Loss):
+class MSELoss(Loss):
     """Squared error: see :func:`fastnn.functional.mse_loss`.
 
     Parameters
@@ -209,7 +210,7 @@ class MSELoss(_Loss):
         return F.mse_loss(input, target, reduction=self.reduction)
 
 
-class L1Loss(_Loss):
+class L1Loss(Loss):
     """Absolute error: see :func:`fastnn.functional.l1_loss`.
 
     Parameters
@@ -227,7 +228,7 @@ class L1Loss(_Loss):
         return F.l1_loss(input, target, reduction=self.reduction)
 
 
-class SmoothL1Loss(_Loss):
+class SmoothL1Loss(Loss):
     """Absolute error, squared near zero: see :func:`fastnn.functional.smooth_l1_loss`.
 
     Parameters
@@ -254,7 +255,7 @@ class SmoothL1Loss(_Loss):
         return f"{super().extra_repr()}, beta={self.beta}"
 
 
-class HuberLoss(_Loss):
+class HuberLoss(Loss):
     """Squared error, linear far from zero: see :func:`fastnn.functional.huber_loss`.
 
     Parameters
@@ -272,3 +273,31 @@ class HuberLoss(_Loss):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, delta={self.delta}"
+
+
+class KLDivLoss(Loss):
+    """Kullback-Leibler divergence: see :func:`fastnn.functional.kl_div`.
+
+    Parameters
+    ----------
+    size_average, reduce : None
+    reduction : {"mean", "batchmean", "none", "sum"}
+    log_target : bool
+    """
+
+    def __init__(
+        self,
+        size_average: None = None,
+        reduce: None = None,
+        reduction: str = "mean",
+        log_target: bool = False,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.log_target = log_target
+
+    @staticmethod
+    def _reductions() -> tuple[str, ...]:
+        return (*_REDUCTIONS, "batchmean")
+
+    def forward(self, input: ArrayLike, target: ArrayLike) -> Result:
+        return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)

@@ -93,7 +93,7 @@ def _by_dtype(arrays: list[Array]) -> list[list[Array]]:
 def _norm(grads: list[Array], p: float) -> np.float64:
     if p == 2:
         squares = (_core.sum_of_squares(arrays) for arrays in _by_dtype(grads))
-        return np.sqrt(np.float64(sum(squares)))
+        return np.float64(math.sqrt(sum(squares)))
     if math.isinf(p):
         return np.float64(np.max([np.max(np.abs(g), initial=0) for g in grads] or [0]))
     powers = (np.abs(g, dtype=np.float64) ** p for g in grads)

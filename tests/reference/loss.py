@@ -88,3 +88,91 @@ def smooth_l1_loss(x, target, reduction="mean", beta=1.0):
 def huber_loss(x, target, reduction="mean", delta=1.0, weight=1.0):
     d = np.abs(x - target)
     return reduce(weight * np.where(d <= delta, d**2 / 2, delta * (d - delta / 2)), reduction)
+
+
+def kl_div(x, target, reduction="mean", log_target=False):
+    if log_target:
+        losses = np.exp(target) * (target - x)
+    else:
+        positive = np.where(target > 0, target, 1.0)
+        losses = np.where(target > 0, target * np.log(positive), 0.0) - target * x
+    if reduction == "batchmean":
+        return np.sum(losses) / len(x)
+    return reduce(losses, reduction)
+
+
+def hinge_embedding_loss(x, target, margin=1.0, reduction="mean"):
+    return reduce(np.where(target == 1, x, np.maximum(0, margin - x)), reduction)
+
+
+def margin_ranking_loss(x1, x2, target, margin=0.0, reduction="mean"):
+    return reduce(np.maximum(0, margin - target * (x1 - x2)), reduction)
+
+
+def poisson_nll_loss(x, target, log_input=True, full=False, eps=1e-8, reduction="mean"):
+    losses = np.exp(x) - target * x if log_input else x - target * np.log(x + eps)
+    if full:
+        n = np.maximum(target, 1)
+        stirling = n * np.log(n) - n + 0.5 * np.log(2 * np.pi * n)
+        losses = losses + np.where(target > 1, stirling, 0)
+    return reduce(losses, reduction)
+
+
+def gaussian_nll_loss(x, target, var, full=False, eps=1e-6, reduction="mean"):
+    var = np.maximum(var, eps)
+    losses = 0.5 * (np.log(var) + (x - target) ** 2 / var)
+    return reduce(losses + (0.5 * np.log(2 * np.pi) if full else 0), reduction)
+
+
+def cosine_similarity(x1, x2, axis=1, eps=1e-8):
+    dot = np.sum(x1 * x2, axis=axis)
+    norms = [np.maximum(np.sqrt(np.sum(x * x, axis=axis)), eps) for x in (x1, x2)]
+    return dot / (norms[0] * norms[1])
+
+
+def cosine_embedding_loss(x1, x2, target, margin=0.0, reduction="mean"):
+    c = cosine_similarity(x1, x2, axis=-1, eps=0)
+    return reduce(np.where(target == 1, 1 - c, np.maximum(0, c - margin)), reduction)
+
+
+def pairwise_distance(x1, x2, p=2.0, eps=1e-6):
+    return np.linalg.norm(x1 - x2 + eps, ord=p, axis=-1)
+
+
+def triplet_margin_loss(
+    anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction="mean"
+):
+    near = pairwise_distance(anchor, positive, p, eps)
+    far = pairwise_distance(anchor, negative, p, eps)
+    if swap:
+        far = np.minimum(far, pairwise_distance(positive, negative, p, eps))
+    return reduce(np.maximum(0, margin + near - far), reduction)
+
+
+def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0):
+    """The losses of the samples, summing over every alignment by the forward recursion."""
+    losses = []
+    for n, (steps, length) in enumerate(zip(input_lengths, target_lengths)):
+        states = [blank]
+        for label in targets[n][:length]:
+            states += [label, blank]
+        # log P of having emitted up to and including state s; before the first step, only the
+        # place in front of the first two states is possible.
+        alpha = np.full(len(states), -np.inf)
+        for t in range(steps):
+            before = alpha
+            alpha = np.full(len(states), -np.inf)
+            for s, label in enumerate(states):
+                ways = [before[s]]
+                if s >= 1:
+                    ways.append(before[s - 1])
+                if s >= 2 and label not in (blank, states[s - 2]):
+                    ways.append(before[s - 2])
+                if t == 0:
+                    ways = [0.0 if s < 2 else -np.inf]
+                alpha[s] = np.logaddexp.reduce(ways) + log_probs[t, n, label]
+        if steps == 0:
+            losses.append(0.0 if length == 0 else np.inf)
+        else:
+            losses.append(-np.logaddexp.reduce(alpha[-2:]))
+    return np.array(losses)

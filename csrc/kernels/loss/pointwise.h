@@ -37,18 +37,28 @@ FASTNN_INLINE double block_sum(int64_t begin, int64_t end, const Value& value) {
   return static_cast<double>(reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3])));
 }
 
+// The losses of a vector of elements. It holds its own copy of the arguments, made inside the
+// parallel region, so that the pointers stay in registers.
 template <class T, class F>
-FASTNN_INLINE void pointwise_forward(const PointwiseLossForwardArgs<T>& args, const F& f) {
-  const auto value = [&args, &f](int64_t i, auto count) {
+struct PointwiseValue {
+  PointwiseLossForwardArgs<T> args;
+  F f;
+  template <class Count>
+  FASTNN_INLINE Vec<T> operator()(int64_t i, Count count) const {
     const Vec<T> third = args.third ? load_part(args.third + i, count) : Vec<T>(T{1});
     const Vec<T> loss =
         f.loss(load_part(args.input + i, count), load_part(args.target + i, count), third);
     return args.weight ? loss * load_part(args.weight + i, count) : loss;
-  };
+  }
+};
+
+template <class T, class F>
+FASTNN_INLINE void pointwise_forward(const PointwiseLossForwardArgs<T>& args, const F& f) {
   if (args.loss != nullptr) {
     parallel_for(args.n, kLossPart, [&](int64_t begin, int64_t end, int) {
+      const PointwiseValue<T, F> value{args, f};
       for_each_vector<T>(begin, end, [&](int64_t i, auto count) {
-        store_part(args.loss + i, count, value(i, count));
+        store_part(value.args.loss + i, count, value(i, count));
       });
     });
     return;
@@ -57,6 +67,7 @@ FASTNN_INLINE void pointwise_forward(const PointwiseLossForwardArgs<T>& args, co
   Workspace workspace(parts * static_cast<int64_t>(sizeof(double)));
   double* partial = workspace.take<double>(parts);
   parallel_for(args.n, kLossPart, [&](int64_t begin, int64_t end, int) {
+    const PointwiseValue<T, F> value{args, f};
     double sum = 0;
     for (int64_t i = begin; i < end; i += kLossBlock) {
       sum += block_sum<T>(i, i + kLossBlock < end ? i + kLossBlock : end, value);
@@ -68,12 +79,14 @@ FASTNN_INLINE void pointwise_forward(const PointwiseLossForwardArgs<T>& args, co
   *args.total = static_cast<T>(total / args.divisor);
 }
 
+// Writes the gradients of a vector of elements; a copy of the arguments as above.
 template <class T, class F>
-FASTNN_INLINE void pointwise_backward(const PointwiseLossBackwardArgs<T>& args, const F& f) {
-  const Vec<T> scale(args.grad_is_scalar
-                         ? static_cast<T>(static_cast<double>(*args.grad_loss) / args.divisor)
-                         : T{0});
-  const auto step = [&args, &f, scale](int64_t i, auto count) {
+struct PointwiseGradient {
+  PointwiseLossBackwardArgs<T> args;
+  F f;
+  Vec<T> scale;  // of all elements, where grad_loss is one number
+  template <class Count>
+  FASTNN_INLINE void operator()(int64_t i, Count count) const {
     const Vec<T> input = load_part(args.input + i, count);
     const Vec<T> target = load_part(args.target + i, count);
     const Vec<T> third = args.third ? load_part(args.third + i, count) : Vec<T>(T{1});
@@ -88,9 +101,18 @@ FASTNN_INLINE void pointwise_backward(const PointwiseLossBackwardArgs<T>& args, 
     if (args.grad_third) {
       store_part(args.grad_third + i, count, grad * f.third_gradient(input, target, third));
     }
-  };
-  parallel_for(args.n, kLossPart,
-               [&](int64_t begin, int64_t end, int) { for_each_vector<T>(begin, end, step); });
+  }
+};
+
+template <class T, class F>
+FASTNN_INLINE void pointwise_backward(const PointwiseLossBackwardArgs<T>& args, const F& f) {
+  const T scale = args.grad_is_scalar
+                      ? static_cast<T>(static_cast<double>(*args.grad_loss) / args.divisor)
+                      : T{0};
+  parallel_for(args.n, kLossPart, [&](int64_t begin, int64_t end, int) {
+    const PointwiseGradient<T, F> step{args, f, Vec<T>(scale)};
+    for_each_vector<T>(begin, end, step);
+  });
 }
 
 // A loss of input - target, so that the target's gradient is the negative of the input's.
