@@ -420,7 +420,9 @@ def test_rejects_running_statistics():
     with pytest.raises(ValueError, match="running_var must be writable"):
         F.batch_norm(x, mean, var, training=True)
     assert F.batch_norm(x, mean, var).shape == x.shape
-    with pytest.raises(TypeError, match="momentum must be a number, got None"):
+    with pytest.raises(TypeError, match=r"running_mean must be a numpy\.ndarray"):
+        F.batch_norm(x, [0.0] * 4, [1.0] * 4, training=True)
+    with pytest.raises(TypeError, match=r"momentum must be a number, got None"):
         F.batch_norm(x, mean, np.ones(4), training=True, momentum=None)
     assert (mean == 0).all()
 

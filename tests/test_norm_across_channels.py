@@ -156,6 +156,10 @@ def test_rejects():
         F.normalize(x, dim=(0, -3))
     with pytest.raises(TypeError, match="p must be a number"):
         F.normalize(x, "a")
+    for out, error in ((np.zeros(3), ValueError), (np.zeros(x.shape, np.float32), TypeError)):
+        for p in (1.0, 2.0):
+            with pytest.raises(error, match="out"):
+                F.normalize(x, p, out=out)
     with pytest.raises(ValueError, match="out must not share memory"):
         F.normalize(x, out=x)
 

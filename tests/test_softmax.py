@@ -289,6 +289,8 @@ def test_rejects(op):
             f(x, (0, -2))
         with pytest.raises(ValueError, match="at least one"):
             f(x, ())
+        with pytest.raises(TypeError, match="input must be"):
+            f(None, (0, 1))
 
 
 def test_backward_rejects():

@@ -12,7 +12,7 @@ from typing import Any, Union
 import numpy as np
 
 from fastnn import _core
-from fastnn.autograd import Array, ArrayLike, Result, array, record
+from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array, record
 from fastnn.functional._args import integer, number, refuse_out_while_recording
 
 __all__ = [
@@ -265,7 +265,7 @@ def instance_norm(
             [-1.,  1.]]])
     """
     x, w, b = array(input), array(weight), array(bias)
-    mean, var = array(running_mean), array(running_var)
+    mean, var = _buffer(running_mean), _buffer(running_var)
     if out is not None:
         refuse_out_while_recording("instance_norm", out, input, weight, bias)
     if use_input_stats:
@@ -351,9 +351,9 @@ def batch_norm(
     x, w, b = array(input), array(weight), array(bias)
     if out is not None:
         refuse_out_while_recording("batch_norm", out, input, weight, bias)
-    y, statistics = _core.batch_norm_forward(
-        x, array(running_mean), array(running_var), w, b, training, momentum, eps, out
-    )
+    training = bool(training)
+    mean, var = _buffer(running_mean), _buffer(running_var)
+    y, statistics = _core.batch_norm_forward(x, mean, var, w, b, training, momentum, eps, out)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
         result: Gradients = _core.batch_norm_backward(
@@ -362,6 +362,11 @@ def batch_norm(
         return result
 
     return record(y, (input, weight, bias), backward, name="batch_norm")
+
+
+def _buffer(value: Any) -> Any:
+    """Return what is updated in place as it is: a list would be converted, and the update lost."""
+    return value._data if isinstance(value, TensorBase) else value
 
 
 def local_response_norm(
@@ -494,15 +499,21 @@ def _normalize_by_any_norm(input: ArrayLike, p: float, dim: Any, eps: float, out
     if x.ndim == 0:
         axes = ()
     size = np.abs(x)
-    if p == 0:
-        norm = (x != 0).sum(axes, keepdims=True, dtype=x.dtype)
-    elif np.isinf(p):
-        norm = (size.max if p > 0 else size.min)(axes, keepdims=True)
-    else:
-        norm = (size**p).sum(axes, keepdims=True) ** (1 / p)
+    with np.errstate(divide="ignore", over="ignore"):
+        if p == 0:
+            norm = (x != 0).sum(axes, keepdims=True, dtype=x.dtype)
+        elif np.isinf(p):
+            norm = (size.max if p > 0 else size.min)(axes, keepdims=True)
+        else:
+            norm = (size**p).sum(axes, keepdims=True) ** (1 / p)
     norm = np.asarray(norm, x.dtype)
     divisor = np.maximum(norm, x.dtype.type(eps))
-    y = np.divide(x, divisor, out=out, casting="no")
+    if out is not None and (not isinstance(out, np.ndarray) or out.dtype != x.dtype):
+        raise TypeError(f"normalize: out must be a numpy.ndarray of {x.dtype}")
+    if out is not None and out.shape != x.shape:
+        raise ValueError(f"normalize: out.shape must be {x.shape}, got {out.shape}")
+    with np.errstate(invalid="ignore"):  # inf / inf is NaN, silently as in the kernel
+        y = np.divide(x, divisor, out=out)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
         along = (grad * y).sum(axes, keepdims=True) * (norm >= eps)

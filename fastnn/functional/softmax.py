@@ -217,7 +217,7 @@ def logsumexp(
         refuse_out_while_recording("logsumexp", out, input)
     if isinstance(dim, (tuple, list)) and len(dim) == 1:
         dim = dim[0]
-    if isinstance(dim, (tuple, list)):
+    if isinstance(dim, (tuple, list)) and x is not None:
         axes = _axes("logsumexp", dim, x.ndim)
         kept = tuple(i for i in range(x.ndim) if i not in axes)
         shape = tuple(x.shape[i] for i in kept)
