@@ -330,6 +330,11 @@ def test_read_only_parameters_are_refused() -> None:
     param.grad = np.ones(3)
     with pytest.raises(ValueError, match=r"sgd_step: params\[0\] must be writable"):
         SGD([param]).step()
+    for cls in (Adam, RMSprop, Adagrad):
+        optimizer = cls([param])
+        with pytest.raises(ValueError, match="must be writable"):
+            optimizer.step()
+        assert optimizer.state[param].get("step", 0) == 0
 
 
 def test_kernels_check_their_lists() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastnn import _core
 from fastnn.autograd import Array
-from fastnn.optim.optimizer import Optimizer, check_option, count_steps, kept
+from fastnn.optim.optimizer import Optimizer, check_option, count_steps, kept, next_steps
 
 __all__ = ["Adam", "AdamW"]
 
@@ -94,7 +94,7 @@ class Adam(Optimizer):
             means,
             squares,
             largest,
-            count_steps(states),
+            next_steps(states),
             group["lr"],
             *group["betas"],
             group["eps"],
@@ -102,6 +102,7 @@ class Adam(Optimizer):
             self._decoupled,
             group["maximize"],
         )
+        count_steps(states)
 
 
 class AdamW(Adam):

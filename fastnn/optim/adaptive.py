@@ -7,7 +7,7 @@ from typing import Any
 
 from fastnn import _core
 from fastnn.autograd import Array
-from fastnn.optim.optimizer import Optimizer, check_option, count_steps, kept
+from fastnn.optim.optimizer import Optimizer, check_option, count_steps, kept, next_steps
 
 __all__ = ["Adagrad", "Lion", "RMSprop"]
 
@@ -94,7 +94,6 @@ class RMSprop(Optimizer):
         states: list[dict[str, Any]],
         group: dict[str, Any],
     ) -> None:
-        count_steps(states)
         squares = [kept(s, "square_avg", p) for s, p in zip(states, params)]
         means = buffers = None
         if group["centered"]:
@@ -114,6 +113,7 @@ class RMSprop(Optimizer):
             group["momentum"],
             group["maximize"],
         )
+        count_steps(states)
 
 
 class Adagrad(Optimizer):
@@ -198,13 +198,14 @@ class Adagrad(Optimizer):
             params,
             grads,
             sums,
-            count_steps(states),
+            next_steps(states),
             group["lr"],
             group["lr_decay"],
             group["eps"],
             group["weight_decay"],
             group["maximize"],
         )
+        count_steps(states)
 
 
 class Lion(Optimizer):

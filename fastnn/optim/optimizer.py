@@ -11,7 +11,7 @@ import numpy as np
 from fastnn._in_place import in_place
 from fastnn.autograd import Array, TensorBase, enable_grad
 
-__all__ = ["Optimizer", "check_option", "count_steps", "kept"]
+__all__ = ["Optimizer", "check_option", "count_steps", "kept", "next_steps"]
 
 
 class Optimizer:
@@ -211,8 +211,12 @@ def kept(state: dict[str, Any], key: str, data: Array, fill: float = 0.0) -> Arr
     return state[key]  # type: ignore[no-any-return]
 
 
-def count_steps(states: list[dict[str, Any]]) -> list[int]:
-    """Count another step of every parameter and return the numbers."""
+def next_steps(states: list[dict[str, Any]]) -> list[int]:
+    """Return the number of the coming step of every parameter."""
+    return [state.get("step", 0) + 1 for state in states]
+
+
+def count_steps(states: list[dict[str, Any]]) -> None:
+    """Count the step that was taken, of every parameter."""
     for state in states:
         state["step"] = state.get("step", 0) + 1
-    return [state["step"] for state in states]
