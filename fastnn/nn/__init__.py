@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastnn.nn import init as init
 from fastnn.nn import utils as utils
+from fastnn.nn.attention import *
 from fastnn.nn.container import *
 from fastnn.nn.conv import *
 from fastnn.nn.dropout import *
@@ -19,3 +20,4 @@ from fastnn.nn.pool import *
 from fastnn.nn.resize import *
 from fastnn.nn.rnn import *
 from fastnn.nn.softmax import *
+from fastnn.nn.transformer import *
