@@ -344,6 +344,65 @@ def test_an_item_alone_has_the_same_bytes(isa, dtype, rng):
     assert alone.tobytes() == batch[3:4].tobytes()
 
 
+# Decoding: few queries take keys and values unpacked, in chunks of 256 and at most 64 parts
+
+
+@given(
+    queries=st.integers(1, 8),
+    group=st.sampled_from([1, 2, 3, 4]),
+    keys=st.sampled_from([1, 7, 8, 16, 31, 32, 33, 255, 256, 257, 300, 530]),
+    width=sizes,
+    value_width=sizes,
+    ragged=st.booleans(),
+    masked=st.booleans(),
+    window=st.sampled_from([None, (40, 0), (300, None)]),
+    seed=st.integers(0, 99),
+)
+def test_decoding(
+    isa, dtype, queries, group, keys, width, value_width, ragged, masked, window, seed
+):
+    rng = np.random.default_rng(seed)
+    arrays = inputs(rng, (2, 2 * group), queries, keys, width, value_width, dtype, (2, 2))
+    mask = (rng.random((2 * group, queries, keys)) < 0.5) if masked else None
+    check(
+        *arrays,
+        mask,
+        enable_gqa=True,
+        window=window,
+        causal_alignment="lower_right",
+        kv_lengths=rng.integers(0, keys + 1, 2) if ragged else None,
+    )
+
+
+def test_decoding_over_many_keys(isa, dtype, rng):
+    check(*inputs(rng, (2,), 1, 17000, 3, 5, dtype))
+
+
+def test_decoding_skips_what_is_masked(isa, dtype, rng):
+    q, k, v = inputs(rng, (4,), 3, 700, 8, 20, dtype, (1,))
+    expected = F.scaled_dot_product_attention(q, k, v, enable_gqa=True, kv_lengths=400)
+    k[:, 400:], v[:, 400:] = np.nan, np.inf
+    actual = F.scaled_dot_product_attention(q, k, v, enable_gqa=True, kv_lengths=400)
+    assert actual.tobytes() == expected.tobytes()
+    v[:, 17, 3] = np.nan
+    mask = np.ones((4, 3, 700), bool)
+    mask[..., 400:] = False
+    mask[2, 1, 17] = False
+    out = F.scaled_dot_product_attention(q, k, v, mask, enable_gqa=True)
+    assert np.isnan(np.delete(out[..., 3].ravel(), 2 * 3 + 1)).all()
+    assert np.isfinite(out[2, 1]).all()
+    assert np.isfinite(np.delete(out, 3, axis=2)).all()
+
+
+@pytest.mark.parametrize("lead", [(1,), (2, 3)])
+def test_decoding_has_the_same_bytes_for_every_thread_count(isa, dtype, rng, lead):
+    arrays = inputs(rng, lead, 2, 3000, 16, 8, dtype)
+    same_bytes_for_every_thread_count(lambda: F.scaled_dot_product_attention(*arrays))
+    whole = F.scaled_dot_product_attention(*arrays)
+    alone = F.scaled_dot_product_attention(*(a[:1] for a in arrays))
+    assert alone.tobytes() == whole[:1].tobytes()
+
+
 # Dropout
 
 

@@ -104,6 +104,7 @@ def test_gradients_of_attention(rng):
     def run(query, key, *parameters):
         for name, value in zip(names, parameters):
             owner, _, last = name.rpartition(".")
+            value = value if isinstance(value, fastnn.Tensor) else nn.Parameter(value.copy())
             object.__setattr__(layer.get_submodule(owner), last, value)
         return layer(query, key, key, attn_mask=blocked)
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 import fastnn.functional as F
-from fastnn.autograd import Array, ArrayLike, Result, array, record
+from fastnn import _core
+from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled, record
 from fastnn.functional.attention import CAUSAL, attend
 from fastnn.nn import init
 from fastnn.nn.linear import Linear
@@ -200,7 +201,12 @@ class MultiheadAttention(Module):
         heads, batch_first, size = self.num_heads, self.batch_first or not batched, self.embed_dim
         weight, bias = self.in_proj_weight, self.in_proj_bias
         if weight is not None and query is key and key is value:
-            q, k, v = _split_heads(F.linear(query, weight, bias), 3, heads, batch_first)
+            if is_grad_enabled():
+                projected = F.linear(query, weight, bias)
+            else:
+                packed = weight.pack(_core.active_isa(), _core.pack_linear)
+                projected = _core.linear_forward(array(query), packed, array(bias))
+            q, k, v = _split_heads(projected, 3, heads, batch_first)
             return q, k, v
         biases = [None] * 3 if bias is None else [bias[i * size : (i + 1) * size] for i in range(3)]
         if weight is None:

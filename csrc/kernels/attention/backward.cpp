@@ -1,11 +1,13 @@
-// Attention backward (Dao, "FlashAttention-2", 2023) in three regions, each of which owns what it
-// writes: delta, one number a query; the gradient of the queries by blocks of queries; those of
-// keys and values by blocks of keys, over all query heads that share them. Weights are recomputed
-// from the log-sum-exp, so nothing of size queries x keys is kept. All sums run in the order of
-// keys or queries, cut by their number alone.
+// Attention backward (Dao, "FlashAttention-2", 2023). Weights are recomputed from the log-sum-exp,
+// so nothing of size queries x keys is kept. The gradients of keys and values are computed by
+// blocks of keys (KeyPart), over all query heads that share them. Where there are heads enough for
+// the threads, one takes all blocks of a head in order and adds the gradient of its queries on the
+// way; otherwise that has a region of its own, by blocks of queries (query_part), which computes
+// the weights once more. An element is one chain of fma in the order of keys or queries either way,
+// so that both give the same bytes.
 //
 // Workspace a thread, in elements: lane_block (at most 192 KiB, or one group) + kMaxBlockRows *
-// (2 width + 2 value_width + 7 kGroup).
+// (2 width + 2 value_width + 8 kGroup).
 #include "kernels/attention/dropout.h"
 #include "kernels/attention/weights.h"
 
@@ -25,7 +27,8 @@ struct BackwardScratch {
   T* scores;  // tiles [kMaxBlockRows][kGroup]
   T* grad_scores;
   T* cap_slope;
-  T* extra;  // gradient of the weights, then dropout
+  T* extra;   // gradient of the weights, then dropout
+  T* turned;  // grad_scores as panels of A
   RuleScratch<T> rules;
 
   BackwardScratch(Carver<T>& carver, const AttentionProblem<T>& p, int64_t block, int64_t rows) {
@@ -41,6 +44,7 @@ struct BackwardScratch {
     grad_scores = carver.take(kMaxBlockRows * kGroup<T>);
     cap_slope = carver.take(kMaxBlockRows * kGroup<T>);
     extra = carver.take(kMaxBlockRows * kGroup<T> + Vec<T>::kSize);
+    turned = carver.take(kMaxBlockRows * kGroup<T> + Vec<T>::kSize);
     rules = RuleScratch<T>::carve(carver);
   }
 };
@@ -151,7 +155,7 @@ template <class T>
 class KeyPart {
  public:
   KeyPart(const AttentionBackwardArgs<T>& args, const BackwardScratch<T>& scratch, int64_t key_head,
-          Range keys)
+          Range keys, bool adds_grad_query)
       : args_(args),
         p_(args.problem),
         s_(scratch),
@@ -159,12 +163,13 @@ class KeyPart {
         grad_slices_(scratch.value_slices),
         key_head_(key_head),
         keys_(keys),
+        adds_grad_query_(adds_grad_query),
         groups_(ceil_div(keys.end - keys.begin, kGroup<T>)) {}
 
   void run() {
     const int64_t count = keys_.end - keys_.begin;
     pack_groups(s_.groups, Matrix<T>::of(p_.key, key_head_).from_row(keys_.begin), count, p_.width,
-                p_.scale);
+                T(1));
     pack_groups(s_.value_groups, Matrix<T>::of(p_.value, key_head_).from_row(keys_.begin), count,
                 p_.value_width, T(1));
     fill(s_.gradients, groups_ * kGroup<T> * p_.width, T(0));
@@ -188,6 +193,7 @@ class KeyPart {
       const Range queries = block_of(q, step, p_.queries);
       const int64_t rows = queries.end - queries.begin;
       pack_panels(s_.panels, query.from_row(q), rows, p_.width);
+      scale_run(s_.panels, rows * p_.width, p_.scale);
       pack_panels(s_.value_panels, grad.from_row(q), rows, p_.value_width);
       if (args_.grad_key) query_slices_.pack(query.from_row(q), rows);
       if (args_.grad_value) grad_slices_.pack(grad.from_row(q), rows);
@@ -207,9 +213,28 @@ class KeyPart {
     if (args_.grad_bias) {
       store_rectangle(args_.grad_bias + head * p_.queries * p_.keys, p_.keys, s_.grad_scores, at);
     }
+    tile.apply_cap_slope(rows, lanes);
     if (args_.grad_key) {
-      tile.apply_cap_slope(rows, lanes);
       query_slices_.multiply_into(s_.gradients + g * kGroup<T> * p_.width, s_.grad_scores, lanes);
+    }
+    if (adds_grad_query_) add_grad_query(head, at);
+  }
+
+  // grad_query[rows] += grad_scores * keys, with the keys in place as B.
+  void add_grad_query(int64_t head, const Rectangle& at) {
+    const int64_t rows = at.queries.end - at.queries.begin, depth = at.keys.end - at.keys.begin;
+    const int64_t panel = panel_rows(rows);
+    const DenseOperand<T> scores{s_.grad_scores, kGroup<T>, 1};
+    const T* const panels = scores.a_block(s_.turned, 0, rows, panel, 0, depth);
+    const auto key = Matrix<T>::of(p_.key, key_head_).from_row(at.keys.begin);
+    T* const target = args_.grad_query + (head * p_.queries + at.queries.begin) * p_.width;
+    for (int64_t i = 0; i < rows; i += panel) {
+      const int count = static_cast<int>(min_of(panel, rows - i));
+      const int64_t step = tile_vectors(count) * Vec<T>::kSize;
+      for (int64_t c = 0; c < p_.width; c += step) {
+        run_tile<T>(count, {depth, panels + i * depth, key.data + c, key.row_stride, kGroup<T>,
+                            target + i * p_.width + c, p_.width, min_of(step, p_.width - c), true});
+      }
     }
   }
 
@@ -233,6 +258,7 @@ class KeyPart {
   Slices<T> query_slices_, grad_slices_;
   int64_t key_head_;
   Range keys_;
+  bool adds_grad_query_;
   int64_t groups_;
 };
 
@@ -269,28 +295,88 @@ void compute_delta(const AttentionBackwardArgs<T>& args) {
   });
 }
 
-// f(scratch, head, range) for every block of `lanes` of every head, on all threads.
+// f(scratch, part) for every part < parts, on all threads. `multiply_adds` is the work of a part.
 template <class T, class F>
-void for_parts(const AttentionProblem<T>& p, int64_t heads, int64_t lanes, int64_t rows,
-               const F& f) {
-  if (heads == 0 || lanes == 0) return;
-  const int64_t width = p.width + p.value_width;
-  const int64_t block = lane_block<T>(lanes, heads, 2 * width);
-  const int64_t blocks = ceil_div(lanes, block);
+void for_parts(const AttentionProblem<T>& p, int64_t parts, int64_t block, int64_t rows,
+               int64_t multiply_adds, const F& f) {
   Carver<T> counter{nullptr};
   BackwardScratch<T>(counter, p, block, block_rows(rows));
-  const int64_t grain = part_grain(min_of(block, lanes) * rows * (2 * width + 16));
-  const int workers = plan_workers(ceil_div(heads * blocks, grain));
+  const int64_t grain = part_grain(multiply_adds);
+  const int workers = plan_workers(ceil_div(parts, grain));
   Workspace workspace(workers * counter.used * static_cast<int64_t>(sizeof(T)) +
                       Workspace::kAlignment);
   T* const memory = workspace.take<T>(workers * counter.used);
-  parallel_for(heads * blocks, grain, [&](int64_t begin, int64_t end, int worker) {
+  parallel_for(parts, grain, [&](int64_t begin, int64_t end, int worker) {
     Carver<T> carver{memory + worker * counter.used};
     const BackwardScratch<T> scratch(carver, p, block, block_rows(rows));
-    for (int64_t part = begin; part < end; ++part) {
-      f(scratch, part / blocks, block_of(part % blocks * block, block, lanes));
-    }
+    for (int64_t part = begin; part < end; ++part) f(scratch, part);
   });
+}
+
+template <class T>
+void grad_of_queries(const AttentionBackwardArgs<T>& args) {
+  const AttentionProblem<T>& p = args.problem;
+  const int64_t width = 2 * (p.width + p.value_width);
+  const int64_t block = lane_block<T>(p.queries, p.heads, width);
+  const int64_t blocks = ceil_div(p.queries, block);
+  for_parts(p, p.heads * blocks, block, p.keys, min_of(block, p.queries) * p.keys * width,
+            [&](const BackwardScratch<T>& scratch, int64_t part) {
+              query_part(args, scratch, part / blocks,
+                         block_of(part % blocks * block, block, p.queries));
+            });
+}
+
+template <class T>
+void grad_of_keys(const AttentionBackwardArgs<T>& args) {
+  const AttentionProblem<T>& p = args.problem;
+  const int64_t width = 2 * (p.width + p.value_width), key_heads = p.heads / p.group;
+  const int64_t block = lane_block<T>(p.keys, key_heads, width);
+  const int64_t blocks = ceil_div(p.keys, block);
+  for_parts(p, key_heads * blocks, block, p.queries,
+            min_of(block, p.keys) * p.queries * p.group * width,
+            [&](const BackwardScratch<T>& scratch, int64_t part) {
+              KeyPart<T>(args, scratch, part / blocks,
+                         block_of(part % blocks * block, block, p.keys), false)
+                  .run();
+            });
+}
+
+// All gradients, the blocks of a head one after the other.
+template <class T>
+void grad_by_heads(const AttentionBackwardArgs<T>& args) {
+  const AttentionProblem<T>& p = args.problem;
+  const int64_t width = 2 * (p.width + p.value_width), key_heads = p.heads / p.group;
+  const int64_t size = p.group * p.queries * p.width;
+  const int64_t block = lane_block<T>(p.keys, INT32_MAX, width);
+  for_parts(p, key_heads, block, p.queries, p.keys * p.group * p.queries * width,
+            [&](const BackwardScratch<T>& scratch, int64_t key_head) {
+              T* const grad_query = args.grad_query + key_head * size;
+              fill(grad_query, size, T(0));
+              for (int64_t k = 0; k < p.keys; k += block) {
+                KeyPart<T>(args, scratch, key_head, block_of(k, block, p.keys), true).run();
+              }
+              scale_run(grad_query, size, p.scale);
+            });
+}
+
+// Whether rows can be read in place as an operand whose weights may be zero.
+template <class T>
+bool is_finite(const MatrixStack<T>& stack, int64_t heads, int64_t rows, int64_t width) {
+  for (int64_t i = 0; i < heads * rows; ++i) {
+    const auto row = Matrix<T>::of(stack, i / rows).from_row(i % rows);
+    Vec<T> acc = Vec<T>::zero();
+    for_vectors<T>(width, [&](int64_t c, auto lanes) FASTNN_INLINE_LAMBDA {
+      acc = fma(lanes.load(row.data + c), Vec<T>::zero(), acc);
+    });
+    if (!all(acc == Vec<T>::zero())) return false;
+  }
+  return true;
+}
+
+// Whether heads by themselves feed the threads evenly.
+inline bool feed_threads(int64_t heads) {
+  const int64_t threads = plan_workers(num_threads());
+  return heads % threads == 0 || heads >= 4 * threads;
 }
 
 }  // namespace
@@ -298,19 +384,15 @@ void for_parts(const AttentionProblem<T>& p, int64_t heads, int64_t lanes, int64
 template <class T>
 void scaled_dot_product_attention_backward(const AttentionBackwardArgs<T>& args) {
   const AttentionProblem<T>& p = args.problem;
+  const int64_t key_heads = p.heads / p.group;
+  const bool keys = args.grad_key || args.grad_value || args.grad_bias;
   compute_delta(args);
-  if (args.grad_query) {
-    for_parts(p, p.heads, p.queries, p.keys,
-              [&](const BackwardScratch<T>& scratch, int64_t head, Range queries) {
-                query_part(args, scratch, head, queries);
-              });
+  if (args.grad_query && keys && p.key.col_stride == 1 && feed_threads(key_heads) &&
+      is_finite(p.key, key_heads, p.keys, p.width)) {
+    return grad_by_heads(args);
   }
-  if (args.grad_key || args.grad_value || args.grad_bias) {
-    for_parts(p, p.heads / p.group, p.keys, p.queries,
-              [&](const BackwardScratch<T>& scratch, int64_t head, Range keys) {
-                KeyPart<T>(args, scratch, head, keys).run();
-              });
-  }
+  if (args.grad_query && p.queries > 0) grad_of_queries(args);
+  if (keys && p.keys > 0) grad_of_keys(args);
 }
 
 template void scaled_dot_product_attention_backward(const AttentionBackwardArgs<float>&);

@@ -6,6 +6,7 @@
 //
 // Workspace a thread, in elements: lane_block (at most 192 KiB, or one group) + kMaxBlockRows *
 // (width + value_width + 3 kGroup).
+#include "kernels/attention/decode.h"
 #include "kernels/attention/dropout.h"
 #include "kernels/rows.h"
 
@@ -188,6 +189,7 @@ template <class T>
 void scaled_dot_product_attention_forward(const AttentionForwardArgs<T>& args) {
   const AttentionProblem<T>& p = args.problem;
   if (p.heads == 0 || p.queries == 0) return;
+  if (is_decoding(p)) return decode_attention(args);
   const int64_t block = lane_block<T>(p.queries, p.heads, p.width + p.value_width);
   const int64_t blocks = ceil_div(p.queries, block);
   Carver<T> counter{nullptr};

@@ -1,0 +1,453 @@
+#include "kernels/attention/decode.h"
+
+#include "kernels/rows.h"
+
+namespace fastnn::FASTNN_ISA {
+namespace {
+
+constexpr int64_t kMaxParts = 64;
+template <class T>
+constexpr int64_t kTilesPerChunk = 256 / kGroup<T>;
+template <class T>
+constexpr int64_t kChunk = kTilesPerChunk<T> * kGroup<T>;
+
+// Rows and columns (of vectors) that one pass over keys or values keeps in registers.
+#if defined(FASTNN_ISA_AVX512) || defined(FASTNN_ISA_NEON)
+constexpr int kRowsAtOnce = 4;
+#else
+constexpr int kRowsAtOnce = 2;
+#endif
+constexpr int kKeysAtOnce = 4, kColsAtOnce = 4;
+
+template <class T>
+int64_t part_keys(int64_t keys) {
+  return round_up(max_of(1, ceil_div(keys, kMaxParts)), kChunk<T>);
+}
+template <class T>
+int64_t padded(int64_t n) {
+  return round_up(n, Vec<T>::kSize);
+}
+
+// What attention over some keys gives, relative to its own maximum: merged like numbers.
+template <class T>
+struct Partial {
+  T* maxima;  // [rows]
+  T* sums;
+  T* outputs;  // [rows][padded value_width]
+
+  static int64_t size(int64_t rows, int64_t value_width) {
+    return round_up(padded<T>(rows) * 2 + rows * padded<T>(value_width), 16);
+  }
+  static Partial at(T* memory, int64_t rows) {
+    return {memory, memory + padded<T>(rows), memory + 2 * padded<T>(rows)};
+  }
+  void clear(int64_t rows, int64_t value_width) const {
+    fill(maxima, padded<T>(rows), -infinite<T>());
+    fill(sums, padded<T>(rows), T(0));
+    fill(outputs, rows * padded<T>(value_width), T(0));
+  }
+};
+
+template <class T>
+FASTNN_INLINE Vec<T> shift_of_maximum(Vec<T> maximum) {
+  return select(abs(maximum) < Vec<T>(infinite<T>()), maximum, Vec<T>::zero());
+}
+
+// total += part.
+template <class T>
+void merge(const Partial<T>& total, const Partial<T>& part, int64_t rows, int64_t value_width) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  T keep[kSize], add[kSize];
+  for (int64_t first = 0; first < rows; first += kSize) {
+    const Vec<T> old = Vec<T>::load(total.maxima + first);
+    const Vec<T> other = Vec<T>::load(part.maxima + first);
+    const Vec<T> top = max(old, other), shift = shift_of_maximum(top);
+    const Vec<T> keep_factor = exp(old - shift), add_factor = exp(other - shift);
+    const Vec<T> sum = Vec<T>::load(total.sums + first) * keep_factor;
+    fma(Vec<T>::load(part.sums + first), add_factor, sum).store(total.sums + first);
+    top.store(total.maxima + first);
+    keep_factor.store(keep);
+    add_factor.store(add);
+    for (int64_t r = first; r < min_of(first + kSize, rows); ++r) {
+      T* const to = total.outputs + r * padded<T>(value_width);
+      const T* const from = part.outputs + r * padded<T>(value_width);
+      const Vec<T> k(keep[r - first]), a(add[r - first]);
+      for (int64_t c = 0; c < value_width; c += kSize) {
+        fma(Vec<T>::load(from + c), a, Vec<T>::load(to + c) * k).store(to + c);
+      }
+    }
+  }
+}
+
+// The sums of the lanes of kSize vectors, as the lanes of one.
+template <class T>
+FASTNN_INLINE Vec<T> lane_sums(const T* vectors) {
+  constexpr int kSize = static_cast<int>(Vec<T>::kSize);
+  Vec<T> v[kSize];
+  FASTNN_UNROLL
+  for (int i = 0; i < kSize; ++i) v[i] = Vec<T>::load(vectors + i * kSize);
+  transpose(v);
+  FASTNN_UNROLL
+  for (int half = kSize / 2; half > 0; half /= 2) {
+    FASTNN_UNROLL
+    for (int i = 0; i < half; ++i) v[i] += v[i + half];
+  }
+  return v[0];
+}
+
+// scores[r * kGroup + j] = query r . key j, for kRows queries and a vector of keys.
+template <int kRows, class T>
+void score_vector(const T* queries, int64_t query_stride, const T* keys, int64_t key_stride,
+                  int64_t count, int64_t width, T* scores) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  alignas(64) T lanes[kRows][kSize][kSize];
+  const int64_t whole = width / kSize * kSize;
+  for (int64_t j = 0; j < kSize; j += kKeysAtOnce) {
+    const T* key[kKeysAtOnce];  // past the end the last key stands in
+    FASTNN_UNROLL
+    for (int i = 0; i < kKeysAtOnce; ++i) key[i] = keys + min_of(j + i, count - 1) * key_stride;
+    Vec<T> acc[kRows][kKeysAtOnce];
+    FASTNN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      FASTNN_UNROLL
+      for (int i = 0; i < kKeysAtOnce; ++i) acc[r][i] = Vec<T>::zero();
+    }
+    const auto add = [&](int64_t c, auto load) FASTNN_INLINE_LAMBDA {
+      Vec<T> k[kKeysAtOnce];
+      FASTNN_UNROLL
+      for (int i = 0; i < kKeysAtOnce; ++i) k[i] = load(key[i] + c);
+      FASTNN_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const Vec<T> q = Vec<T>::load(queries + r * query_stride + c);
+        FASTNN_UNROLL
+        for (int i = 0; i < kKeysAtOnce; ++i) acc[r][i] = fma(q, k[i], acc[r][i]);
+      }
+    };
+    for (int64_t c = 0; c < whole; c += kSize) {
+      add(c, [](const T* p) FASTNN_INLINE_LAMBDA { return Vec<T>::load(p); });
+    }
+    if (whole < width) {
+      add(whole, [&](const T* p) FASTNN_INLINE_LAMBDA { return Vec<T>::load(p, width - whole); });
+    }
+    FASTNN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      FASTNN_UNROLL
+      for (int i = 0; i < kKeysAtOnce; ++i) {
+        if (j + i < kSize) acc[r][i].store(lanes[r][j + i]);
+      }
+    }
+  }
+  FASTNN_UNROLL
+  for (int r = 0; r < kRows; ++r) lane_sums(&lanes[r][0][0]).store(scores + r * kGroup<T>);
+}
+
+// Keys of a tile that some row gives weight to.
+struct LiveTile {
+  int64_t tile, begin, end;  // keys
+};
+
+// outputs[r] = sum over the keys of weight * value, for kRows rows and kCols vectors of columns,
+// the last of `tail` lanes. False if a value is NaN or infinite, which asks for weigh_special.
+template <int kRows, int kCols, class T>
+bool weigh_columns(const T* weights, int64_t tile_size, const LiveTile* live, int64_t live_count,
+                   const T* values, int64_t value_stride, int64_t tail, T* outputs,
+                   int64_t output_stride) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  Vec<T> acc[kRows][kCols], check = Vec<T>::zero();
+  FASTNN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    FASTNN_UNROLL
+    for (int c = 0; c < kCols; ++c) acc[r][c] = Vec<T>::zero();
+  }
+  for (int64_t t = 0; t < live_count; ++t) {
+    const T* const w = weights + live[t].tile * tile_size;
+    for (int64_t j = live[t].begin; j < live[t].end; ++j) {
+      const T* const row = values + j * value_stride;
+      Vec<T> v[kCols];
+      FASTNN_UNROLL
+      for (int c = 0; c < kCols; ++c) {
+        v[c] = c == kCols - 1 ? Vec<T>::load(row + c * kSize, tail) : Vec<T>::load(row + c * kSize);
+        check = fma(v[c], Vec<T>::zero(), check);
+      }
+      FASTNN_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const Vec<T> weight(w[r * kGroup<T> + j - live[t].begin]);
+        FASTNN_UNROLL
+        for (int c = 0; c < kCols; ++c) acc[r][c] = fma(weight, v[c], acc[r][c]);
+      }
+    }
+  }
+  FASTNN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    FASTNN_UNROLL
+    for (int c = 0; c < kCols; ++c) acc[r][c].store(outputs + r * output_stride + c * kSize);
+  }
+  return all(check == Vec<T>::zero());
+}
+
+// f(integral constant n) for the greatest n <= count, at most kMost; returns n.
+template <int kMost, class F>
+FASTNN_INLINE int64_t with_count(int64_t count, const F& f) {
+  if constexpr (kMost > 1) {
+    if (count < kMost) return with_count<kMost - 1>(count, f);
+  }
+  f(Chain<kMost>());
+  return kMost;
+}
+
+template <class T>
+struct DecodeScratch {
+  T* queries;  // [rows][padded width], scaled
+  T* weights;  // [tile][rows][kGroup]
+  Partial<T> chunk;
+  RuleScratch<T> rules;
+
+  DecodeScratch(Carver<T>& carver, const AttentionProblem<T>& p) {
+    const int64_t rows = p.group * p.queries;
+    queries = carver.take(rows * padded<T>(p.width));
+    weights = carver.take(kTilesPerChunk<T> * rows * kGroup<T>);
+    chunk = Partial<T>::at(carver.take(Partial<T>::size(rows, p.value_width)), rows);
+    rules = RuleScratch<T>::carve(carver);
+  }
+};
+
+// A part of the keys of one head.
+template <class T>
+class DecodePart {
+ public:
+  DecodePart(const AttentionProblem<T>& problem, const DecodeScratch<T>& scratch, int64_t key_head)
+      : p_(problem),
+        s_(scratch),
+        key_(Matrix<T>::of(problem.key, key_head)),
+        value_(Matrix<T>::of(problem.value, key_head)),
+        first_head_(key_head * problem.group),
+        rows_(problem.group * problem.queries) {}
+
+  void run(Range keys, const Partial<T>& total) {
+    pack_queries();
+    total.clear(rows_, p_.value_width);
+    for (int64_t k = keys.begin; k < keys.end; k += kChunk<T>) {
+      score({k, min_of(k + kChunk<T>, keys.end)});
+      if (live_count_ == 0) continue;
+      softmax();
+      weigh();
+      merge(total, s_.chunk, rows_, p_.value_width);
+    }
+  }
+
+ private:
+  T* tile(int64_t t) const { return s_.weights + t * rows_ * kGroup<T>; }
+
+  void pack_queries() {
+    const int64_t stride = padded<T>(p_.width);
+    for (int64_t r = 0; r < rows_; ++r) {
+      const auto query =
+          Matrix<T>::of(p_.query, first_head_ + r / p_.queries).from_row(r % p_.queries);
+      for (int64_t c = 0; c < p_.width; ++c) {
+        s_.queries[r * stride + c] = query.at(0, c) * p_.scale;
+      }
+      fill(s_.queries + r * stride + p_.width, stride - p_.width, T(0));
+    }
+  }
+
+  void score(Range keys) {
+    live_count_ = 0;
+    for (int64_t t = 0; keys.begin + t * kGroup<T> < keys.end; ++t) {
+      const int64_t begin = keys.begin + t * kGroup<T>;
+      const Range range{begin, min_of(begin + kGroup<T>, keys.end)};
+      if (score_tile(tile(t), range)) live_[live_count_++] = {t, range.begin, range.end};
+    }
+  }
+
+  // False if no row sees any of these keys.
+  bool score_tile(T* scores, Range keys) const {
+    const Rectangle at{{0, p_.queries}, keys};
+    const int64_t count = keys.end - keys.begin, lanes = round_up(count, Vec<T>::kSize);
+    const auto rules_of = [&](int64_t i) {
+      return HeadRules<T, false>(p_, first_head_ + i, s_.rules);
+    };
+    bool empty = true;
+    for (int64_t i = 0; i < p_.group; ++i) empty &= rules_of(i).is_empty(at);
+    if (empty) return false;
+    multiply_keys(scores, keys, lanes);
+    bool seen = false;
+    for (int64_t i = 0; i < p_.group; ++i) {
+      T* const own = scores + i * p_.queries * kGroup<T>;
+      const auto rules = rules_of(i);
+      if (!rules.is_empty(at) && rules.apply(own, at, lanes, nullptr)) {
+        seen = true;
+      } else {
+        fill(own, p_.queries * kGroup<T>, -infinite<T>());
+      }
+    }
+    for (int64_t r = 0; seen && r < rows_; ++r) {
+      fill(scores + r * kGroup<T> + count, kGroup<T> - count, -infinite<T>());
+    }
+    return seen;
+  }
+
+  void multiply_keys(T* scores, Range keys, int64_t lanes) const {
+    const int64_t stride = padded<T>(p_.width);
+    for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
+      const T* const first = key_.from_row(keys.begin + v).data;
+      const int64_t count = min_of(Vec<T>::kSize, keys.end - keys.begin - v);
+      for (int64_t r = 0; r < rows_;) {
+        r += with_count<kRowsAtOnce>(rows_ - r, [&](auto rows) FASTNN_INLINE_LAMBDA {
+          score_vector<decltype(rows)::index>(s_.queries + r * stride, stride, first,
+                                              key_.row_stride, count, p_.width,
+                                              scores + r * kGroup<T> + v);
+        });
+      }
+    }
+  }
+
+  void softmax() const {
+    constexpr int64_t kSize = Vec<T>::kSize;
+    for (int64_t r = 0; r < rows_; ++r) {
+      Vec<T> largest(-infinite<T>());
+      for_live_vectors(r,
+                       [&](T* p) FASTNN_INLINE_LAMBDA { largest = max(Vec<T>::load(p), largest); });
+      const T top = reduce_max(largest);
+      const Vec<T> shift = shift_of_maximum(Vec<T>(top));
+      Vec<T> sum = Vec<T>::zero();
+      for_live_vectors(r, [&](T* p) FASTNN_INLINE_LAMBDA {
+        const Vec<T> e = exp(Vec<T>::load(p) - shift);
+        e.store(p);
+        sum += e;
+      });
+      s_.chunk.maxima[r] = top;
+      s_.chunk.sums[r] = reduce_add(sum);
+    }
+    static_assert(kGroup<T> % kSize == 0);
+    fill(s_.chunk.maxima + rows_, padded<T>(rows_) - rows_, -infinite<T>());
+    fill(s_.chunk.sums + rows_, padded<T>(rows_) - rows_, T(0));
+  }
+  template <class F>
+  FASTNN_INLINE void for_live_vectors(int64_t row, const F& f) const {
+    for (int64_t t = 0; t < live_count_; ++t) {
+      T* const p = tile(live_[t].tile) + row * kGroup<T>;
+      for (int64_t v = 0; v < kGroup<T>; v += Vec<T>::kSize) f(p + v);
+    }
+  }
+
+  void weigh() const {
+    constexpr int64_t kSize = Vec<T>::kSize;
+    const int64_t stride = padded<T>(p_.value_width);
+    bool finite = true;
+    for (int64_t c = 0; c < p_.value_width;) {
+      const int64_t left = ceil_div(p_.value_width - c, kSize);
+      const int64_t done = with_count<kColsAtOnce>(left, [&](auto cols) FASTNN_INLINE_LAMBDA {
+        constexpr int kCols = decltype(cols)::index;
+        const int64_t tail = min_of(kSize, p_.value_width - c - (kCols - 1) * kSize);
+        for (int64_t r = 0; r < rows_;) {
+          r += with_count<kRowsAtOnce>(rows_ - r, [&](auto rows) FASTNN_INLINE_LAMBDA {
+            finite &= weigh_columns<decltype(rows)::index, kCols>(
+                s_.weights + r * kGroup<T>, rows_ * kGroup<T>, live_, live_count_, value_.data + c,
+                value_.row_stride, tail, s_.chunk.outputs + r * stride + c, stride);
+          });
+        }
+      });
+      c += done * kSize;
+    }
+    if (!finite) weigh_special();
+  }
+
+  // Leaves out what has no weight: 0 * NaN must not get in. What has is added as in weigh_columns.
+  void weigh_special() const {
+    const int64_t stride = padded<T>(p_.value_width);
+    fill(s_.chunk.outputs, rows_ * stride, T(0));
+    for (int64_t t = 0; t < live_count_; ++t) {
+      for (int64_t j = live_[t].begin; j < live_[t].end; ++j) {
+        const T* const value = value_.from_row(j).data;
+        for (int64_t r = 0; r < rows_; ++r) {
+          const T weight = tile(live_[t].tile)[r * kGroup<T> + j - live_[t].begin];
+          if (weight == T(0)) continue;
+          T* const output = s_.chunk.outputs + r * stride;
+          for_vectors<T>(p_.value_width, [&](int64_t c, auto lanes) FASTNN_INLINE_LAMBDA {
+            lanes.store(fma(Vec<T>(weight), lanes.load(value + c), lanes.load(output + c)),
+                        output + c);
+          });
+        }
+      }
+    }
+  }
+
+  const AttentionProblem<T>& p_;
+  const DecodeScratch<T>& s_;
+  Matrix<T> key_, value_;
+  int64_t first_head_, rows_;
+  LiveTile live_[kTilesPerChunk<T>];
+  int64_t live_count_ = 0;
+};
+
+// Merges the parts of one head of keys in order and writes its rows of the output.
+template <class T>
+void finish_head(const AttentionForwardArgs<T>& args, int64_t key_head, T* parts,
+                 int64_t part_count) {
+  const AttentionProblem<T>& p = args.problem;
+  const int64_t rows = p.group * p.queries, size = Partial<T>::size(rows, p.value_width);
+  const auto total = Partial<T>::at(parts, rows);
+  for (int64_t i = 1; i < part_count; ++i) {
+    merge(total, Partial<T>::at(parts + i * size, rows), rows, p.value_width);
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t head = key_head * p.group + r / p.queries, query = r % p.queries;
+    const T sum = total.sums[r];
+    T* const output = args.output + args.output_offsets[head] + query * args.output_row_stride;
+    const T* const row = total.outputs + r * padded<T>(p.value_width);
+    const T factor = sum == T(0) ? T(0) : T(1) / sum;
+    for (int64_t c = 0; c < p.value_width; ++c) output[c] = row[c] * factor;
+    const Vec<T> lse = Vec<T>(total.maxima[r]) + log(Vec<T>(sum));
+    args.log_sum_exp[head * p.queries + query] = sum == T(0) ? -infinite<T>() : reduce_max_nan(lse);
+  }
+}
+
+}  // namespace
+
+template <class T>
+bool is_decoding(const AttentionProblem<T>& p) {
+  const int64_t most_rows = p.group == 1 ? 8 : 32;
+  return p.queries <= 16 && p.group * p.queries <= most_rows && p.keys > 0 &&
+         p.key.col_stride == 1 && p.value.col_stride == 1 && p.dropout.threshold == 0;
+}
+
+template <class T>
+void decode_attention(const AttentionForwardArgs<T>& args) {
+  const AttentionProblem<T>& p = args.problem;
+  const int64_t rows = p.group * p.queries, key_heads = p.heads / p.group;
+  const int64_t step = part_keys<T>(p.keys), parts = ceil_div(p.keys, step);
+  const int64_t size = Partial<T>::size(rows, p.value_width);
+  Carver<T> counter{nullptr};
+  DecodeScratch<T>(counter, p);
+  // Reading an element costs about as much as 8 multiply-adds.
+  const int64_t work = min_of(step, p.keys) * (p.width + p.value_width) * (rows + 8);
+  const int64_t grain = part_grain(work);
+  const int workers = plan_workers(ceil_div(key_heads * parts, grain));
+  Workspace workspace((key_heads * parts * size + workers * counter.used) *
+                          static_cast<int64_t>(sizeof(T)) +
+                      2 * Workspace::kAlignment);
+  T* const partials = workspace.take<T>(key_heads * parts * size);
+  T* const memory = workspace.take<T>(workers * counter.used);
+  parallel_for(key_heads * parts, grain, [&](int64_t begin, int64_t end, int worker) {
+    Carver<T> carver{memory + worker * counter.used};
+    const DecodeScratch<T> scratch(carver, p);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t first = i % parts * step;
+      DecodePart<T>(p, scratch, i / parts)
+          .run({first, min_of(first + step, p.keys)}, Partial<T>::at(partials + i * size, rows));
+    }
+  });
+  parallel_for(key_heads, part_grain(parts * rows * p.value_width * 8),
+               [&](int64_t begin, int64_t end, int) {
+                 for (int64_t head = begin; head < end; ++head) {
+                   finish_head(args, head, partials + head * parts * size, parts);
+                 }
+               });
+}
+
+template bool is_decoding(const AttentionProblem<float>&);
+template bool is_decoding(const AttentionProblem<double>&);
+template void decode_attention(const AttentionForwardArgs<float>&);
+template void decode_attention(const AttentionForwardArgs<double>&);
+
+}  // namespace fastnn::FASTNN_ISA
