@@ -135,8 +135,9 @@ def openvino(case: Case) -> Callable[[], Any] | None:
         },
     )
     request = model.create_infer_request()
-    for i, a in enumerate(arrays):
-        request.set_input_tensor(i, openvino.Tensor(a, shared_memory=True))
+    tensors = [openvino.Tensor(a) for a in arrays]
+    for i, tensor in enumerate(tensors):
+        request.set_input_tensor(i, tensor)
 
     def call() -> Any:
         request.infer()

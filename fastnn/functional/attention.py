@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, record
-from fastnn.functional._args import integer, number
+from fastnn.functional._args import integer, number, recorded
 from fastnn.functional.gemm import _sum_to_shape
 from fastnn.random import next_philox_key
 
@@ -156,6 +156,10 @@ def attend(
     weights = None
     if return_weights:
         weights = _core.attention_weights(q, k, v, mask, scale, enable_gqa, rules, dropout, lse)
+    several = return_lse or return_weights
+    outputs = (out, *((lse,) if return_lse else ()), *((weights,) if return_weights else ()))
+    if not recorded(*inputs):
+        return outputs if several else out
 
     def gradients(
         grad: Array | None, grad_lse: Array | None, grad_w: Array | None, needs: tuple[bool, ...]
@@ -169,7 +173,7 @@ def attend(
             None if g is None else _sum_to_shape(g, x.shape) for g, x in zip(grads, (q, k, v, mask))
         )
 
-    if not (return_lse or return_weights):
+    if not several:
         return record(
             out,
             inputs,
@@ -181,7 +185,6 @@ def attend(
         grad_lse = grads[1] if return_lse else None
         return gradients(grads[0], grad_lse, grads[-1] if return_weights else None, needs)
 
-    outputs = (out, *((lse,) if return_lse else ()), *((weights,) if return_weights else ()))
     return record(outputs, inputs, backward, name="scaled_dot_product_attention")
 
 

@@ -68,18 +68,18 @@ class GradientTile {
 
   const HeadRules<T, kQueriesInLanes>& rules() const { return rules_; }
 
-  // scores: the weights after dropout; grad_scores: the gradient of the scaled products. False if
-  // all is masked. `group` counts the lanes' groups from the start of the part.
-  bool compute(const Rectangle& at, int64_t group, int64_t rows, int64_t lanes) const {
-    if (rules_.is_empty(at)) return false;
-    const int64_t first_lane = group * kGroup<T>;
-    multiply(s_.panels, rows, problem_.width, s_.groups + first_lane * problem_.width, s_.scores,
-             lanes, false);
+  // scores: the weights after dropout; grad_scores: the gradient of the scaled products. `at` has
+  // been narrowed. False if all is masked. `group` counts the lanes' groups from the part's first.
+  bool compute(const Rectangle& at, int64_t group, const Rows& used, int64_t lanes) const {
+    const int64_t first_lane = group * kGroup<T>, rows = used.count();
+    if (rows <= 0) return false;
+    multiply(s_.panels, used, problem_.width, s_.groups + first_lane * problem_.width, s_.scores,
+             lanes);
     const bool capped = problem_.rules.softcap != T(0);
     if (!rules_.apply(s_.scores, at, lanes, capped ? s_.cap_slope : nullptr)) return false;
     weights_.weigh(s_.scores, at, rows, lanes);
-    multiply(s_.value_panels, rows, problem_.value_width,
-             s_.value_groups + first_lane * problem_.value_width, s_.grad_scores, lanes, false);
+    multiply(s_.value_panels, used, problem_.value_width,
+             s_.value_groups + first_lane * problem_.value_width, s_.grad_scores, lanes);
     if (args_.grad_weights) {
       load_rectangle<T, kQueriesInLanes>(
           s_.extra, args_.grad_weights + head_ * problem_.queries * problem_.keys, problem_.keys,
@@ -135,11 +135,14 @@ void query_part(const AttentionBackwardArgs<T>& args, const BackwardScratch<T>& 
     pack_panels(s.value_panels, value.from_row(k), rows, p.value_width);
     key_slices.pack(key.from_row(k), rows);
     for (int64_t g = 0; g < groups; ++g) {
-      const Rectangle at{block_of(queries.begin + g * kGroup<T>, kGroup<T>, queries.end), keys};
+      const Range lane_range = block_of(queries.begin + g * kGroup<T>, kGroup<T>, queries.end);
+      const Rectangle at = tile.rules().narrowed({lane_range, keys});
+      const Rows used{rows, {at.keys.begin - k, at.keys.end - k}};
       const int64_t lanes = round_up(at.queries.end - at.queries.begin, Vec<T>::kSize);
-      if (!tile.compute(at, g, rows, lanes)) continue;
-      tile.apply_cap_slope(rows, lanes);
-      key_slices.multiply_into(s.gradients + g * kGroup<T> * p.width, s.grad_scores, lanes);
+      if (!tile.compute(at, g, used, lanes)) continue;
+      tile.apply_cap_slope(used.count(), lanes);
+      key_slices.multiply_into(s.gradients + g * kGroup<T> * p.width, s.grad_scores, used.used,
+                               lanes, true);
     }
   }
   for (int64_t g = 0; g < groups; ++g) {
@@ -202,20 +205,22 @@ class KeyPart {
   }
 
   void add_block(const GradientTile<T, false>& tile, int64_t head, int64_t g, Range queries) {
-    const Rectangle at{queries, keys_of_group(g)};
-    const int64_t rows = queries.end - queries.begin;
+    const Rectangle at = tile.rules().narrowed({queries, keys_of_group(g)});
+    const Rows used{queries.end - queries.begin,
+                    {at.queries.begin - queries.begin, at.queries.end - queries.begin}};
     const int64_t lanes = round_up(at.keys.end - at.keys.begin, Vec<T>::kSize);
-    if (!tile.compute(at, g, rows, lanes)) return;
+    if (!tile.compute(at, g, used, lanes)) return;
     if (args_.grad_value) {
       grad_slices_.multiply_into(s_.value_gradients + g * kGroup<T> * p_.value_width, s_.scores,
-                                 lanes);
+                                 used.used, lanes, true);
     }
     if (args_.grad_bias) {
       store_rectangle(args_.grad_bias + head * p_.queries * p_.keys, p_.keys, s_.grad_scores, at);
     }
-    tile.apply_cap_slope(rows, lanes);
+    tile.apply_cap_slope(used.count(), lanes);
     if (args_.grad_key) {
-      query_slices_.multiply_into(s_.gradients + g * kGroup<T> * p_.width, s_.grad_scores, lanes);
+      query_slices_.multiply_into(s_.gradients + g * kGroup<T> * p_.width, s_.grad_scores,
+                                  used.used, lanes, true);
     }
     if (adds_grad_query_) add_grad_query(head, at);
   }

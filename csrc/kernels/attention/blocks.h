@@ -39,6 +39,17 @@ inline int64_t part_grain(int64_t multiply_adds) {
   return max_of(1, kMinCellWork / max_of(1, multiply_adds));
 }
 
+struct Range {
+  int64_t begin, end;
+};
+
+// Which rows of a packed block take part; used.begin is the start of a panel.
+struct Rows {
+  int64_t total;
+  Range used;
+  int64_t count() const { return used.end - used.begin; }
+};
+
 // Cuts scratch memory; without a base it only counts.
 template <class T>
 struct Carver {
@@ -90,16 +101,18 @@ void pack_panels(T* target, const Matrix<T>& m, int64_t rows, int64_t width) {
   operand.a_block(target, 0, rows, panel_rows(rows), 0, width);
 }
 
-// c[rows][kGroup] (+)= panels times a group of B, for so many lanes of the group.
+// c[used rows][kGroup] = panels times a group of B, for so many lanes of the group. Whole panels
+// are computed, so up to kTileRows - 1 rows more.
 template <class T>
-void multiply(const T* panels, int64_t rows, int64_t depth, const T* group, T* c, int64_t lanes,
-              bool accumulate) {
-  if (rows <= 0) return;
-  const int64_t panel = panel_rows(rows);
-  for (int64_t i = 0; i < rows; i += panel) {
-    const int count = static_cast<int>(min_of(panel, rows - i));
-    run_tile<T>(count, {depth, panels + i * depth, group, kGroup<T>, 0, c + i * kGroup<T>,
-                        kGroup<T>, lanes, accumulate});
+void multiply(const T* panels, const Rows& rows, int64_t depth, const T* group, T* c,
+              int64_t lanes) {
+  if (rows.total <= 0) return;
+  const int64_t panel = panel_rows(rows.total);
+  for (int64_t i = rows.used.begin; i < rows.used.end; i += panel) {
+    const int count = static_cast<int>(min_of(panel, rows.total - i));
+    run_tile<T>(count,
+                {depth, panels + i * depth, group, kGroup<T>, 0, c, kGroup<T>, lanes, false});
+    c += panel * kGroup<T>;
   }
 }
 
@@ -138,10 +151,20 @@ struct Slices {
     if (!all(acc == Vec<T>::zero())) set_specials_aside();
   }
 
-  // acc[width][kGroup] += slices * weights[rows][kGroup].
-  void multiply_into(T* acc, const T* weights, int64_t lanes) const {
-    multiply(packed, width, rows, weights, acc, lanes, true);
-    for (int64_t s = 0; s < specials; ++s) add_special(acc, weights, special[s], lanes);
+  // acc[width][kGroup] (+)= slices * weights[used rows][kGroup].
+  void multiply_into(T* acc, const T* weights, Range used, int64_t lanes, bool accumulate) const {
+    if (width <= 0) return;
+    const int64_t panel = panel_rows(width);
+    for (int64_t i = 0; i < width; i += panel) {
+      const int64_t count = min_of(panel, width - i);
+      run_tile<T>(static_cast<int>(count),
+                  {used.end - used.begin, packed + i * rows + used.begin * count, weights,
+                   kGroup<T>, 0, acc + i * kGroup<T>, kGroup<T>, lanes, accumulate});
+    }
+    for (int64_t s = 0; s < specials; ++s) {
+      if (special[s] < used.begin || special[s] >= used.end) continue;
+      add_special(acc, weights + (special[s] - used.begin) * kGroup<T>, special[s], lanes);
+    }
   }
 
  private:
@@ -161,7 +184,7 @@ struct Slices {
 
   void add_special(T* acc, const T* weights, int64_t row, int64_t lanes) const {
     for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
-      const Vec<T> weight = Vec<T>::load(weights + row * kGroup<T> + v);
+      const Vec<T> weight = Vec<T>::load(weights + v);
       for (int64_t c = 0; c < width; ++c) {
         T* const target = acc + c * kGroup<T> + v;
         const Vec<T> old = Vec<T>::load(target);

@@ -19,6 +19,7 @@ struct ForwardScratch {
   T* outputs;       // [group][value_width][kGroup]
   T* maxima;        // [group][kGroup]
   T* sums;
+  T* begun;  // [group], whether outputs hold anything yet
   T* key_panels;
   Slices<T> values;
   T* scores;   // [kMaxBlockRows][kGroup]
@@ -30,6 +31,7 @@ struct ForwardScratch {
     outputs = carver.take(block * p.value_width);
     maxima = carver.take(block);
     sums = carver.take(block);
+    begun = carver.take(ceil_div(block, kGroup<T>));
     const int64_t rows = block_rows(p.keys);
     key_panels = carver.take(rows * p.width + Vec<T>::kSize);
     values = Slices<T>::carve(carver, rows, p.value_width);
@@ -134,27 +136,29 @@ class ForwardPart {
     const int64_t padded = groups() * kGroup<T>;
     pack_groups(s_.query_groups, Matrix<T>::of(problem_.query, head_).from_row(queries_.begin),
                 queries_.end - queries_.begin, problem_.width, problem_.scale);
-    fill(s_.outputs, padded * problem_.value_width, T(0));
+    fill(s_.begun, groups(), T(0));
     fill(s_.maxima, padded, -infinite<T>());
     fill(s_.sums, padded, T(0));
   }
 
   void add_block(int64_t g, Range keys) {
-    const Rectangle at{queries_of_group(g), keys};
-    if (rules_.is_empty(at)) return;
-    const int64_t rows = keys.end - keys.begin, lanes = lanes_of(at.queries);
+    const Rectangle at = rules_.narrowed({queries_of_group(g), keys});
+    const Rows rows{keys.end - keys.begin, {at.keys.begin - keys.begin, at.keys.end - keys.begin}};
+    if (rows.count() <= 0) return;
+    const int64_t lanes = lanes_of(at.queries);
     multiply(s_.key_panels, rows, problem_.width, s_.query_groups + g * kGroup<T> * problem_.width,
-             s_.scores, lanes, false);
+             s_.scores, lanes);
     if (!rules_.apply(s_.scores, at, lanes, nullptr)) return;
-    softmax_step(s_.scores, rows, lanes, s_.maxima + g * kGroup<T>, s_.sums + g * kGroup<T>,
+    softmax_step(s_.scores, rows.count(), lanes, s_.maxima + g * kGroup<T>, s_.sums + g * kGroup<T>,
                  s_.factors);
     T* const output = s_.outputs + g * kGroup<T> * problem_.value_width;
-    rescale(output, problem_.value_width, lanes, s_.factors);
+    if (s_.begun[g] != T(0)) rescale(output, problem_.value_width, lanes, s_.factors);
     if (problem_.dropout.threshold != 0) {
       load_dropout<T, true>(s_.rules.mask, problem_, head_, at, s_.rules.lanes);
-      multiply_tiles(s_.scores, s_.rules.mask, rows, lanes);
+      multiply_tiles(s_.scores, s_.rules.mask, rows.count(), lanes);
     }
-    s_.values.multiply_into(output, s_.scores, lanes);
+    s_.values.multiply_into(output, s_.scores, rows.used, lanes, s_.begun[g] != T(0));
+    s_.begun[g] = T(1);
   }
 
   void finish(int64_t g) {
@@ -169,6 +173,7 @@ class ForwardPart {
       select(unseen, Vec<T>::zero(), Vec<T>(T(1)) / sum).store(s_.factors + v);
       select(unseen, Vec<T>(-infinite<T>()), top + log(sum)).store(log_sum_exp + v, count - v);
     }
+    if (s_.begun[g] == T(0)) fill(output, kGroup<T> * problem_.value_width, T(0));
     rescale(output, problem_.value_width, lanes_of(queries), s_.factors);
     store_transposed(
         args_.output + args_.output_offsets[head_] + queries.begin * args_.output_row_stride,

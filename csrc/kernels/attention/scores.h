@@ -7,10 +7,6 @@
 
 namespace fastnn::FASTNN_ISA {
 
-struct Range {
-  int64_t begin, end;
-};
-
 // A rectangle of scores.
 struct Rectangle {
   Range queries, keys;
@@ -74,6 +70,20 @@ class HeadRules {
     if (keys.begin >= end) return {0, 0};
     return {max_of(0, keys.begin - diagonal_ - rules_.right),
             min_of(queries_, end - diagonal_ + rules_.left)};
+  }
+
+  // The rectangle without the rows that no lane sees, but from the start of a panel.
+  Rectangle narrowed(const Rectangle& at) const {
+    const Range rows = kQueriesInLanes ? at.keys : at.queries;
+    const Range seen = kQueriesInLanes ? keys_of(at.queries) : queries_of(at.keys);
+    Range left{max_of(seen.begin, rows.begin), min_of(seen.end, rows.end)};
+    if (left.begin < left.end) {
+      const int64_t panel = panel_rows(rows.end - rows.begin);
+      left.begin = rows.begin + (left.begin - rows.begin) / panel * panel;
+    } else {
+      left.end = left.begin;
+    }
+    return kQueriesInLanes ? Rectangle{at.queries, left} : Rectangle{left, at.keys};
   }
 
   // Whether window and lengths mask the whole rectangle (a mask may still do so).

@@ -37,7 +37,7 @@ void weights_part(const AttentionWeightsArgs<T>& args, const WeightsScratch<T>& 
     const int64_t count = at.keys.end - k, lanes = round_up(count, Vec<T>::kSize);
     if (rules.is_empty(at)) continue;
     pack_groups(s.group, key.from_row(k), count, p.width, p.scale);
-    multiply(s.panels, rows, p.width, s.group, s.tile, lanes, false);
+    multiply(s.panels, {rows, {0, rows}}, p.width, s.group, s.tile, lanes);
     if (!rules.apply(s.tile, at, lanes, nullptr)) continue;
     weights.weigh(s.tile, at, rows, lanes);
     if (p.dropout.threshold != 0) {
