@@ -420,6 +420,32 @@ def test_depthwise(problem, isa, dtype):
     check_forward_and_backward(settings, dtype)
 
 
+FEW = [
+    # channels, out, groups, size, kernel, stride, padding, dilation
+    (12, 12, 3, (9, 20), (3, 3), 1, 1, 1),
+    (6, 10, 2, (17, 33), (3, 2), 2, 1, 1),
+    (4, 30, 1, (12, 70), (3, 3), 1, 2, 2),
+    (100, 3, 1, (11, 29), (5, 4), 2, 2, 1),
+    (3, 5, 1, (1, 2500), (1, 5), 1, 2, 1),
+]
+
+
+@pytest.mark.parametrize("problem", FEW)
+def test_few_channels(problem, isa, dtype):
+    channels, out, groups, size, kernel, stride, padding, dilation = problem
+    settings = {
+        "x_shape": (2, channels, *size),
+        "out": out,
+        "kernel": kernel,
+        "stride": (stride, stride),
+        "padding": ((padding, padding + 1),) * 2,
+        "dilation": (dilation, dilation),
+        "groups": groups,
+        "seed": 3,
+    }
+    check_forward_and_backward(settings, dtype)
+
+
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 def test_depthwise_padding_modes(mode, rng):
     x, w, b = normal(rng, 2, 3, 6, 20), normal(rng, 6, 1, 3, 3), normal(rng, 6)
@@ -432,11 +458,13 @@ def test_depthwise_padding_modes(mode, rng):
     assert_close(f(x, w, b), reference.conv(x, w, b, *common, mode), 9)
 
 
-def test_depthwise_threads_and_batch(rng):
-    x, w = normal(rng, 3, 40, 30, 31, dtype=np.float32), normal(rng, 40, 1, 3, 3, dtype=np.float32)
+@pytest.mark.parametrize("groups", [40, 10])
+def test_grouped_threads_and_batch(groups, rng):
+    x = normal(rng, 3, 40, 30, 31, dtype=np.float32)
+    w = normal(rng, 40, 40 // groups, 3, 3, dtype=np.float32)
     b = normal(rng, 40, dtype=np.float32)
     grad = normal(rng, 3, 40, 15, 16, dtype=np.float32)
-    settings = {"stride": 2, "padding": 1, "groups": 40}
+    settings = {"stride": 2, "padding": 1, "groups": groups}
     whole = same_bytes_for_every_thread_count(lambda: all_results(x, w, b, grad, **settings))
     alone = all_results(x[1:2], w, b, grad[1:2], **settings)
     assert same_bytes(alone[:2], [whole[0][1:2], whole[1][1:2]])
@@ -559,6 +587,21 @@ def test_separable(rng):
     middle = F.conv2d(x, layer.depthwise.weight.data, padding=1, groups=3)
     expected = F.conv2d(middle, layer.pointwise.weight.data, layer.pointwise.bias.data)
     assert same_bytes(layer(x), expected)
+
+
+def test_small_images_share_a_product(rng):
+    for size, padding, stride in [((7, 7), 1, 1), ((5, 3), 1, 2), ((9, 11), 0, 1)]:
+        x = normal(rng, 30, 40, *size, dtype=np.float32)
+        w = normal(rng, 20, 40, 3, 3, dtype=np.float32)
+        b = normal(rng, 20, dtype=np.float32)
+        y = F.conv2d(x, w, b, stride, padding)
+        expected = reference.conv(x, w, b, (stride,) * 2, ((padding,) * 2,) * 2, (1, 1), 1)
+        assert_close(y, expected, 360)
+        for i in (0, 13, 29):
+            assert same_bytes(F.conv2d(x[i], w, b, stride, padding), y[i])
+        same_bytes_for_every_thread_count(
+            lambda x=x, w=w, b=b, s=stride, p=padding: F.conv2d(x, w, b, s, p)
+        )
 
 
 def test_torch_agrees(rng):

@@ -49,7 +49,7 @@ void conv3d_backward_weight(const ConvBackwardWeightArgs<T>& args) {
   for (int i = 0; i < 3; ++i) {
     axes[i] = {g.input[i], g.output[i], g.stride[i], g.kernel[i], -g.padding[i], g.dilation[i]};
   }
-  if (in_channels == 1 && out_channels <= kMostFilters && is_depthwise<T>(axes, 1)) {
+  if (is_depthwise<T>(axes, in_channels, out_channels)) {
     depthwise_backward_weight(DepthwiseWeights<T>{g.batch,
                                                   g.in_channels,
                                                   out_channels,

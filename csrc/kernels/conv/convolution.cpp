@@ -1,6 +1,7 @@
 #include "kernels/conv/convolution.h"
 
 #include "kernels/conv/depthwise.h"
+#include "kernels/conv/direct.h"
 #include "kernels/conv/im2col.h"
 #include "kernels/conv/winograd.h"
 
@@ -9,7 +10,11 @@ namespace fastnn::FASTNN_ISA {
 template <class T>
 void convolve(const Convolution<T>& conv) {
   if (conv.batch <= 0 || conv.out_channels <= 0 || positions_of(conv.axes) <= 0) return;
-  if (is_depthwise(conv)) return convolve_depthwise(conv);
+  const bool planar = conv.output[0] == 1;
+  if (planar && is_depthwise<T>(conv.axes, conv.in_channels, conv.out_channels)) {
+    return convolve_depthwise(conv);
+  }
+  if (planar && is_direct(conv)) return convolve_direct(conv);
   // float64 is asked for to be exact: it stays with the direct sum.
   if constexpr (sizeof(T) == sizeof(float)) {
     if (conv.fast && is_winograd(conv)) return convolve_winograd(conv);

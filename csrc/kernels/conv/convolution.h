@@ -28,6 +28,21 @@ struct Convolution {
   T* y;                   // (batch, groups * out_channels, output...)
 };
 
+// The weights with taps in ascending order of the input they see, to which conv's axes are set.
+template <class T>
+Weights<T> ascending_taps(Convolution<T>* conv) {
+  Weights<T> w = conv->weights;
+  for (int i = 0; i < 3; ++i) {
+    Axis& axis = conv->axes[i];
+    if (axis.tap_step >= 0) continue;
+    w.data += (axis.taps - 1) * w.tap_stride[i];
+    w.tap_stride[i] = -w.tap_stride[i];
+    axis.first += (axis.taps - 1) * axis.tap_step;
+    axis.tap_step = -axis.tap_step;
+  }
+  return w;
+}
+
 // Solves it with the algorithm that suits the shape; the batch size plays no part in the choice.
 template <class T>
 void convolve(const Convolution<T>& conv);

@@ -1,160 +1,140 @@
 #include "kernels/conv/depthwise.h"
 
-#include "kernels/conv/plane.h"
+#include "kernels/conv/plane_filter.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {
 
-constexpr int kTileRowsOut = 4;    // output rows of a tile
-constexpr int64_t kMostTaps = 64;  // along each dimension
-constexpr int64_t kBlockCols = 1024;
-
-// The block of rows and columns that a strip of the output is computed from.
-struct Strip {
-  int64_t rows, cols;
-};
+constexpr int kStripRows = 4;  // output rows of a register tile
 
 template <class T>
-Strip strip_of(const Axis (&axes)[3]) {
-  const int64_t cols = min_of(axes[2].positions, kBlockCols);
-  const PlaneBlock<T> row{axes[1], axes[2], 0, 1, 0, cols};
-  // A block takes about half of an L2 of 256 KiB, but at least a tile of rows.
-  const int64_t source_rows =
-      (int64_t{1} << 17) / static_cast<int64_t>(sizeof(T)) / row.row_pitch();
-  const int64_t fit = (source_rows - PlaneBlock<T>::span(axes[1])) / axes[1].step + 1;
-  return {min_of(axes[1].positions, max_of(fit, kTileRowsOut)), cols};
-}
-
-// A tile of output rows: what is read, and the taps.
-template <class T>
-struct Filter {
-  const T* weights;  // (taps of height, taps of width), with these strides
-  int64_t weight_strides[2];
-  int64_t taps[2];
-  int64_t tap_rows[kMostTaps], tap_cols[kMostTaps];  // offsets in the block
-  int64_t row_step;                                  // from an output row to the next
-};
-
-template <class T, int kRows, int kVectors>
-void filter_tile(const Filter<T>& filter, const T* block, T bias, T* out, int64_t out_stride,
-                 int64_t cols) {
-  constexpr int64_t kSize = Vec<T>::kSize;
-  Vec<T> acc[kRows][kVectors];
-  FASTNN_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    FASTNN_UNROLL
-    for (int j = 0; j < kVectors; ++j) acc[i][j] = Vec<T>::zero();
-  }
-  for (int64_t h = 0; h < filter.taps[0]; ++h) {
-    const T* const row = block + filter.tap_rows[h];
-    const T* weight = filter.weights + h * filter.weight_strides[0];
-    for (int64_t w = 0; w < filter.taps[1]; ++w, weight += filter.weight_strides[1]) {
-      const T* const source = row + filter.tap_cols[w];
-      const Vec<T> factor = Vec<T>::broadcast(*weight);
-      FASTNN_UNROLL
-      for (int i = 0; i < kRows; ++i) {
-        FASTNN_UNROLL
-        for (int j = 0; j < kVectors; ++j) {
-          acc[i][j] =
-              fma(factor, Vec<T>::load(source + i * filter.row_step + j * kSize), acc[i][j]);
-        }
-      }
-    }
-  }
-  FASTNN_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    FASTNN_UNROLL
-    for (int j = 0; j < kVectors; ++j) {
-      const int64_t lanes = cols - j * kSize;
-      const Vec<T> y = acc[i][j] + Vec<T>::broadcast(bias);
-      T* const target = out + i * out_stride + j * kSize;
-      if (lanes >= kSize) {
-        y.store(target);
-      } else if (lanes > 0) {
-        y.store(target, lanes);
-      }
-    }
+FASTNN_INLINE void store_lanes(Vec<T> y, T* target, int64_t lanes) {
+  if (lanes >= Vec<T>::kSize) {
+    y.store(target);
+  } else {
+    y.store(target, lanes);
   }
 }
 
+// kRows output rows, any taps.
 template <class T, int kRows>
 void filter_rows(const Filter<T>& filter, const T* block, T bias, T* out, int64_t out_stride,
                  int64_t cols) {
   constexpr int64_t kSize = Vec<T>::kSize;
-  int64_t j = 0;
-  for (; j + kSize < cols; j += 2 * kSize) {
-    filter_tile<T, kRows, 2>(filter, block + j, bias, out + j, out_stride, cols - j);
-  }
-  if (j < cols) filter_tile<T, kRows, 1>(filter, block + j, bias, out + j, out_stride, cols - j);
-}
-
-// All of a block: rows x cols outputs.
-template <class T>
-void filter_block(const Filter<T>& filter, const T* block, T bias, T* out, int64_t out_stride,
-                  int64_t rows, int64_t cols) {
-  int64_t i = 0;
-  for (; i + kTileRowsOut <= rows; i += kTileRowsOut) {
-    filter_rows<T, kTileRowsOut>(filter, block + i * filter.row_step, bias, out + i * out_stride,
-                                 out_stride, cols);
-  }
-  for (; i < rows; ++i) {
-    filter_rows<T, 1>(filter, block + i * filter.row_step, bias, out + i * out_stride, out_stride,
-                      cols);
-  }
-}
-
-template <class T>
-void fill_offsets(const PlaneBlock<T>& block, Filter<T>* filter) {
-  const int64_t pitch = block.row_pitch();
-  for (int64_t h = 0; h < block.height.taps; ++h) filter->tap_rows[h] = block.tap_row(h) * pitch;
-  for (int64_t w = 0; w < block.width.taps; ++w) filter->tap_cols[w] = block.tap_col(w);
-  filter->row_step = block.height.step * pitch;
-}
-
-// Spreads rows x cols results over the phase of y.
-template <class T>
-void scatter(const Convolution<T>& conv, const PlaneBlock<T>& block, const T* results, T* y) {
-  const Phase& phase = conv.phase;
-  for (int64_t i = 0; i < block.rows; ++i) {
-    T* const row = y + (phase.first[1] + (block.row + i) * phase.step[1]) * conv.output[2] +
-                   phase.first[2] + block.col * phase.step[2];
-    for (int64_t j = 0; j < block.cols; ++j) row[j * phase.step[2]] = results[i * block.cols + j];
-  }
-}
-
-template <class T>
-void convolve_plane(const Convolution<T>& conv, const Strip& strip, int64_t image, int64_t group,
-                    T* scratch) {
-  const int64_t plane = image * conv.groups + group, multiplier = conv.out_channels;
-  const T* const x = conv.x + plane * conv.axes[1].source * conv.axes[2].source;
-  const int64_t output = conv.output[1] * conv.output[2];
-  const bool direct = conv.phase.step[1] == 1 && conv.phase.step[2] == 1;
-  Filter<T> filter;
-  filter.weight_strides[0] = conv.weights.tap_stride[1];
-  filter.weight_strides[1] = conv.weights.tap_stride[2];
-  filter.taps[0] = conv.axes[1].taps;
-  filter.taps[1] = conv.axes[2].taps;
-  for (int64_t row = 0; row < conv.axes[1].positions; row += strip.rows) {
-    for (int64_t col = 0; col < conv.axes[2].positions; col += strip.cols) {
-      const PlaneBlock<T> block{conv.axes[1], conv.axes[2],
-                                row,          min_of(strip.rows, conv.axes[1].positions - row),
-                                col,          min_of(strip.cols, conv.axes[2].positions - col)};
-      T* const results = scratch + round_up(block.size(), Vec<T>::kSize);
-      block.load(x, conv.mode, scratch);
-      fill_offsets(block, &filter);
-      for (int64_t m = 0; m < multiplier; ++m) {
-        const int64_t channel = group * multiplier + m;
-        const T bias = conv.bias == nullptr ? T(0) : conv.bias[channel];
-        T* const y = conv.y + (plane * multiplier + m) * output;
-        filter.weights =
-            conv.weights.data + group * conv.group_weights + m * conv.weights.row_stride;
-        if (direct) {
-          filter_block(filter, scratch, bias, y + row * conv.output[2] + col, conv.output[2],
-                       block.rows, block.cols);
-        } else {
-          filter_block(filter, scratch, bias, results, block.cols, block.rows, block.cols);
-          scatter(conv, block, results, y);
+  for (int64_t j = 0; j < cols; j += kSize) {
+    Vec<T> acc[kRows];
+    FASTNN_UNROLL
+    for (int i = 0; i < kRows; ++i) acc[i] = Vec<T>::zero();
+    for (int64_t h = 0; h < filter.taps[0]; ++h) {
+      const T* const row = block + filter.tap_rows[h] + j;
+      const T* weight = filter.weights + h * filter.weight_strides[0];
+      for (int64_t w = 0; w < filter.taps[1]; ++w, weight += filter.weight_strides[1]) {
+        const T* const source = row + filter.tap_cols[w];
+        const Vec<T> factor = Vec<T>::broadcast(*weight);
+        FASTNN_UNROLL
+        for (int i = 0; i < kRows; ++i) {
+          acc[i] = fma(factor, Vec<T>::load(source + i * filter.row_step), acc[i]);
         }
+      }
+    }
+    FASTNN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      store_lanes(acc[i] + Vec<T>::broadcast(bias), out + i * out_stride + j, cols - j);
+    }
+  }
+}
+
+// kRows output rows of a kTaps x kTaps filter whose taps lie in consecutive rows: the weights stay
+// in registers, and what is loaded serves every row that sees it.
+template <class T, int kTaps, int kStep, int kRows>
+void dense_rows(const Filter<T>& filter, const T* block, T bias, T* out, int64_t out_stride,
+                int64_t cols) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  const int64_t pitch = filter.tap_rows[1] - filter.tap_rows[0];
+  Vec<T> weights[kTaps][kTaps];
+  FASTNN_UNROLL
+  for (int h = 0; h < kTaps; ++h) {
+    FASTNN_UNROLL
+    for (int w = 0; w < kTaps; ++w) {
+      weights[h][w] = Vec<T>::broadcast(
+          filter.weights[h * filter.weight_strides[0] + w * filter.weight_strides[1]]);
+    }
+  }
+  for (int64_t j = 0; j < cols; j += kSize) {
+    Vec<T> acc[kRows];
+    FASTNN_UNROLL
+    for (int i = 0; i < kRows; ++i) acc[i] = Vec<T>::zero();
+    FASTNN_UNROLL
+    for (int r = 0; r < (kRows - 1) * kStep + kTaps; ++r) {
+      FASTNN_UNROLL
+      for (int w = 0; w < kTaps; ++w) {
+        const Vec<T> x = Vec<T>::load(block + r * pitch + filter.tap_cols[w] + j);
+        FASTNN_UNROLL
+        for (int i = 0; i < kRows; ++i) {
+          const int h = r - i * kStep;
+          if (h >= 0 && h < kTaps) acc[i] = fma(weights[h][w], x, acc[i]);
+        }
+      }
+    }
+    FASTNN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      store_lanes(acc[i] + Vec<T>::broadcast(bias), out + i * out_stride + j, cols - j);
+    }
+  }
+}
+
+template <class T>
+using RowsFunction = void (*)(const Filter<T>&, const T*, T, T*, int64_t, int64_t);
+
+// Functions for 1 .. kStripRows output rows.
+template <class T>
+struct RowsFunctions {
+  RowsFunction<T> by_rows[kStripRows];
+};
+
+template <class T, int kTaps, int kStep>
+constexpr RowsFunctions<T> dense_functions() {
+  return {{&dense_rows<T, kTaps, kStep, 1>, &dense_rows<T, kTaps, kStep, 2>,
+           &dense_rows<T, kTaps, kStep, 3>, &dense_rows<T, kTaps, kStep, 4>}};
+}
+
+template <class T>
+RowsFunctions<T> choose_functions(const Axis (&axes)[3]) {
+  const int64_t taps = axes[1].taps, step = axes[1].step;
+  if (axes[2].taps == taps && axes[1].tap_step == 1) {
+    if (taps == 3 && step == 1) return dense_functions<T, 3, 1>();
+    if (taps == 3 && step == 2) return dense_functions<T, 3, 2>();
+    if (taps == 5 && step == 1) return dense_functions<T, 5, 1>();
+    if (taps == 5 && step == 2) return dense_functions<T, 5, 2>();
+  }
+  return {{&filter_rows<T, 1>, &filter_rows<T, 2>, &filter_rows<T, 3>, &filter_rows<T, 4>}};
+}
+
+template <class T>
+void convolve_plane(const Convolution<T>& conv, const Weights<T>& weights, const Strip& strip,
+                    const PlaneLayout<T>& layout, const RowsFunctions<T>& functions,
+                    Filter<T>* filter, int64_t plane, T* scratch) {
+  const int64_t group = plane % conv.groups, multiplier = conv.out_channels;
+  const T* const x = conv.x + plane * conv.axes[1].source * conv.axes[2].source;
+  const int64_t height = conv.axes[1].positions, width = conv.axes[2].positions;
+  const bool whole = is_whole(conv);
+  T* const results = scratch + layout.size(strip.rows);
+  for (int64_t row = 0; row < height; row += strip.rows) {
+    for (int64_t col = 0; col < width; col += strip.cols) {
+      const int64_t rows = min_of(strip.rows, height - row);
+      const int64_t cols = min_of(strip.cols, width - col);
+      layout.load(x, conv.mode, row, rows, col, scratch);
+      for (int64_t m = 0; m < multiplier; ++m) {
+        const T bias = conv.bias == nullptr ? T(0) : conv.bias[group * multiplier + m];
+        T* const y = conv.y + (plane * multiplier + m) * conv.output[1] * conv.output[2];
+        T* const out = whole ? y + row * width + col : results;
+        const int64_t stride = whole ? width : cols;
+        filter->weights = weights.data + group * conv.group_weights + m * weights.row_stride;
+        for (int64_t i = 0; i < rows; i += kStripRows) {
+          functions.by_rows[min_of(kStripRows, rows - i) - 1](
+              *filter, scratch + i * filter->row_step, bias, out + i * stride, stride, cols);
+        }
+        if (!whole) scatter_results(conv, results, row, rows, col, cols, y);
       }
     }
   }
@@ -169,11 +149,19 @@ void correlate(const T* grad, int64_t grad_stride, const T* source, int64_t row_
   FASTNN_UNROLL
   for (int t = 0; t < kTaps; ++t) acc[t] = Vec<T>::zero();
   for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < cols; j += kSize) {
-      const Vec<T> g = Vec<T>::load(grad + i * grad_stride + j, min_of(kSize, cols - j));
-      const T* const x = source + i * row_step + j;
+    const T* const g = grad + i * grad_stride;
+    const T* const x = source + i * row_step;
+    int64_t j = 0;
+    for (; j + kSize <= cols; j += kSize) {
+      const Vec<T> y = Vec<T>::load(g + j);
       FASTNN_UNROLL
-      for (int t = 0; t < kTaps; ++t) acc[t] = fma(g, Vec<T>::load(x + tap_cols[t]), acc[t]);
+      for (int t = 0; t < kTaps; ++t) acc[t] = fma(y, Vec<T>::load(x + tap_cols[t] + j), acc[t]);
+    }
+    if (j == cols) continue;
+    const Vec<T> y = Vec<T>::load(g + j, cols - j);
+    FASTNN_UNROLL
+    for (int t = 0; t < kTaps; ++t) {
+      acc[t] = fma(y, Vec<T>::load(x + tap_cols[t] + j, cols - j), acc[t]);
     }
   }
   FASTNN_UNROLL
@@ -181,115 +169,115 @@ void correlate(const T* grad, int64_t grad_stride, const T* source, int64_t row_
 }
 
 template <class T>
-void correlate_block(const Filter<T>& filter, const PlaneBlock<T>& block, const T* data,
-                     const T* grad, T* sums) {
-  const int64_t stride = block.width.positions, row_step = filter.row_step;
+void correlate_block(const Filter<T>& filter, const T* data, const T* grad, int64_t grad_stride,
+                     int64_t rows, int64_t cols, T* sums) {
+  const int64_t* const tap_cols = filter.tap_cols;
   for (int64_t h = 0; h < filter.taps[0]; ++h) {
     const T* const source = data + filter.tap_rows[h];
     T* const row = sums + h * filter.taps[1];
-    const int64_t* const cols = filter.tap_cols;
     int64_t w = 0;
     for (; w + 4 < filter.taps[1]; w += 5) {
-      correlate<T, 5>(grad, stride, source, row_step, cols + w, block.rows, block.cols, row + w);
+      correlate<T, 5>(grad, grad_stride, source, filter.row_step, tap_cols + w, rows, cols,
+                      row + w);
     }
     for (; w + 2 < filter.taps[1]; w += 3) {
-      correlate<T, 3>(grad, stride, source, row_step, cols + w, block.rows, block.cols, row + w);
+      correlate<T, 3>(grad, grad_stride, source, filter.row_step, tap_cols + w, rows, cols,
+                      row + w);
     }
     for (; w < filter.taps[1]; ++w) {
-      correlate<T, 1>(grad, stride, source, row_step, cols + w, block.rows, block.cols, row + w);
+      correlate<T, 1>(grad, grad_stride, source, filter.row_step, tap_cols + w, rows, cols,
+                      row + w);
     }
   }
 }
 
+// The gradient of the filters of one input channel.
 template <class T>
-int64_t scratch_size(const Axis (&axes)[3]) {
-  const Strip strip = strip_of<T>(axes);
-  const PlaneBlock<T> block{axes[1], axes[2], 0, strip.rows, 0, strip.cols};
-  return round_up(block.size() + strip.rows * strip.cols, 16) + 16;
+void correlate_channel(const DepthwiseWeights<T>& args, const Strip& strip,
+                       const PlaneLayout<T>& layout, const Filter<T>& filter, int64_t channel,
+                       T* data) {
+  const int64_t taps = filter.taps[0] * filter.taps[1];
+  const int64_t height = args.axes[1].positions, width = args.axes[2].positions;
+  T* const sums = args.grad_w + channel * args.multiplier * taps;
+  for (int64_t i = 0; i < args.multiplier * taps; ++i) sums[i] = T(0);
+  for (int64_t n = 0; n < args.batch; ++n) {
+    const int64_t plane = n * args.in_channels + channel;
+    const T* const x = args.x + plane * args.axes[1].source * args.axes[2].source;
+    for (int64_t row = 0; row < height; row += strip.rows) {
+      for (int64_t col = 0; col < width; col += strip.cols) {
+        const int64_t rows = min_of(strip.rows, height - row);
+        layout.load(x, args.mode, row, rows, col, data);
+        for (int64_t m = 0; m < args.multiplier; ++m) {
+          const T* const grad =
+              args.grad_y + (plane * args.multiplier + m) * height * width + row * width + col;
+          correlate_block(filter, data, grad, width, rows, min_of(strip.cols, width - col),
+                          sums + m * taps);
+        }
+      }
+    }
+  }
 }
+
+// Calls run(item, scratch) for every item on all threads.
+template <class T, class Run>
+void for_each_plane(int64_t items, int64_t work, int64_t scratch, const Run& run) {
+  const int64_t grain = max_of(1, min_of(kMinCellWork / max_of(1, work), items));
+  const int workers = plan_workers(ceil_div(items, grain));
+  Workspace workspace(workers * scratch * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
+  T* const memory = workspace.take<T>(workers * scratch);
+  parallel_for(items, grain, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t i = begin; i < end; ++i) run(i, memory + worker * scratch);
+  });
+}
+
+// Multiply-adds that copying one input element costs the time of.
+constexpr int64_t kCopyWork = 8;
 
 }  // namespace
 
 template <class T>
-bool is_depthwise(const Axis (&axes)[3], int64_t in_channels) {
-  const Axis& depth = axes[0];
-  const bool planar =
-      depth.taps == 1 && depth.positions == 1 && depth.source == 1 && depth.first == 0;
-  return in_channels == 1 && planar && axes[1].taps >= 1 && axes[2].taps >= 1 &&
-         axes[1].taps <= kMostTaps && axes[2].taps <= kMostTaps &&
-         PlaneBlock<T>::span(axes[2]) <= 4096 && axes[2].step <= 64 &&
-         scratch_size<T>(axes) <= kPlaneBlock;
-}
-
-template <class T>
-bool is_depthwise(const Convolution<T>& conv) {
-  return conv.out_channels <= kMostFilters && is_depthwise<T>(conv.axes, conv.in_channels);
+bool is_depthwise(const Axis (&axes)[3], int64_t in_channels, int64_t filters) {
+  if (in_channels != 1 || filters > kMostFilters || !is_planar(axes)) return false;
+  const Strip strip = choose_strip<T>(axes, 1, kStripRows);
+  return PlaneLayout<T>(axes[1], axes[2], strip.cols).size(strip.rows) <= kPlaneBlock;
 }
 
 template <class T>
 void convolve_depthwise(const Convolution<T>& conv) {
-  const Strip strip = strip_of<T>(conv.axes);
-  const int64_t scratch = scratch_size<T>(conv.axes);
+  Convolution<T> ordered = conv;
+  const Weights<T> weights = ascending_taps(&ordered);
+  const Strip strip = choose_strip<T>(ordered.axes, 1, kStripRows);
+  const PlaneLayout<T> layout(ordered.axes[1], ordered.axes[2], strip.cols);
+  const RowsFunctions<T> functions = choose_functions<T>(ordered.axes);
+  Filter<T> filter(layout);
+  filter.weight_strides[0] = weights.tap_stride[1];
+  filter.weight_strides[1] = weights.tap_stride[2];
+  const int64_t scratch =
+      round_up(layout.size(strip.rows) + strip.rows * strip.cols + Vec<T>::kSize, 16);
   const int64_t work =
-      max_of(1, positions_of(conv.axes) * (taps_of(conv.axes) + 4) * conv.out_channels);
-  const int64_t planes = conv.batch * conv.groups;
-  const int64_t grain = max_of(1, min_of(kMinCellWork / work, planes));
-  const int workers = plan_workers(ceil_div(planes, grain));
-  Workspace workspace(workers * scratch * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
-  T* const memory = workspace.take<T>(workers * scratch);
-  parallel_for(planes, grain, [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t i = begin; i < end; ++i) {
-      convolve_plane(conv, strip, i / conv.groups, i % conv.groups, memory + worker * scratch);
-    }
+      positions_of(conv.axes) * (taps_of(conv.axes) * conv.out_channels + kCopyWork);
+  for_each_plane<T>(conv.batch * conv.groups, work, scratch, [&](int64_t plane, T* memory) {
+    Filter<T> mine = filter;
+    convolve_plane(ordered, weights, strip, layout, functions, &mine, plane, memory);
   });
 }
 
 template <class T>
 void depthwise_backward_weight(const DepthwiseWeights<T>& args) {
-  const Strip strip = strip_of<T>(args.axes);
-  const int64_t scratch = scratch_size<T>(args.axes), taps = taps_of(args.axes);
-  const int64_t positions = positions_of(args.axes);
-  const int64_t source = args.axes[1].source * args.axes[2].source;
-  const int64_t work = max_of(1, args.batch * positions * (taps + 4) * args.multiplier);
-  const int64_t grain = max_of(1, min_of(kMinCellWork / work, args.in_channels));
-  const int workers = plan_workers(ceil_div(args.in_channels, grain));
-  Workspace workspace(workers * scratch * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
-  T* const memory = workspace.take<T>(workers * scratch);
-  parallel_for(args.in_channels, grain, [&](int64_t begin, int64_t end, int worker) {
-    T* const data = memory + worker * scratch;
-    for (int64_t c = begin; c < end; ++c) {
-      T* const sums = args.grad_w + c * args.multiplier * taps;
-      for (int64_t i = 0; i < args.multiplier * taps; ++i) sums[i] = T(0);
-      for (int64_t n = 0; n < args.batch; ++n) {
-        const int64_t plane = n * args.in_channels + c;
-        for (int64_t row = 0; row < args.axes[1].positions; row += strip.rows) {
-          for (int64_t col = 0; col < args.axes[2].positions; col += strip.cols) {
-            const PlaneBlock<T> block{
-                args.axes[1], args.axes[2],
-                row,          min_of(strip.rows, args.axes[1].positions - row),
-                col,          min_of(strip.cols, args.axes[2].positions - col)};
-            Filter<T> filter;
-            filter.taps[0] = args.axes[1].taps;
-            filter.taps[1] = args.axes[2].taps;
-            fill_offsets(block, &filter);
-            block.load(args.x + plane * source, args.mode, data);
-            for (int64_t m = 0; m < args.multiplier; ++m) {
-              correlate_block(filter, block, data,
-                              args.grad_y + (plane * args.multiplier + m) * positions +
-                                  row * args.axes[2].positions + col,
-                              sums + m * taps);
-            }
-          }
-        }
-      }
-    }
-  });
+  const Strip strip = choose_strip<T>(args.axes, 1, kStripRows);
+  const PlaneLayout<T> layout(args.axes[1], args.axes[2], strip.cols);
+  const Filter<T> filter(layout);
+  const int64_t work =
+      args.batch * positions_of(args.axes) * (taps_of(args.axes) * args.multiplier + kCopyWork);
+  for_each_plane<T>(args.in_channels, work, round_up(layout.size(strip.rows), 16),
+                    [&](int64_t channel, T* memory) {
+                      correlate_channel(args, strip, layout, filter, channel, memory);
+                    });
 }
 
-#define FASTNN_INSTANTIATE(T)                               \
-  template bool is_depthwise<T>(const Axis(&)[3], int64_t); \
-  template bool is_depthwise(const Convolution<T>&);        \
-  template void convolve_depthwise(const Convolution<T>&);  \
+#define FASTNN_INSTANTIATE(T)                                        \
+  template bool is_depthwise<T>(const Axis(&)[3], int64_t, int64_t); \
+  template void convolve_depthwise(const Convolution<T>&);           \
   template void depthwise_backward_weight(const DepthwiseWeights<T>&);
 FASTNN_INSTANTIATE(float)
 FASTNN_INSTANTIATE(double)

@@ -11,8 +11,9 @@ namespace fastnn::FASTNN_ISA {
 inline constexpr int64_t kPlaneBlock = int64_t{1} << 18;  // elements
 inline constexpr int64_t kMostFilters = 4;  // on one plane; more make a matrix product after all
 
+// One input channel and few filters a group, and a block that fits.
 template <class T>
-bool is_depthwise(const Convolution<T>& conv);
+bool is_depthwise(const Axis (&axes)[3], int64_t in_channels, int64_t filters);
 
 template <class T>
 void convolve_depthwise(const Convolution<T>& conv);
@@ -28,9 +29,6 @@ struct DepthwiseWeights {
   const T* grad_y;
   T* grad_w;
 };
-
-template <class T>
-bool is_depthwise(const Axis (&axes)[3], int64_t in_channels);
 
 template <class T>
 void depthwise_backward_weight(const DepthwiseWeights<T>& args);

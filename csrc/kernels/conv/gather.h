@@ -80,6 +80,27 @@ FASTNN_INLINE Vec<double> even_lanes(Vec<double> a, Vec<double> b) {
 #endif
 }
 
+// Every second lane of a then b, from lane 1.
+FASTNN_INLINE Vec<float> odd_lanes(Vec<float> a, Vec<float> b) {
+#if defined(FASTNN_ISA_AVX512)
+  return Vec<float>(
+      __builtin_shufflevector(a.v, b.v, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31));
+#elif defined(FASTNN_ISA_AVX2)
+  return Vec<float>(__builtin_shufflevector(a.v, b.v, 1, 3, 5, 7, 9, 11, 13, 15));
+#else
+  return Vec<float>(__builtin_shufflevector(a.v, b.v, 1, 3, 5, 7));
+#endif
+}
+FASTNN_INLINE Vec<double> odd_lanes(Vec<double> a, Vec<double> b) {
+#if defined(FASTNN_ISA_AVX512)
+  return Vec<double>(__builtin_shufflevector(a.v, b.v, 1, 3, 5, 7, 9, 11, 13, 15));
+#elif defined(FASTNN_ISA_AVX2)
+  return Vec<double>(__builtin_shufflevector(a.v, b.v, 1, 3, 5, 7));
+#else
+  return Vec<double>(__builtin_shufflevector(a.v, b.v, 1, 3));
+#endif
+}
+
 template <class T>
 FASTNN_INLINE Vec<T> load_run(const T* x, const Piece& piece) {
   return Vec<T>::load(x + piece.offset, lanes_mask<T>(piece.begin, piece.end));

@@ -11,40 +11,32 @@ template <class T>
 void load_columns(const T* source, int64_t size, PaddingMode mode, int64_t first, int64_t step,
                   int64_t count, T* target);
 
-// The source of output rows row .. row + rows-1, columns col .. col + cols-1. Tap (h, w) of output
-// (i, j), counted inside the block, is at
-// data[(i * row_step + tap_row(h)) * row_pitch + tap_col(w) + j].
+// How blocks of at most `cols` output columns lie in memory. Tap (h, w) of output (i, j) of a block
+// is at (i * row_step + tap_row(h)) * row_pitch + tap_col(w) + j; a whole vector may be read from
+// there for every j < cols.
 template <class T>
-struct PlaneBlock {
-  const Axis& height;
-  const Axis& width;
-  int64_t row, rows, col, cols;
+struct PlaneLayout {
+  PlaneLayout() = default;
+  PlaneLayout(const Axis& height_axis, const Axis& width_axis, int64_t cols);
 
-  static int64_t lowest(const Axis& axis) {
-    return min_of(axis.first, axis.first + (axis.taps - 1) * axis.tap_step);
-  }
-  static int64_t span(const Axis& axis) {
-    const int64_t reach = (axis.taps - 1) * axis.tap_step;
-    return (reach < 0 ? -reach : reach) + 1;
-  }
-  static int64_t offset(const Axis& axis, int64_t tap) {
-    return axis.first + tap * axis.tap_step - lowest(axis);
-  }
-  // Elements of one remainder's columns, with room for a whole vector behind the last.
-  int64_t phase_pitch() const {
-    return ceil_div((cols - 1) * width.step + span(width), width.step) + 2 * Vec<T>::kSize;
-  }
-  int64_t row_pitch() const { return phase_pitch() * min_of(width.step, span(width)); }
-  int64_t source_rows() const { return (rows - 1) * height.step + span(height); }
-  int64_t size() const { return source_rows() * row_pitch(); }
-  int64_t tap_row(int64_t tap) const { return offset(height, tap); }
+  int64_t source_rows(int64_t rows) const { return (rows - 1) * height.step + row_span; }
+  int64_t size(int64_t rows) const { return source_rows(rows) * row_pitch; }
+  int64_t tap_row(int64_t tap) const { return height.first + tap * height.tap_step - first_row; }
   int64_t tap_col(int64_t tap) const {
-    const int64_t column = offset(width, tap);
-    return column % width.step * phase_pitch() + column / width.step;
+    const int64_t column = width.first + tap * width.tap_step - first_col;
+    return column % width.step * phase_pitch + column / width.step;
   }
 
-  // Fills data, of size() elements, from a plane; what lies behind the last column is zero.
-  void load(const T* plane, PaddingMode mode, T* data) const;
+  // Fills data, of size(rows) elements, with what output rows row .. row + rows-1 from column col
+  // on see of a plane.
+  void load(const T* plane, PaddingMode mode, int64_t row, int64_t rows, int64_t col,
+            T* data) const;
+
+  Axis height, width;
+  int64_t first_row, first_col;  // of the lowest tap of output 0
+  int64_t row_span;              // input rows that one output row sees
+  int64_t phases, phase_pitch;   // remainders by the width's step, elements of each
+  int64_t row_pitch;
 };
 
 }  // namespace fastnn::FASTNN_ISA

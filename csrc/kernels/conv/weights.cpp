@@ -2,6 +2,25 @@
 
 namespace fastnn::FASTNN_ISA {
 
+// The taps of a channel are contiguous.
+template <class T>
+const T* Weights<T>::pack_channels(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p,
+                                   int64_t depth) const {
+  const int64_t all = taps[0] * taps[1] * taps[2];
+  for (int64_t i = 0; i < rows; i += panel) {
+    const int64_t width = min_of(panel, rows - i);
+    const T* const source = data + (row + i) * row_stride;
+    for (int64_t q = 0; q < depth;) {
+      const int64_t channel = (p + q) / all, tap = (p + q) % all;
+      const int64_t count = min_of(all - tap, depth - q);
+      pack_panel<T, false>(target + i * depth + q * width, width,
+                           source + channel * channel_stride + tap, width, row_stride, count, 1);
+      q += count;
+    }
+  }
+  return target;
+}
+
 template <class T>
 const T* Weights<T>::pack(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p,
                           int64_t depth) const {
@@ -11,6 +30,9 @@ const T* Weights<T>::pack(T* target, int64_t row, int64_t rows, int64_t panel, i
                           channel_stride == taps[0] * tap_stride[0];
   if (contiguous)
     return DenseOperand<T>{first_row, row_stride, 1}.a_block(target, 0, rows, panel, p, depth);
+  if (tap_stride[2] == 1 && tap_stride[1] == taps[2] && tap_stride[0] == taps[1] * taps[2]) {
+    return pack_channels(target, row, rows, panel, p, depth);
+  }
   const int64_t plane = taps[1] * taps[2], all = taps[0] * plane;
   for (int64_t i = 0; i < rows; i += panel) {
     const int64_t width = min_of(panel, rows - i);

@@ -23,6 +23,10 @@ struct Weights {
   // Panels of `panel` rows, each laid out [depth][panel]. Returns `target`.
   const T* pack(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p,
                 int64_t depth) const;
+
+ private:
+  const T* pack_channels(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p,
+                         int64_t depth) const;
 };
 
 }  // namespace fastnn::FASTNN_ISA

@@ -39,18 +39,6 @@ Tiling make_tiling(const Convolution<T>& conv) {
   return t;
 }
 
-// The weights with taps in ascending order of the input they see.
-template <class T>
-Weights<T> ascending(const Convolution<T>& conv) {
-  Weights<T> w = conv.weights;
-  for (int i = 1; i < 3; ++i) {
-    if (conv.axes[i].tap_step > 0) continue;
-    w.data += 2 * w.tap_stride[i];
-    w.tap_stride[i] = -w.tap_stride[i];
-  }
-  return w;
-}
-
 // Interleaves the lanes of a and b: a0 b0 a1 b1 ...
 template <class T>
 FASTNN_INLINE void interleave(Vec<T> a, Vec<T> b, Vec<T>* low, Vec<T>* high) {
@@ -72,7 +60,13 @@ template <class T>
 class Winograd {
  public:
   explicit Winograd(const Convolution<T>& conv)
-      : conv_(conv), tiling_(make_tiling(conv)), panel_(panel_rows(conv.out_channels)) {}
+      : conv_(conv),
+        tiling_(make_tiling(conv)),
+        layout_(tiling_.rows, tiling_.cols, tiling_.width),
+        panel_(panel_rows(conv.out_channels)) {
+    Convolution<T> ordered = conv;
+    filters_ = ascending_taps(&ordered);
+  }
 
   void run() {
     constexpr int64_t kBytes = static_cast<int64_t>(sizeof(T));
@@ -85,7 +79,7 @@ class Winograd {
     const int64_t inputs = kProducts * k * pitch, outputs = kProducts * share_rows * pitch;
     const int64_t patches = kProducts * (pitch + Vec<T>::kSize);
     const int64_t scratch = round_up(
-        inputs + outputs + max_of(patches, kTileOut * kTileOut * pitch) + plane_size(), 16);
+        inputs + outputs + max_of(patches, kTileOut * kTileOut * pitch) + layout_.size(1), 16);
     const int64_t weights = conv_.groups * kProducts * m * k;
     const int workers = plan_workers(max_of(blocks * shares, panels * conv_.groups));
     const int64_t packing = panel_ * kChunk * kTaps + Vec<T>::kSize;
@@ -113,18 +107,15 @@ class Winograd {
   static constexpr int64_t kSize = Vec<T>::kSize;
   static constexpr int64_t kChunk = 32;  // channels of weights packed at a time
 
-  PlaneBlock<T> unit_plane(int64_t unit) const {
-    const int64_t line = unit / tiling_.segments, segment = unit % tiling_.segments;
-    const int64_t col = segment * tiling_.width;
-    return {tiling_.rows,
-            tiling_.cols,
-            line % tiling_.rows.positions,
-            1,
-            col,
+  // Where a unit lies.
+  struct Unit {
+    int64_t image, row, col, tiles;
+  };
+  Unit unit_at(int64_t unit) const {
+    const int64_t line = unit / tiling_.segments;
+    const int64_t col = unit % tiling_.segments * tiling_.width;
+    return {line / tiling_.rows.positions, line % tiling_.rows.positions, col,
             min_of(tiling_.width, tiling_.cols.positions - col)};
-  }
-  int64_t plane_size() const {
-    return PlaneBlock<T>{tiling_.rows, tiling_.cols, 0, 1, 0, tiling_.width}.size();
   }
 
   // Panel `row` of the transformed weights: [point][channel][rows of the panel], behind those of
@@ -135,7 +126,7 @@ class Winograd {
 
   void prepare_weights(int64_t group, int64_t row, T* packed) const {
     const int64_t rows = min_of(panel_, conv_.out_channels - row), k = conv_.in_channels;
-    Weights<T> w = ascending(conv_);
+    Weights<T> w = filters_;
     w.data += group * conv_.group_weights;
     T* const target = panel_weights(group, row);
     for (int64_t first = 0; first < k; first += kChunk) {
@@ -204,18 +195,17 @@ class Winograd {
     const int64_t source = conv_.axes[1].source * conv_.axes[2].source;
     const int64_t channels = conv_.groups * conv_.in_channels;
     for (int64_t u = 0; u < units; ++u) {
-      const int64_t unit = first_unit + u;
-      const int64_t image = unit / (tiling_.rows.positions * tiling_.segments);
-      const PlaneBlock<T> block = unit_plane(unit);
-      block.load(conv_.x + (image * channels + channel) * source, conv_.mode, plane);
-      const int64_t pitch = block.row_pitch();
+      const Unit unit = unit_at(first_unit + u);
+      layout_.load(conv_.x + (unit.image * channels + channel) * source, conv_.mode, unit.row, 1,
+                   unit.col, plane);
       for (int64_t j = 0; j < kTileIn; ++j) {
-        const T* column = plane + block.tap_col(j);
-        T* target = patches + j * row_pitch + u * tiling_.width;
+        const T* const column = plane + layout_.tap_col(j);
+        T* const target = patches + j * row_pitch + u * tiling_.width;
         for (int64_t i = 0; i < kTileIn; ++i) {
           // Whole vectors: what is written past the unit is overwritten by the next one.
-          for (int64_t t = 0; t < block.cols; t += kSize) {
-            Vec<T>::load(column + i * pitch + t).store(target + i * kTileIn * row_pitch + t);
+          for (int64_t t = 0; t < unit.tiles; t += kSize) {
+            Vec<T>::load(column + i * layout_.row_pitch + t)
+                .store(target + i * kTileIn * row_pitch + t);
           }
         }
       }
@@ -294,15 +284,13 @@ class Winograd {
     const int64_t channels = conv_.groups * conv_.out_channels;
     const int64_t height = conv_.output[1], width = conv_.output[2];
     for (int64_t u = 0; u < units; ++u) {
-      const int64_t unit = first_unit + u;
-      const int64_t image = unit / (tiling_.rows.positions * tiling_.segments);
-      const PlaneBlock<T> block = unit_plane(unit);
-      const int64_t row = block.row * kTileOut, col = block.col * kTileOut;
-      const int64_t count = min_of(block.cols * kTileOut, width - col);
+      const Unit unit = unit_at(first_unit + u);
+      const int64_t row = unit.row * kTileOut, col = unit.col * kTileOut;
+      const int64_t count = min_of(unit.tiles * kTileOut, width - col);
       for (int64_t i = 0; i < min_of(kTileOut, height - row); ++i) {
         const T* const source =
             outputs + i * kTileOut * tiling_.pitch + u * tiling_.width * kTileOut;
-        T* const y = conv_.y + ((image * channels + channel) * height + row + i) * width + col;
+        T* const y = conv_.y + ((unit.image * channels + channel) * height + row + i) * width + col;
         for (int64_t j = 0; j < count; j += kSize) {
           const Vec<T> sum = Vec<T>::load(source + j, min_of(kSize, count - j)) + bias;
           sum.store(y + j, min_of(kSize, count - j));
@@ -313,7 +301,9 @@ class Winograd {
 
   const Convolution<T>& conv_;
   Tiling tiling_;
+  PlaneLayout<T> layout_;
   int64_t panel_;
+  Weights<T> filters_;
   T* weights_ = nullptr;
 };
 
