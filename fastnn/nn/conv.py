@@ -66,8 +66,8 @@ class _ConvNd(Module):
         self.padding_mode = padding_mode
         if min(self.kernel_size) < 1:
             raise ValueError(f"{name}: kernel_size must be >= 1, got {kernel_size!r}")
-        channels = (in_channels, out_channels) if transposed else (out_channels, in_channels)
-        shape = (channels[0], channels[1] // groups, *self.kernel_size)
+        first, second = (in_channels, out_channels) if transposed else (out_channels, in_channels)
+        shape = (first, second // groups, *self.kernel_size)
         self.weight = Parameter(np.empty(shape, dtype))
         self.bias = Parameter(np.empty(out_channels, dtype)) if bias else None
         self.reset_parameters()
@@ -89,8 +89,9 @@ class _ConvNd(Module):
             text += f", padding={self.padding!r}"
         if self.dilation != ones:
             text += f", dilation={self.dilation}"
-        if getattr(self, "output_padding", zeros) != zeros:
-            text += f", output_padding={self.output_padding}"
+        output_padding = getattr(self, "output_padding", zeros)
+        if output_padding != zeros:
+            text += f", output_padding={output_padding}"
         if self.groups != 1:
             text += f", groups={self.groups}"
         if self.bias is None:
