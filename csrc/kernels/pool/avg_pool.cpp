@@ -3,7 +3,7 @@
 //
 // Backward: each input row gathers grad_y / divisor from the rows of outputs above it (spread.h).
 // Workspace a thread: max(16 KiB, one row of outputs for 1024 columns) + 1024 columns; shared
-// 2 x width.out elements.
+// 2 x min(width.out, 27 Ki) elements.
 #include "kernels/pool/divisor.h"
 #include "kernels/pool/segment.h"
 #include "kernels/pool/slide.h"
@@ -77,7 +77,7 @@ void sum_rows(const OutputRows<T>& outputs, const Divisor<T>& divisor, const Sca
   };
   const int64_t column = larger(first, 0);
   outputs.write(first, divisor.width.out, T{0}, scratch,
-                Source{list, divisor.inverses + column, column});
+                Source{list, divisor.inverses.at(column), column});
 }
 
 template <class T>

@@ -1,6 +1,7 @@
 // The divisors of average pooling. They are products of one count a dimension.
 #pragma once
 
+#include "kernels/pool/column_table.h"
 #include "kernels/pool/segment.h"
 
 namespace fastnn::FASTNN_ISA::pool {
@@ -9,10 +10,10 @@ template <class T>
 struct Divisor {
   PoolAxis depth, height, width;
   bool count_padding;
-  int64_t fixed;  // the divisor where the caller gave one, or 0
-  T whole_rows;   // the rows of a window that touches no border
-  T* counts;      // columns of each output's window
-  T* inverses;    // 1 / (counts * whole_rows)
+  int64_t fixed;            // the divisor where the caller gave one, or 0
+  T whole_rows;             // the rows of a window that touches no border
+  ColumnTable<T> counts;    // columns of each output's window
+  ColumnTable<T> inverses;  // 1 / (counts * whole_rows)
 
   template <class Args>
   explicit Divisor(const Args& args)
@@ -23,15 +24,13 @@ struct Divisor {
         fixed(args.divisor_override),
         whole_rows(static_cast<T>(fixed != 0 ? 1 : depth.kernel * height.kernel)) {}
 
-  int64_t scratch_elements() const { return 2 * padded_outputs(); }
+  int64_t scratch_elements() const { return 2 * ColumnTable<T>::elements(width.out); }
 
   void prepare(T* scratch) {
-    counts = scratch;
-    inverses = scratch + padded_outputs();
-    for (int64_t o = 0; o < padded_outputs(); ++o) {
-      counts[o] = o < width.out ? columns(o) : T{1};
-      inverses[o] = 1 / (counts[o] * whole_rows);
-    }
+    T* const second = scratch + ColumnTable<T>::elements(width.out);
+    counts.prepare(scratch, width.out, T{1}, [this](int64_t o) { return columns(o); });
+    inverses.prepare(second, width.out, T{1},
+                     [this](int64_t o) { return 1 / (columns(o) * whole_rows); });
   }
 
   FASTNN_INLINE T count(const PoolAxis& axis, int64_t o) const {
@@ -61,15 +60,12 @@ struct Divisor {
   };
   FASTNN_INLINE Row row(int64_t od, int64_t oh, int64_t ow) const {
     const T row_count = rows(od, oh);
-    return {counts + ow, inverses + ow, row_count, sizeof(T) == 4 && row_count == whole_rows};
+    return {counts.at(ow), inverses.at(ow), row_count, sizeof(T) == 4 && row_count == whole_rows};
   }
 
   FASTNN_INLINE T operator()(T sum, const Place& o) const {
     return sum / (rows(o.d, o.h) * columns(o.w));
   }
-
- private:
-  int64_t padded_outputs() const { return width.out + Vec<T>::kSize; }
 };
 
 }  // namespace fastnn::FASTNN_ISA::pool

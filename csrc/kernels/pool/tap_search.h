@@ -2,9 +2,10 @@
 // in T, exact up to the 2^15 elements that a sliding window may have.
 //
 // Workspace a thread: max(16 KiB, the input rows of one row of up to 1024 outputs) + 1024
-// elements; shared width.out + window elements.
+// elements; shared min(width.out, 27 Ki) + window elements.
 #pragma once
 
+#include "kernels/pool/column_table.h"
 #include "kernels/pool/slide.h"
 
 namespace fastnn::FASTNN_ISA::pool {
@@ -13,12 +14,12 @@ namespace fastnn::FASTNN_ISA::pool {
 // where there is none), and where each tap lies, relative to the window's start, in its plane.
 template <class T>
 struct TapTables {
-  T* first_columns;
+  ColumnTable<T> first_columns;
   int64_t* places;
   int64_t volume, row_pitch;
 
   static int64_t bytes(const MaxPoolForwardArgs<T>& args) {
-    return Workspace::padded_bytes((args.width.out + Vec<T>::kSize) *
+    return Workspace::padded_bytes(ColumnTable<T>::elements(args.width.out) *
                                    static_cast<int64_t>(sizeof(T))) +
            Workspace::padded_bytes(window_volume(args) * 8);
   }
@@ -27,14 +28,15 @@ struct TapTables {
   }
 
   TapTables(const MaxPoolForwardArgs<T>& args, Workspace& workspace)
-      : first_columns(workspace.take<T>(args.width.out + Vec<T>::kSize)),
-        places(workspace.take<int64_t>(window_volume(args))),
+      : places(workspace.take<int64_t>(window_volume(args))),
         volume(window_volume(args)),
         row_pitch(args.width.in) {
-    for (int64_t o = 0; o < args.width.out + Vec<T>::kSize; ++o) {
-      const Range inside = taps_inside(args.width, o);
-      first_columns[o] = static_cast<T>(inside.begin < inside.end ? inside.begin : volume);
-    }
+    first_columns.prepare(
+        workspace.take<T>(ColumnTable<T>::elements(args.width.out)), args.width.out, T{0},
+        [&](int64_t o) {
+          const Range inside = taps_inside(args.width, o);
+          return static_cast<T>(inside.begin < inside.end ? inside.begin : volume);
+        });
     int64_t tap = 0;
     for (int64_t kd = 0; kd < args.depth.kernel; ++kd) {
       for (int64_t kh = 0; kh < args.height.kernel; ++kh) {
@@ -166,7 +168,7 @@ void search_taps(const MaxPoolForwardArgs<T>& args) {
       const InputRows<T> input = load_rows(args, layout, b, per_slice, rows);
       int64_t place = tiles.row(b) * width.out + b.column;
       for (int64_t r = 0; r < b.rows; ++r, place += width.out) {
-        search(args, layout, input, b.d, b.h + r, b.columns, tables.first_columns + b.column,
+        search(args, layout, input, b.d, b.h + r, b.columns, tables.first_columns.at(b.column),
                args.y + place, limit, taps);
         if (args.taps != nullptr) {
           for (int64_t j = 0; j < b.columns; ++j) {
