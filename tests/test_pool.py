@@ -384,6 +384,8 @@ PLACES = np.zeros(X.shape, np.int64)
         (lambda: F.max_pool1d(X[0], "a"), TypeError, "kernel_size must be an int, got 'a'"),
         (lambda: F.max_pool2d(X, 2**70), ValueError, "between"),
         (lambda: F.max_pool2d(X, 2**39, dilation=2**39), ValueError, "must span at most"),
+        (lambda: F.max_pool2d(X, 2, ceil_mode="a"), TypeError, "ceil_mode must be a bool, got 'a'"),
+        (lambda: F.avg_pool2d(X, 2, count_include_pad=None), TypeError, "must be a bool, got None"),
         (lambda: F.max_pool3d(X, 2**40, padding=2**39), ValueError, "too many elements"),
         (lambda: F.avg_pool2d(X, 2, 1, 2), ValueError, "avg_pool2d: padding"),
         (lambda: F.avg_pool2d(X, 2, divisor_override=0), ValueError, "must not be 0"),

@@ -74,7 +74,8 @@ int64_t divisor_argument(const Check& check, py::handle value) {
 }
 
 py::object avg_pool_forward(py::handle input, int dims, const PoolWindow& window,
-                            bool count_include_pad, py::handle divisor_override, py::handle out) {
+                            py::handle count_include_pad, py::handle divisor_override,
+                            py::handle out) {
   const Check check(named(kAvgPool, dims));
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
@@ -82,16 +83,17 @@ py::object avg_pool_forward(py::handle input, int dims, const PoolWindow& window
     const PoolShape shape(check, "input", shape_of(x), dims);
     const PoolAxes axes = window.axes(check, shape.size, dims);
     const int64_t divisor = divisor_argument(check, divisor_override);
+    const bool count_padding = boolean_argument(check, "count_include_pad", count_include_pad);
     auto y = check.output<T>(shape.with(axes.out(), dims), out, {input});
     run(kernels().avg_pool3d_forward,
-        AvgPoolForwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, count_include_pad,
+        AvgPoolForwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, count_padding,
                               divisor, x.data(), y.mutable_data()});
     return std::move(y);
   });
 }
 
 py::object avg_pool_backward(py::handle grad_output, const Shape& input_shape, int dims,
-                             const PoolWindow& window, bool count_include_pad,
+                             const PoolWindow& window, py::handle count_include_pad,
                              py::handle divisor_override) {
   const Check check(named(kAvgPool, dims));
   return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
@@ -100,10 +102,11 @@ py::object avg_pool_backward(py::handle grad_output, const Shape& input_shape, i
     const PoolShape shape(check, "input", input_shape, dims);
     const PoolAxes axes = window.axes(check, shape.size, dims);
     const int64_t divisor = divisor_argument(check, divisor_override);
+    const bool count_padding = boolean_argument(check, "count_include_pad", count_include_pad);
     check.shape("grad_output", grad, shape.with(axes.out(), dims), "the output's shape");
     auto grad_x = check.output<T>(input_shape);
     run(kernels().avg_pool3d_backward,
-        AvgPoolBackwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, count_include_pad,
+        AvgPoolBackwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, count_padding,
                                divisor, grad.data(), grad_x.mutable_data()});
     return std::move(grad_x);
   });
@@ -224,7 +227,7 @@ void init_pool(py::module_& m) {
   m.def(
       "max_pool3d_forward",
       [](py::handle input, int dims, py::handle kernel_size, py::handle stride, py::handle padding,
-         py::handle dilation, bool ceil_mode, int keep, py::handle out) {
+         py::handle dilation, py::handle ceil_mode, int keep, py::handle out) {
         check_dims(dims);
         return max_pool_forward(input, dims, {kernel_size, stride, padding, dilation, ceil_mode},
                                 static_cast<Keep>(keep), out);
@@ -236,7 +239,7 @@ void init_pool(py::module_& m) {
       "max_pool3d_backward",
       [](py::handle grad_output, py::handle saved, const Shape& input_shape, int dims,
          py::handle kernel_size, py::handle stride, py::handle padding, py::handle dilation,
-         bool ceil_mode) {
+         py::handle ceil_mode) {
         check_dims(dims);
         return max_pool_backward(grad_output, saved, input_shape, dims,
                                  {kernel_size, stride, padding, dilation, ceil_mode});
@@ -247,7 +250,8 @@ void init_pool(py::module_& m) {
   m.def(
       "avg_pool3d_forward",
       [](py::handle input, int dims, py::handle kernel_size, py::handle stride, py::handle padding,
-         bool ceil_mode, bool count_include_pad, py::handle divisor_override, py::handle out) {
+         py::handle ceil_mode, py::handle count_include_pad, py::handle divisor_override,
+         py::handle out) {
         check_dims(dims);
         return avg_pool_forward(input, dims, {kernel_size, stride, padding, py::int_(1), ceil_mode},
                                 count_include_pad, divisor_override, out);
@@ -258,7 +262,7 @@ void init_pool(py::module_& m) {
   m.def(
       "avg_pool3d_backward",
       [](py::handle grad_output, const Shape& input_shape, int dims, py::handle kernel_size,
-         py::handle stride, py::handle padding, bool ceil_mode, bool count_include_pad,
+         py::handle stride, py::handle padding, py::handle ceil_mode, py::handle count_include_pad,
          py::handle divisor_override) {
         check_dims(dims);
         return avg_pool_backward(grad_output, input_shape, dims,
@@ -271,7 +275,7 @@ void init_pool(py::module_& m) {
   m.def(
       "lp_pool3d_forward",
       [](py::handle input, int dims, py::handle norm_type, py::handle kernel_size,
-         py::handle stride, bool ceil_mode, py::handle out) {
+         py::handle stride, py::handle ceil_mode, py::handle out) {
         check_dims(dims);
         return lp_pool_forward(input, dims, norm_type,
                                {kernel_size, stride, py::int_(0), py::int_(1), ceil_mode}, out);
@@ -281,7 +285,7 @@ void init_pool(py::module_& m) {
   m.def(
       "lp_pool3d_backward",
       [](py::handle grad_output, py::handle input, py::handle output, int dims,
-         py::handle norm_type, py::handle kernel_size, py::handle stride, bool ceil_mode) {
+         py::handle norm_type, py::handle kernel_size, py::handle stride, py::handle ceil_mode) {
         check_dims(dims);
         return lp_pool_backward(grad_output, input, output, dims, norm_type,
                                 {kernel_size, stride, py::int_(0), py::int_(1), ceil_mode});

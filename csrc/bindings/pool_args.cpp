@@ -85,6 +85,13 @@ Spatial spatial_argument(const Check& check, const char* name, py::handle value,
   return result;
 }
 
+bool boolean_argument(const Check& check, const char* name, py::handle value) {
+  if (!PyBool_Check(value.ptr()) && !is_integer(value)) {
+    check.type_error(std::string(name) + " must be a bool, got " + quoted(value));
+  }
+  return PyObject_IsTrue(value.ptr()) == 1;
+}
+
 PoolShape::PoolShape(const Check& check, const char* name, const Shape& shape, int dims)
     : planes(1), size{1, 1, 1} {
   const auto spatial = static_cast<size_t>(dims);
@@ -131,10 +138,11 @@ PoolAxes PoolWindow::axes(const Check& check, const Spatial& in, int dims) const
   const Spatial step = touching ? kernel : argument("stride", stride, 1);
   const Spatial pad = argument("padding", padding, 0);
   const Spatial spread = argument("dilation", dilation, 1);
+  const bool ceil = boolean_argument(check, "ceil_mode", ceil_mode);
   std::array<PoolAxis, 3> axis{};
   int64_t volume = 1;
   for (size_t i = 0; i < 3; ++i) {
-    axis[i] = make_axis(check, {in[i], 0, kernel[i], step[i], pad[i], spread[i]}, ceil_mode, dims,
+    axis[i] = make_axis(check, {in[i], 0, kernel[i], step[i], pad[i], spread[i]}, ceil, dims,
                         static_cast<int>(i));
     if (__builtin_mul_overflow(volume, kernel[i], &volume)) {
       check.value_error("kernel_size has too many elements, got " + quoted(kernel_size));

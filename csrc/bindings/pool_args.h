@@ -16,6 +16,9 @@ using Spatial = std::array<int64_t, 3>;  // depth, height, width; the leading on
 Spatial spatial_argument(const Check& check, const char* name, py::handle value, int dims,
                          int64_t lead);
 
+// True, False, or an int in their place.
+bool boolean_argument(const Check& check, const char* name, py::handle value);
+
 // An input of pooling: (N, C, ...) or (C, ...) with `dims` spatial dimensions.
 struct PoolShape {
   Shape leading;  // (N, C) or (C,)
@@ -36,8 +39,7 @@ struct PoolAxes {
 
 // The windows' arguments as the user gave them.
 struct PoolWindow {
-  py::handle kernel_size, stride, padding, dilation;
-  bool ceil_mode;
+  py::handle kernel_size, stride, padding, dilation, ceil_mode;
 
   // Checks them against an input and computes the sizes of the output.
   PoolAxes axes(const Check& check, const Spatial& in, int dims) const;
