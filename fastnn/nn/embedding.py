@@ -148,8 +148,10 @@ class Embedding(_Table):
     ) -> Embedding:
         """Make a layer from a table (rows, dim); by default it is not trained."""
         table = _matrix(cls.__name__, embeddings)
+        rows, dim = table.shape
         return cls(
-            *table.shape,
+            rows,
+            dim,
             padding_idx,
             max_norm,
             norm_type,
@@ -237,8 +239,10 @@ class EmbeddingBag(_Table):
     ) -> EmbeddingBag:
         """Make a layer from a table (rows, dim); by default it is not trained."""
         table = _matrix(cls.__name__, embeddings)
+        rows, dim = table.shape
         layer = cls(
-            *table.shape,
+            rows,
+            dim,
             max_norm,
             norm_type,
             scale_grad_by_freq,

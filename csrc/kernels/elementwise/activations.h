@@ -188,14 +188,14 @@ struct Elu {
 
 // x > 0 ? x : alpha (exp(x / alpha) - 1); Barron 2017.
 struct Celu {
-  double alpha;
+  double alpha, inverse;  // inverse = 1 / alpha
   template <class T>
   FASTNN_INLINE Vec<T> operator()(Vec<T> x) const {
-    return select(x <= Vec<T>::zero(), expm1(x * T(1 / alpha)) * T(alpha), x);
+    return select(x <= Vec<T>::zero(), expm1(x * T(inverse)) * T(alpha), x);
   }
   template <class T>
   FASTNN_INLINE Vec<T> gradient(Vec<T> grad, Vec<T> x) const {
-    return select(x <= Vec<T>::zero(), grad * exp(x * T(1 / alpha)), grad);
+    return select(x <= Vec<T>::zero(), grad * exp(x * T(inverse)), grad);
   }
 };
 
@@ -214,11 +214,11 @@ struct Selu {
 
 // log(1 + exp(beta x)) / beta, and x where beta x > threshold.
 struct Softplus {
-  double beta, threshold;
+  double beta, inverse, threshold;  // inverse = 1 / beta
   template <class T>
   FASTNN_INLINE Vec<T> operator()(Vec<T> x) const {
     const Vec<T> z = x * T(beta);
-    return select(z > Vec<T>(T(threshold)), x, log1p(exp(z)) * T(1 / beta));
+    return select(z > Vec<T>(T(threshold)), x, log1p(exp(z)) * T(inverse));
   }
   template <class T>
   FASTNN_INLINE Vec<T> gradient(Vec<T> grad, Vec<T> x) const {
