@@ -9,7 +9,8 @@ namespace {
 
 constexpr int64_t kMaxWinogradWeights = int64_t{40} << 20;  // bytes
 constexpr int64_t kBlockTiles = 64;
-constexpr int64_t kMostChannels = 1600;  // in and out together
+constexpr int64_t kMostChannels = 1600;  // in and out together, which bounds the workspace
+constexpr int64_t kMostSummed = 512;     // in: the rounding error grows with the sum's length
 constexpr int64_t kTaps = 9;
 
 // How the tiles are cut: a unit is `width` neighbouring tiles of one row of tiles of one image, a
@@ -325,8 +326,9 @@ bool is_winograd(const Convolution<T>& conv) {
   const int64_t bytes = conv.groups * kProducts * m * k * static_cast<int64_t>(sizeof(T));
   return planar && is_three_taps(conv.axes[1], conv.output[1]) &&
          is_three_taps(conv.axes[2], conv.output[2]) && m >= 16 && k >= 16 &&
-         m + k <= kMostChannels && conv.axes[1].positions >= 8 && conv.axes[2].positions >= 8 &&
-         positions_of(conv.axes) >= 100 && bytes <= kMaxWinogradWeights;
+         m + k <= kMostChannels && k <= kMostSummed && conv.axes[1].positions >= 8 &&
+         conv.axes[2].positions >= 8 && positions_of(conv.axes) >= 100 &&
+         bytes <= kMaxWinogradWeights;
 }
 
 template <class T>
