@@ -135,7 +135,7 @@ def scaled_dot_product_attention(
             is_causal, causal_alignment, window, softcap, alibi_slopes, lengths, kv_lengths
         )
     inputs = (query, key, value, attn_mask)
-    return attend(inputs, dropout_p, scale, enable_gqa, rules, return_lse, return_weights)
+    return attend(inputs, dropout_p, scale, bool(enable_gqa), rules, return_lse, return_weights)
 
 
 def attend(

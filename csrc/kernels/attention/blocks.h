@@ -215,12 +215,28 @@ void add_tiles(T* tile, const T* terms, int64_t rows, int64_t lanes) {
   }
 }
 
-// target[lane * row_stride + c] = factor * acc[c][lane]; acc is scaled on the way.
+// target[lane * row_stride + c] = factor * acc[c][lane], and not an element more; acc is scaled on
+// the way.
 template <class T>
 void store_transposed(T* target, int64_t row_stride, T* acc, int64_t width, int64_t lanes,
                       T factor) {
+  constexpr int64_t kSize = Vec<T>::kSize;
   if (factor != T(1)) scale_run(acc, width * kGroup<T>, factor);
-  pack_panel<T, false>(target, row_stride, acc, width, kGroup<T>, lanes, 1);
+  for (int64_t lane = 0; lane < lanes; lane += kSize) {
+    for (int64_t c = 0; c < width; c += kSize) {
+      Vec<T> rows[kSize];
+      FASTNN_UNROLL
+      for (int64_t r = 0; r < kSize; ++r) {
+        rows[r] = c + r < width ? Vec<T>::load(acc + (c + r) * kGroup<T> + lane) : Vec<T>::zero();
+      }
+      transpose(rows);
+      T* const first = target + lane * row_stride + c;
+      FASTNN_UNROLL
+      for (int64_t r = 0; r < kSize; ++r) {
+        if (lane + r < lanes) rows[r].store(first + r * row_stride, width - c);
+      }
+    }
+  }
 }
 
 }  // namespace fastnn::FASTNN_ISA
