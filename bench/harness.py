@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import pickle
+import select
 import statistics
 import struct
 import subprocess
@@ -27,6 +28,8 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 LIBRARIES = ("fastnn", "numpy", "torch", "onnxruntime", "openvino", "ncnn", "tflite")
 PEERS = LIBRARIES[2:]
+# Seconds until a worker that does not answer is given up.
+PATIENCE = 30
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,13 @@ class Worker:
         assert self.process.stdout is not None
         try:
             send(self.process.stdin, message)
+            if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
+                self.process.kill()
+                self.process.wait()
+                raise RuntimeError(f"{self.library}: no answer within {PATIENCE} s")
             answer = receive(self.process.stdout)
         except (EOFError, BrokenPipeError) as error:
+            self.process.wait()
             raise RuntimeError(f"{self.library}: the worker process died") from error
         if "error" in answer:
             raise RuntimeError(f"{self.library}: {answer['error']}")
@@ -134,6 +142,8 @@ class Bench:
             worker.ask(command="import")
         except RuntimeError:
             worker.close()
+            if library == "fastnn":
+                raise
         else:
             self.workers[library] = worker
 
