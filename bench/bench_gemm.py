@@ -27,24 +27,28 @@ SHAPES = [
     (100, 100, 100),
 ]
 
-CASES = [
-    Case(
-        f"linear {m}x{n}x{k}",
-        {"m": m, "n": n, "k": k, "train": False},
-        flops=2.0 * m * n * k,
-        bytes=4.0 * (m * k + k * n + m * n),
-        quick=(m, n, k) in {(1024, 1024, 1024), (1, 1024, 1024)},
-    )
-    for m, n, k in SHAPES
-] + [
-    Case(
-        f"linear {m}x{n}x{k} forward+backward",
-        {"m": m, "n": n, "k": k, "train": True},
-        flops=6.0 * m * n * k,
-        bytes=12.0 * (m * k + k * n + m * n),
-    )
-    for m, n, k in SHAPES
-] + [Case("column_sum 4096x1024", {"rows": 4096, "cols": 1024}, bytes=4.0 * 4096 * 1024)]
+CASES = (
+    [
+        Case(
+            f"linear {m}x{n}x{k}",
+            {"m": m, "n": n, "k": k, "train": False},
+            flops=2.0 * m * n * k,
+            bytes=4.0 * (m * k + k * n + m * n),
+            quick=(m, n, k) in {(1024, 1024, 1024), (1, 1024, 1024)},
+        )
+        for m, n, k in SHAPES
+    ]
+    + [
+        Case(
+            f"linear {m}x{n}x{k} forward+backward",
+            {"m": m, "n": n, "k": k, "train": True},
+            flops=6.0 * m * n * k,
+            bytes=12.0 * (m * k + k * n + m * n),
+        )
+        for m, n, k in SHAPES
+    ]
+    + [Case("column_sum 4096x1024", {"rows": 4096, "cols": 1024}, bytes=4.0 * 4096 * 1024)]
+)
 
 
 def operands(case: Case) -> tuple[np.ndarray, ...]:

@@ -25,9 +25,7 @@ SHAPES = [
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
-def case(
-    cell: str, shape: tuple[int, ...], *, train: bool = False, ragged: bool = False
-) -> Case:
+def case(cell: str, shape: tuple[int, ...], *, train: bool = False, ragged: bool = False) -> Case:
     batch, steps, inputs, hidden = shape
     name = f"{cell} B{batch} T{steps} I{inputs} H{hidden}"
     name += (" lengths" if ragged else "") + (" training step" if train else "")
@@ -133,7 +131,9 @@ def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
     hidden = case.params["shape"][3]
     # ONNX's gate order: LSTM i o f g, GRU z r n.
     order = {"lstm": [0, 3, 1, 2], "gru": [1, 0, 2], "rnn": [0]}[cell]
-    w, r, b_ih, b_hh = (np.concatenate([np.split(a, len(order))[i] for i in order]) for a in weights)
+    w, r, b_ih, b_hh = (
+        np.concatenate([np.split(a, len(order))[i] for i in order]) for a in weights
+    )
     constants = {"w": w[None], "r": r[None], "b": np.concatenate([b_ih, b_hh])[None]}
     attributes: dict[str, Any] = {"hidden_size": hidden}
     if cell == "gru":

@@ -1,6 +1,6 @@
 """Runs one ONNX operator in ONNX Runtime or OpenVINO, with weights as constants.
 
-    call = onnx_models.onnxruntime("Conv", {"x": x}, {"w": w}, threads_attributes...)
+call = onnx_models.onnxruntime("Conv", {"x": x}, {"w": w}, threads_attributes...)
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-
 
 kept: list[bytes] = []
 
@@ -68,7 +67,7 @@ def onnxruntime(model: bytes, inputs: dict[str, np.ndarray]) -> Callable[[], Any
     return call
 
 
-class Outputs(tuple):  # noqa: SLOT001
+class Outputs(tuple):
     """ONNX Runtime's outputs, copied only when somebody looks."""
 
     def __new__(cls, binding: Any) -> Outputs:

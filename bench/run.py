@@ -132,8 +132,7 @@ def main() -> None:
                 "processor": processor(),
                 "command": f"python bench/run.py {name}",
                 "runs": [
-                    {**run, "rows": [r for r in run["rows"] if r["family"] == name]}
-                    for run in runs
+                    {**run, "rows": [r for r in run["rows"] if r["family"] == name]} for run in runs
                 ],
             }
             save(arguments.save / f"{name}.json", record)

@@ -241,7 +241,9 @@ def test_packed_weight_is_never_stale(rng):
     assert_close(infer(), reference.linear(x, layer.weight.data, layer.bias.data), 5, scale=20.0)
     layer.load_state_dict({"weight": np.ones((3, 4), "f4"), "bias": np.zeros(3, "f4")})
     assert_close(infer(), np.repeat(x.sum(1, keepdims=True), 3, 1), 5, scale=20.0)
-    with pytest.raises(ValueError, match=r"input.shape\[1\] must be 4 \(weight.shape\[1\]\), got 5"):
+    with pytest.raises(
+        ValueError, match=r"input.shape\[1\] must be 4 \(weight.shape\[1\]\), got 5"
+    ):
         fastnn.no_grad()(layer)(np.ones((2, 5), "f4"))
     with pytest.raises(TypeError, match=r"weight.dtype must be float64"):
         fastnn.no_grad()(layer)(np.ones((2, 4)))

@@ -65,9 +65,7 @@ def test_options(isa, dtype, cell, reverse, batch_first, lengths, rng):
     arguments = make(rng, cell, 5, 5, 3, 6, dtype)
     x = arguments[0].swapaxes(0, 1).copy() if batch_first else arguments[0]
     steps = None if lengths is None else np.array(lengths)
-    actual = call(
-        cell, x, *arguments[1:], reverse=reverse, batch_first=batch_first, lengths=steps
-    )
+    actual = call(cell, x, *arguments[1:], reverse=reverse, batch_first=batch_first, lengths=steps)
     if batch_first:
         actual = (actual[0].swapaxes(0, 1), *actual[1:])
     check(actual, arguments, cell, reverse=reverse, lengths=lengths)

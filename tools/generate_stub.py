@@ -27,7 +27,8 @@ def generate() -> str:
             cwd=directory,  # so that the installed package is found, not the checkout
             check=True,
         )
-        return HEADER + (Path(directory) / "fastnn" / "_core.pyi").read_text()
+        text = (Path(directory) / "fastnn" / "_core.pyi").read_text()
+        return HEADER + text.replace("-> tuple:", "-> tuple[typing.Any, ...]:")
 
 
 def main() -> int:

@@ -130,9 +130,8 @@ py::object linear_forward(py::handle input, py::handle weight, py::handle bias, 
     check.min_rank("input", x, 1);
     const int64_t in_features = extent(x, x.ndim() - 1);
     const int64_t offset = 0;
-    MatmulForwardArgs<T> args{1,       0,           1,       in_features, x.data(), &offset,
-                              in_features, 1,       nullptr, &offset,     0,        0,
-                              nullptr, nullptr,     nullptr};
+    MatmulForwardArgs<T> args{1,       0,       1, in_features, x.data(), &offset, in_features, 1,
+                              nullptr, &offset, 0, 0,           nullptr,  nullptr, nullptr};
     bool vector = false;
     py::object kept;  // keeps a converted weight alive
     if (py::isinstance<PackedMatrix>(weight)) {
@@ -176,9 +175,8 @@ py::object column_sum_forward(py::handle input) {
     check.min_rank("input", x, 1);
     const int64_t cols = extent(x, x.ndim() - 1);
     auto sums = check.output<T>({cols});
-    run(kernels().column_sum_forward,
-        ColumnSumForwardArgs<T>{cols > 0 ? x.size() / cols : 0, cols, x.data(),
-                                sums.mutable_data()});
+    run(kernels().column_sum_forward, ColumnSumForwardArgs<T>{cols > 0 ? x.size() / cols : 0, cols,
+                                                              x.data(), sums.mutable_data()});
     return std::move(sums);
   });
 }

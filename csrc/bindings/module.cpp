@@ -77,10 +77,13 @@ PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {
   m.def("get_num_threads", &num_threads);
   m.def("set_num_threads", &set_threads, py::arg("count"));
   m.def("compiler", &compiler);
-  m.def("cache_sizes", [] {
-    const CacheSizes& sizes = cache_sizes();
-    return py::make_tuple(sizes.l1, sizes.l2, sizes.l3);
-  }, "(L1, L2, L3) data cache sizes in bytes");
+  m.def(
+      "cache_sizes",
+      [] {
+        const CacheSizes& sizes = cache_sizes();
+        return py::make_tuple(sizes.l1, sizes.l2, sizes.l3);
+      },
+      "(L1, L2, L3) data cache sizes in bytes");
   init_attention(m);
   init_conv(m);
   init_dropout(m);

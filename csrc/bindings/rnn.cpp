@@ -43,8 +43,8 @@ class Layout {
         cells_.push_back(batch_first ? b * steps + t : t * batch + b);
       }
     }
-    rows_ = {static_cast<int64_t>(step_rows_.size()), batch, step_rows_.data(),
-             step_start_.data(), order_.data()};
+    rows_ = {static_cast<int64_t>(step_rows_.size()), batch, step_rows_.data(), step_start_.data(),
+             order_.data()};
   }
 
   const RnnRows& rows() const { return rows_; }
@@ -90,9 +90,16 @@ template <class T>
 Layer<T> checked_layer(const Check& check, const std::string& cell, py::handle input,
                        py::handle w_ih, py::handle w_hh, py::handle b_ih, py::handle b_hh,
                        bool batch_first) {
-  Layer<T> layer{cell_info(check, cell), 0, 0, 0, 0, check.contiguous<T>("input", input),
-                 check.contiguous<T>("w_ih", w_ih), check.contiguous<T>("w_hh", w_hh),
-                 check.optional<T>("b_ih", b_ih), check.optional<T>("b_hh", b_hh)};
+  Layer<T> layer{cell_info(check, cell),
+                 0,
+                 0,
+                 0,
+                 0,
+                 check.contiguous<T>("input", input),
+                 check.contiguous<T>("w_ih", w_ih),
+                 check.contiguous<T>("w_hh", w_hh),
+                 check.optional<T>("b_ih", b_ih),
+                 check.optional<T>("b_hh", b_hh)};
   check.rank("input", layer.x, 3);
   check.rank("w_ih", layer.w_ih, 2);
   check.rank("w_hh", layer.w_hh, 2);
@@ -110,8 +117,7 @@ Layer<T> checked_layer(const Check& check, const std::string& cell, py::handle i
 }
 
 template <class T>
-Array<T> checked_state(const Check& check, const char* name, py::handle state,
-                       const Shape& shape) {
+Array<T> checked_state(const Check& check, const char* name, py::handle state, const Shape& shape) {
   auto a = check.optional<T>(name, state);
   if (a) check.shape(name, a, shape, "batch, hidden_size");
   return a;
@@ -125,8 +131,7 @@ py::object rnn_forward(const char* name, const std::string& cell, py::handle inp
   const Check check(name);
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
-    const auto layer =
-        checked_layer<T>(check, cell, input, w_ih, w_hh, b_ih, b_hh, batch_first);
+    const auto layer = checked_layer<T>(check, cell, input, w_ih, w_hh, b_ih, b_hh, batch_first);
     const bool lstm = layer.info.cell == RnnCell::kLstm;
     const int64_t hidden = layer.hidden_size;
     const Shape state{layer.batch, hidden};
@@ -148,12 +153,11 @@ py::object rnn_forward(const char* name, const std::string& cell, py::handle inp
     auto gates = check.output<T>({saved, layer.info.reserve * hidden});
     auto cells = check.output<T>({lstm ? saved : 0, hidden});
     run(kernels().rnn_forward,
-        RnnForwardArgs<T>{layer.info.cell, layout.rows(), layer.input_size, hidden,
-                          layer.x.data(), x_offsets.data(), layer.w_ih.data(), layer.w_hh.data(),
+        RnnForwardArgs<T>{layer.info.cell, layout.rows(), layer.input_size, hidden, layer.x.data(),
+                          x_offsets.data(), layer.w_ih.data(), layer.w_hh.data(),
                           data_or_null(layer.b_ih), data_or_null(layer.b_hh), data_or_null(h),
-                          data_or_null(c), y.mutable_data(), y_offsets.data(),
-                          h_n.mutable_data(), c_n.mutable_data(),
-                          save ? gates.mutable_data() : nullptr,
+                          data_or_null(c), y.mutable_data(), y_offsets.data(), h_n.mutable_data(),
+                          c_n.mutable_data(), save ? gates.mutable_data() : nullptr,
                           save ? cells.mutable_data() : nullptr});
     py::array_t<int64_t> packed(static_cast<py::ssize_t>(save ? layout.cells().size() : 0));
     if (save) std::copy(layout.cells().begin(), layout.cells().end(), packed.mutable_data());
@@ -198,17 +202,16 @@ py::object rnn_backward(const std::string& cell, py::handle w_hh, py::handle h0,
     run(kernels().rnn_backward,
         RnnBackwardArgs<T>{info.cell, layout.rows(), hidden, weights.data(), data_or_null(h),
                            data_or_null(c), output.data(), offsets.data(), data_or_null(dy),
-                           data_or_null(dh), data_or_null(dc), d.mutable_data(),
-                           saved_cells.data(), grad_h0.mutable_data(),
-                           lstm ? grad_c0.mutable_data() : nullptr});
+                           data_or_null(dh), data_or_null(dc), d.mutable_data(), saved_cells.data(),
+                           grad_h0.mutable_data(), lstm ? grad_c0.mutable_data() : nullptr});
     auto h_prev = check.output<T>({rows, hidden});
     T* target = h_prev.mutable_data();
     for (int64_t s = 0; s < layout.rows().steps; ++s) {
       for (int64_t r = 0; r < layout.rows().step_rows[s]; ++r, target += hidden) {
         const T* source = nullptr;
         if (s > 0) {
-          source = output.data() + offsets[static_cast<size_t>(
-                                       layout.rows().step_start[s - 1] + r)];
+          source =
+              output.data() + offsets[static_cast<size_t>(layout.rows().step_start[s - 1] + r)];
         } else if (h) {
           source = h.data() + layout.rows().order[r] * hidden;
         }

@@ -5,8 +5,8 @@
 
 namespace fastnn {
 
-// C[i] = A[i] B[i] + bias for i < batch; A[i] is (m, k), B[i] is (k, n), C contiguous (batch, m, n).
-// Any strides. The offsets (elements, one a product) allow broadcasting. C overlaps nothing.
+// C[i] = A[i] B[i] + bias for i < batch; A[i] is (m, k), B[i] is (k, n), C contiguous (batch, m,
+// n). Any strides. The offsets (elements, one a product) allow broadcasting. C overlaps nothing.
 template <class T>
 struct MatmulForwardArgs {
   int64_t batch, m, n, k;

@@ -30,7 +30,7 @@ struct RnnForwardArgs {
   const T* w_hh;             // (G hidden, hidden)
   const T* b_ih;             // (G hidden) or null
   const T* b_hh;
-  const T* h0;               // (batch, hidden) or null for zero
+  const T* h0;  // (batch, hidden) or null for zero
   const T* c0;
   T* y;
   const int64_t* y_offsets;

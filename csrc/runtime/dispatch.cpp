@@ -6,8 +6,8 @@
 
 namespace fastnn {
 
-#define FASTNN_DECLARE_TABLE(isa) \
-  namespace isa {                 \
+#define FASTNN_DECLARE_TABLE(isa)  \
+  namespace isa {                  \
   extern const KernelTable kTable; \
   }
 FASTNN_DECLARE_TABLE(generic)

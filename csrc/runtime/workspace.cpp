@@ -14,8 +14,7 @@ constexpr int64_t kHugePage = int64_t{2} << 20;
 char* allocate(int64_t bytes) {
   const int64_t alignment = bytes >= kHugePage ? kHugePage : 4096;
   const int64_t rounded = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
-  void* memory =
-      std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(rounded));
+  void* memory = std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(rounded));
   if (memory == nullptr) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
   if (alignment == kHugePage) madvise(memory, static_cast<size_t>(rounded), MADV_HUGEPAGE);

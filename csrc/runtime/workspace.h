@@ -1,8 +1,8 @@
 // Aligned scratch memory for the length of one call.
 //
 // Each calling thread keeps two blocks and hands them out again, so that steady work allocates
-// nothing; a request nested more deeply, or past kMaxKept, gets memory of its own. Taken before a parallel
-// region opens; throws std::bad_alloc, at which point no output has been touched.
+// nothing; a request nested more deeply, or past kMaxKept, gets memory of its own. Taken before a
+// parallel region opens; throws std::bad_alloc, at which point no output has been touched.
 #pragma once
 
 #include <cstddef>

@@ -85,16 +85,23 @@ def refuse_out_while_recording(op: str, out: Any, *inputs: Any) -> None:
         )
 
 
-def check_destination(op: str, input: Any, inplace: bool, out: Any) -> None:
-    """Refuse `inplace` for anything but an ndarray, and `out` while recording.
+def check_destination(op: str, input: Any, inplace: bool, out: Any) -> bool:
+    """Return whether to write into `input`; refuse `out` while recording.
+
+    A Tensor is never written into: what the tape saved must stay, so `inplace` is a permission
+    that is not used.
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError
+        If `inplace` is true for something that is neither an ndarray nor a Tensor.
+    ValueError
+        If `out` is given while a gradient is being recorded.
     """
-    if inplace and not isinstance(input, ndarray):
+    if inplace and not isinstance(input, (ndarray, TensorBase)):
         raise TypeError(
-            f"{op}: inplace must be False unless input is a numpy.ndarray, "
+            f"{op}: inplace must be False unless input is a numpy.ndarray or a Tensor, "
             f"got a {type(input).__name__}"
         )
     refuse_out_while_recording(op, out, input)
+    return inplace and isinstance(input, ndarray)

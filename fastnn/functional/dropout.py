@@ -170,7 +170,7 @@ def _dropout(
     if not 0 <= p <= 1:
         raise ValueError(f"{op}: p must be in 0..1, got {p}")
     if inplace or out is not None:
-        check_destination(op, input, inplace, out)
+        inplace = check_destination(op, input, inplace, out)
     if not training:
         p = 0.0
     x = array(input)

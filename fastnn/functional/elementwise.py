@@ -3,9 +3,10 @@
 All take an array or Tensor of any shape, float32 or float64, and return one of the same shape and
 dtype. A NaN in gives a NaN out. Strides are free; an input that is not contiguous is copied once.
 
-``inplace=True`` writes the result into `input`, a plain ndarray, and returns it. ``out`` takes the
-result instead: a contiguous array of input's shape and dtype that shares no memory with it.
-Neither is allowed while a gradient is being recorded. Common to all are the errors:
+``inplace=True`` writes the result into `input` if that is a plain ndarray, and returns it; a Tensor
+is left alone, so that models written with ``inplace=True`` train. ``out`` takes the result instead:
+a contiguous array of input's shape and dtype that shares no memory with it; not while a gradient is
+being recorded. Common to all are the errors:
 
 TypeError
     If input is not float32 or float64, or a parameter is not a number.
@@ -75,7 +76,7 @@ def _activation(
     input.
     """
     if inplace or out is not None:
-        check_destination(op, input, inplace, out)
+        inplace = check_destination(op, input, inplace, out)
     forward, backward_kernel = _KERNELS[op]
     x = array(input)
     y = forward(x, out, inplace, *parameters)

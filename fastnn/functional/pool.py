@@ -62,9 +62,9 @@ def _max_pool(
             _refuse_out_of_two(f"max_pool{dims}d", out)
     if not _recorded(input):
         keep = _INDICES if return_indices else _NOTHING
-        return _core.max_pool3d_forward(x, dims, *window, keep, out)
+        return _core.max_pool3d_forward(x, dims, *window, keep=keep, out=out)
     keep = _INDICES if return_indices else _FOR_BACKWARD
-    y, saved = _core.max_pool3d_forward(x, dims, *window, keep, None)
+    y, saved = _core.max_pool3d_forward(x, dims, *window, keep=keep)
     shape = x.shape
 
     def backward(grad: Any, needs: tuple[bool, ...]) -> Gradients:
@@ -223,7 +223,7 @@ def _avg_pool(dims: int, input: ArrayLike, window: tuple[Any, ...], out: Array |
     x = array(input)
     if out is not None:
         refuse_out_while_recording(f"avg_pool{dims}d", out, input)
-    y = _core.avg_pool3d_forward(x, dims, *window, out)
+    y = _core.avg_pool3d_forward(x, dims, *window, out=out)
     if not _recorded(input):
         return y
     shape = x.shape
@@ -596,7 +596,7 @@ def _lp_pool(dims: int, input: ArrayLike, window: tuple[Any, ...], out: Array | 
     x = array(input)
     if out is not None:
         refuse_out_while_recording(f"lp_pool{dims}d", out, input)
-    y = _core.lp_pool3d_forward(x, dims, *window, out)
+    y = _core.lp_pool3d_forward(x, dims, *window, out=out)
     if not _recorded(input):
         return y
 

@@ -322,9 +322,7 @@ def _one_step(
 ) -> tuple[Any, Any, Any]:
     rank = array(input).ndim
     if rank not in (1, 2):
-        raise ValueError(
-            f"{op}: input must have 1 or 2 dimensions, got shape {array(input).shape}"
-        )
+        raise ValueError(f"{op}: input must have 1 or 2 dimensions, got shape {array(input).shape}")
     if rank == 1:
         y, h, c = _one_step(
             op, cell, _lengthen(input, 0), _lengthen(h0, 0), _lengthen(c0, 0), weights

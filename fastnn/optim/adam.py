@@ -88,6 +88,7 @@ class Adam(Optimizer):
         largest = None
         if group["amsgrad"]:
             largest = [kept(s, "max_exp_avg_sq", p) for s, p in zip(states, params)]
+        beta1, beta2 = group["betas"]
         _core.adam_step(
             params,
             grads,
@@ -96,7 +97,8 @@ class Adam(Optimizer):
             largest,
             next_steps(states),
             group["lr"],
-            *group["betas"],
+            beta1,
+            beta2,
             group["eps"],
             group["weight_decay"],
             self._decoupled,

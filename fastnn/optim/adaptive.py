@@ -273,12 +273,14 @@ class Lion(Optimizer):
         states: list[dict[str, Any]],
         group: dict[str, Any],
     ) -> None:
+        beta1, beta2 = group["betas"]
         _core.lion_step(
             params,
             grads,
             [kept(s, "exp_avg", p) for s, p in zip(states, params)],
             group["lr"],
-            *group["betas"],
+            beta1,
+            beta2,
             group["weight_decay"],
             group["maximize"],
         )

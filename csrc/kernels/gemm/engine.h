@@ -32,8 +32,7 @@ inline constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) 
 // Columns of B's packed block: half of L2.
 template <class T>
 int64_t column_block() {
-  const int64_t columns =
-      cache_sizes().l2 / 2 / (kDepthBlock<T> * static_cast<int64_t>(sizeof(T)));
+  const int64_t columns = cache_sizes().l2 / 2 / (kDepthBlock<T> * static_cast<int64_t>(sizeof(T)));
   return round_up(min_of(max_of(columns, 128), 2048), kGroup<T>);
 }
 
@@ -87,8 +86,7 @@ inline int64_t row_block(int64_t rows) {
 // Elements of scratch that gemm_cell needs for a cell of this shape.
 template <class T>
 int64_t packed_a_elements(int64_t rows, int64_t k) {
-  return round_up(min_of(rows, row_block(rows)) * min_of(k, kDepthBlock<T>) +
-                      Vec<T>::kSize,
+  return round_up(min_of(rows, row_block(rows)) * min_of(k, kDepthBlock<T>) + Vec<T>::kSize,
                   Vec<T>::kSize);
 }
 
@@ -147,14 +145,12 @@ void gemm_grid(int64_t batch, const GemmShape& shape, const Run& run) {
   if (batch <= 0 || shape.m <= 0 || shape.n <= 0) return;
   const Grid grid = choose_grid<T>(batch, shape);
   const int64_t cells = grid.down * grid.across;
-  const int64_t scratch =
-      round_up(gemm_scratch<T>({grid.cell_rows, grid.cell_cols, shape.k}), 16);
+  const int64_t scratch = round_up(gemm_scratch<T>({grid.cell_rows, grid.cell_cols, shape.k}), 16);
   // Small products share a part, so that starting it does not outweigh the work.
   const int64_t work = max_of(1, grid.cell_rows * grid.cell_cols * max_of(1, shape.k));
   const int64_t grain = max_of(1, min_of(kMinCellWork / work, batch * cells));
   const int workers = plan_workers(ceil_div(batch * cells, grain));
-  Workspace workspace(workers * scratch * static_cast<int64_t>(sizeof(T)) +
-                      Workspace::kAlignment);
+  Workspace workspace(workers * scratch * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
   T* const memory = workspace.take<T>(workers * scratch);
   parallel_for(batch * cells, grain, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t item = begin; item < end; ++item) {

@@ -22,8 +22,7 @@ FASTNN_INLINE void map_tile(T* tile, int64_t stride, int64_t rows, int64_t cols,
 template <class T>
 struct ColumnBias {
   const T* bias;
-  void operator()(T* tile, int64_t stride, int64_t, int64_t col, int64_t rows,
-                  int64_t cols) const {
+  void operator()(T* tile, int64_t stride, int64_t, int64_t col, int64_t rows, int64_t cols) const {
     if (bias == nullptr) return;
     map_tile(tile, stride, rows, cols, [this, col](Vec<T> c, int64_t, int64_t j, int64_t lanes) {
       return c + Vec<T>::load(bias + col + j, lanes);
@@ -35,8 +34,7 @@ struct ColumnBias {
 template <class T>
 struct RowBias {
   const T* bias;
-  void operator()(T* tile, int64_t stride, int64_t row, int64_t, int64_t rows,
-                  int64_t cols) const {
+  void operator()(T* tile, int64_t stride, int64_t row, int64_t, int64_t rows, int64_t cols) const {
     if (bias == nullptr) return;
     map_tile(tile, stride, rows, cols, [this, row](Vec<T> c, int64_t i, int64_t, int64_t) {
       return c + Vec<T>::broadcast(bias[row + i]);

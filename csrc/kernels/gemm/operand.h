@@ -27,8 +27,7 @@ void pack_panel(T* panel, int64_t panel_stride, const T* source, int64_t width,
 
 // panel[p * width + i] = source[offsets[i] + p]: rows that lie anywhere, each contiguous.
 template <class T>
-void pack_gathered(T* panel, const T* source, const int64_t* offsets, int64_t width,
-                   int64_t depth);
+void pack_gathered(T* panel, const T* source, const int64_t* offsets, int64_t width, int64_t depth);
 
 // An A whose rows lie anywhere.
 template <class T>

@@ -74,8 +74,7 @@ FASTNN_INLINE void transpose_full_block(T* target, int64_t target_stride, const 
 
 // depth_stride 1, row(i) the start of row i: kSize x kSize blocks are transposed in registers.
 template <class T, class Row>
-void pack_transposed(T* panel, int64_t panel_stride, const Row& row, int64_t width,
-                     int64_t depth) {
+void pack_transposed(T* panel, int64_t panel_stride, const Row& row, int64_t width, int64_t depth) {
   constexpr int64_t kSize = Vec<T>::kSize;
   for (int64_t p = 0; p < depth; p += kSize) {
     const int64_t steps = minimum(kSize, depth - p);

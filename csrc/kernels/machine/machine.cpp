@@ -36,8 +36,7 @@ constexpr int64_t kStreamGrain = int64_t{1} << 18;
 template <class T>
 void stream_copy(const CopyArgs<T>& args) {
   parallel_for(args.n, kStreamGrain, [&](int64_t begin, int64_t end, int) {
-    __builtin_memcpy(args.y + begin, args.x + begin,
-                     static_cast<size_t>(end - begin) * sizeof(T));
+    __builtin_memcpy(args.y + begin, args.x + begin, static_cast<size_t>(end - begin) * sizeof(T));
   });
 }
 

@@ -23,8 +23,7 @@ class Backward {
 
   void run() {
     const int64_t state = args_.rows.batch * hidden_;
-    const int64_t elements =
-        weight_elements() + 2 * state + split_.workers() * worker_elements();
+    const int64_t elements = weight_elements() + 2 * state + split_.workers() * worker_elements();
     Workspace workspace((elements + 4 * 64) * static_cast<int64_t>(sizeof(T)));
     weights_ = workspace.take<T>(weight_elements());
     grad_h_ = workspace.take<T>(state);

@@ -2,7 +2,8 @@
 // nothing is saved), then one fused product and cell a step over recurrent weights packed once.
 //
 // Workspace: packed recurrent weights (G * ceil(hidden / kGroup) * kGroup * hidden), states
-// (3 batch * hidden), a chunk of input projections (kChunkBytes or one step), a panel of h a worker.
+// (3 batch * hidden), a chunk of input projections (kChunkBytes or one step), a panel of h a
+// worker.
 #include "kernels/gemm/epilogue.h"
 #include "kernels/rnn/cells.h"
 #include "kernels/rnn/recurrence.h"
@@ -48,8 +49,7 @@ class Forward {
     while (step < args_.rows.steps) {
       const int64_t end = end_of_chunk(step, chunk_rows);
       const int64_t first = args_.rows.step_start[step];
-      T* const gates =
-          args_.gates != nullptr ? args_.gates + first * kStride * hidden_ : own_gates;
+      T* const gates = args_.gates != nullptr ? args_.gates + first * kStride * hidden_ : own_gates;
       project_inputs(first, args_.rows.step_start[end - 1] + args_.rows.step_rows[end - 1] - first,
                      gates);
       parallel_team(split_.workers(), [&](int worker, int workers) {
@@ -99,10 +99,9 @@ class Forward {
                  [&](int64_t begin, int64_t end, int) {
                    for (int64_t g = begin; g < end; ++g) {
                      const int64_t unit = g / kGates * kGroup<T>;
-                     pack_panel<T, true>(
-                         weights_ + g * group, kGroup<T>,
-                         args_.w_hh + (g % kGates * hidden_ + unit) * hidden_,
-                         min_of(kGroup<T>, hidden_ - unit), hidden_, hidden_, 1);
+                     pack_panel<T, true>(weights_ + g * group, kGroup<T>,
+                                         args_.w_hh + (g % kGates * hidden_ + unit) * hidden_,
+                                         min_of(kGroup<T>, hidden_ - unit), hidden_, hidden_, 1);
                    }
                  });
   }
@@ -125,8 +124,8 @@ class Forward {
     const ColumnBias<T> epilogue{bias_};
     gemm_grid<T>(1, {rows, kGates * hidden_, args_.input_size},
                  [&](int64_t, const GemmCell& cell, T* scratch) {
-                   gemm_cell<T>(cell, args_.input_size, x, weights, gates, stride(), false,
-                                scratch, epilogue);
+                   gemm_cell<T>(cell, args_.input_size, x, weights, gates, stride(), false, scratch,
+                                epilogue);
                  });
   }
 
@@ -148,8 +147,7 @@ class Forward {
       for (int64_t block = share.block_begin; block < share.block_end; ++block) {
         multiply(rows, a, block, rec);
         for (int64_t i = 0; i < rows; ++i) {
-          apply_cell(s, row + i, block, rec + i * kGates * kGroup<T>,
-                     gates + (row + i) * stride());
+          apply_cell(s, row + i, block, rec + i * kGates * kGroup<T>, gates + (row + i) * stride());
         }
       }
     }
@@ -203,8 +201,7 @@ class Forward {
   }
 
   // Hands out the final state of rows that have ended, for hidden units [unit, unit_end).
-  void finish_rows(int64_t row, int64_t row_end, int64_t unit, int64_t unit_end,
-                   const T* h) const {
+  void finish_rows(int64_t row, int64_t row_end, int64_t unit, int64_t unit_end, const T* h) const {
     for (; row < row_end; ++row) {
       const int64_t from = row * hidden_, to = args_.rows.order[row] * hidden_;
       for (int64_t u = unit; u < unit_end; ++u) {
