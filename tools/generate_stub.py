@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ def generate() -> str:
             check=True,
         )
         text = (Path(directory) / "fastnn" / "_core.pyi").read_text()
-        return HEADER + text.replace("-> tuple:", "-> tuple[typing.Any, ...]:")
+        return HEADER + re.sub(r"\btuple\b(?!\[)", "tuple[typing.Any, ...]", text)
 
 
 def main() -> int:

@@ -50,7 +50,7 @@ def _refuse_out_of_two(op: str, out: Array | None) -> None:
 def _max_pool(
     dims: int,
     input: ArrayLike,
-    window: tuple[Any, ...],
+    window: tuple[Any, Any, Any, Any, Any],
     return_indices: bool,
     out: Array | None,
 ) -> Result:
@@ -218,7 +218,9 @@ def max_pool3d(
     return _max_pool(3, input, window, return_indices, out)
 
 
-def _avg_pool(dims: int, input: ArrayLike, window: tuple[Any, ...], out: Array | None) -> Result:
+def _avg_pool(
+    dims: int, input: ArrayLike, window: tuple[Any, Any, Any, Any, Any, Any], out: Array | None
+) -> Result:
     """`window` is (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor)."""
     x = array(input)
     if out is not None:
@@ -591,7 +593,9 @@ def adaptive_max_pool3d(
     return _adaptive_max_pool(3, input, output_size, return_indices, out)
 
 
-def _lp_pool(dims: int, input: ArrayLike, window: tuple[Any, ...], out: Array | None) -> Result:
+def _lp_pool(
+    dims: int, input: ArrayLike, window: tuple[Any, Any, Any, Any], out: Array | None
+) -> Result:
     """`window` is (norm_type, kernel_size, stride, ceil_mode)."""
     x = array(input)
     if out is not None:

@@ -20,7 +20,7 @@ struct Panels {
 };
 
 // panel[p * panel_stride + i] = source[i * width_stride + p * depth_stride] for i < width, and zero
-// for width <= i < panel_stride when kPad.
+// for width <= i < panel_stride when kPad. Writes nothing else.
 template <class T, bool kPad>
 void pack_panel(T* panel, int64_t panel_stride, const T* source, int64_t width,
                 int64_t width_stride, int64_t depth, int64_t depth_stride);

@@ -57,7 +57,7 @@ FASTNN_INLINE void transpose_block(T* target, int64_t target_stride, const Row& 
 }
 
 // The same for kSize rows of kSize values. With fewer rows (kPartial) a column is stored whole all
-// the same: the next column overwrites what spills over, so the last must be stored otherwise.
+// the same: what spills over must lie in columns that are stored later.
 template <class T, bool kPartial, class Row>
 FASTNN_INLINE void transpose_full_block(T* target, int64_t target_stride, const Row& row, int64_t i,
                                         int64_t p, int64_t lanes) {
@@ -83,7 +83,8 @@ void pack_transposed(T* panel, int64_t panel_stride, const Row& row, int64_t wid
       const int64_t lanes = minimum(kSize, width - i);
       if (steps == kSize && lanes == kSize) {
         transpose_full_block<T, false>(target, panel_stride, row, i, p, lanes);
-      } else if (p + kSize < depth && width < kSize) {
+      } else if (steps == kSize && width < kSize && width == panel_stride &&
+                 (p + kSize - 1) * width + kSize <= depth * width) {
         transpose_full_block<T, true>(target, panel_stride, row, i, p, lanes);
       } else {
         transpose_block(target, panel_stride, row, i, p, lanes, steps);
