@@ -14,11 +14,11 @@ import json
 import os
 import pickle
 import select
+import signal
 import statistics
 import struct
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,16 +85,22 @@ class Worker:
         )
 
     def ask(self, **message: Any) -> Any:
-        """Send a message and wait for the answer; RuntimeError with the worker's words."""
+        """Send a message and wait for the answer; RuntimeError with the worker's words.
+
+        Between messages the process is stopped: the threads of some libraries go on spinning after
+        a call and would take a core from the next library's turn.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
+            self.process.send_signal(signal.SIGCONT)
             send(self.process.stdin, message)
             if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
                 self.process.kill()
                 self.process.wait()
                 raise RuntimeError(f"{self.library}: no answer within {PATIENCE} s")
             answer = receive(self.process.stdout)
+            self.process.send_signal(signal.SIGSTOP)
         except (EOFError, BrokenPipeError) as error:
             self.process.wait()
             raise RuntimeError(f"{self.library}: the worker process died") from error
@@ -192,7 +198,6 @@ class Bench:
         }
         for _ in range(samples):
             for timing in running:
-                time.sleep(0.002)  # lets the last library's threads fall asleep
                 worker = self.workers[timing.library]
                 timing.samples.append(worker.ask(command="time", repeats=repeats[timing.library]))
         return timings
