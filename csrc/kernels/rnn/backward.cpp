@@ -3,7 +3,7 @@
 // products over all packed rows, left to the caller.
 //
 // Workspace: packed recurrent weights (G * hidden * ceil(hidden / kGroup) * kGroup), two gradients
-// of states (batch * hidden each), a panel of gate gradients a worker.
+// of states (batch * hidden each), batch * G * hidden a worker.
 #include "kernels/rnn/cells.h"
 #include "kernels/rnn/recurrence.h"
 
@@ -51,7 +51,9 @@ class Backward {
   static constexpr int kReserve = Cell::kReserve;
 
   int64_t weight_elements() const { return blocks_ * kGroup<T> * depth_; }
-  int64_t worker_elements() const { return round_up(kTileRows * depth_ + Vec<T>::kSize, 64); }
+  int64_t worker_elements() const {
+    return round_up(args_.rows.batch * depth_ + Vec<T>::kSize, 64);
+  }
   T* gates_of(int64_t packed_row) const { return args_.gates + packed_row * kReserve * hidden_; }
 
   void pack_weights() {
@@ -111,19 +113,25 @@ class Backward {
 
   // grad_h_ += (gradients of the recurrent products) W_hh for the share's rows and units.
   void multiply(int64_t s, const Share& share, int64_t end, T* packed) const {
-    const int64_t panel = panel_rows(max_of(1, end - share.row_begin));
-    for (int64_t row = share.row_begin; row < end; row += panel) {
-      const int64_t rows = min_of(panel, end - row);
-      pack_gradients(gates_of(args_.rows.step_start[s] + row), rows, packed);
-      const int64_t width = tile_vectors(static_cast<int>(rows)) * Vec<T>::kSize;
-      const int64_t unit_end = min_of(share.block_end * kGroup<T>, hidden_);
+    const int64_t count = max_of(0, end - share.row_begin);
+    const int64_t panel = panel_rows(max_of(1, count));
+    for (int64_t i = 0; i < count; i += panel) {
+      pack_gradients(gates_of(args_.rows.step_start[s] + share.row_begin + i),
+                     min_of(panel, count - i), packed + i * depth_);
+    }
+    const int64_t unit_end = min_of(share.block_end * kGroup<T>, hidden_);
+    const int64_t width = tile_vectors(static_cast<int>(min_of(panel, count))) * Vec<T>::kSize;
+    // Every block of weights is read once a step, whatever the number of panels.
+    for (int64_t unit = share.block_begin * kGroup<T>; unit < unit_end; unit += width) {
       for (int64_t p = 0; p < depth_; p += kDepthBlock<T>) {
         const int64_t depth = min_of(kDepthBlock<T>, depth_ - p);
-        for (int64_t unit = share.block_begin * kGroup<T>; unit < unit_end; unit += width) {
-          run_tile<T>(static_cast<int>(rows),
-                      {depth, packed + p * rows, weights_ + unit * depth_ + p * kGroup<T>,
-                       kGroup<T>, kGroup<T> * depth_, grad_h_ + row * hidden_ + unit, hidden_,
-                       min_of(width, unit_end - unit), true});
+        for (int64_t i = 0; i < count; i += panel) {
+          const int64_t rows = min_of(panel, count - i);
+          run_tile<T>(
+              static_cast<int>(rows),
+              {depth, packed + i * depth_ + p * rows, weights_ + unit * depth_ + p * kGroup<T>,
+               kGroup<T>, kGroup<T> * depth_, grad_h_ + (share.row_begin + i) * hidden_ + unit,
+               hidden_, min_of(width, unit_end - unit), true});
         }
       }
     }

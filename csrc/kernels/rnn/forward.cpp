@@ -71,9 +71,12 @@ class Forward {
   // Elements from one packed row of gates to the next.
   int64_t stride() const { return (args_.gates != nullptr ? kStride : kGates) * hidden_; }
   int64_t weight_elements() const { return blocks_ * kGates * kGroup<T> * hidden_; }
-  // A panel of h and its recurrent products.
+  // The panels of a worker's rows of h, and a tile's recurrent products.
+  int64_t packed_elements() const {
+    return round_up(args_.rows.batch * hidden_ + Vec<T>::kSize, Vec<T>::kSize);
+  }
   int64_t worker_elements() const {
-    return round_up(kTileRows * hidden_ + Vec<T>::kSize + kTileRows * kGates * kGroup<T>, 64);
+    return round_up(packed_elements() + kTileRows * kGates * kGroup<T>, 64);
   }
 
   // Packed rows a chunk of steps may have; with gates saved there is one chunk.
@@ -134,20 +137,20 @@ class Forward {
   void run_step(int64_t s, const Share& share, T* gates, T* scratch) {
     const T* const h_prev = h_[s % 2];
     const int64_t end = min_of(share.row_end, args_.rows.step_rows[s]);
-    const int64_t panel = panel_rows(max_of(1, end - share.row_begin));
-    T* const packed = scratch;
-    T* const rec = scratch + round_up(kTileRows * hidden_ + Vec<T>::kSize, Vec<T>::kSize);
-    for (int64_t row = share.row_begin; row < end; row += panel) {
-      const int64_t rows = min_of(panel, end - row);
-      const T* a = h_prev + row * hidden_;
-      if (rows > 1) {
-        pack_panel<T, false>(packed, rows, a, rows, hidden_, hidden_, 1);
-        a = packed;
-      }
-      for (int64_t block = share.block_begin; block < share.block_end; ++block) {
-        multiply(rows, a, block, rec);
-        for (int64_t i = 0; i < rows; ++i) {
-          apply_cell(s, row + i, block, rec + i * kGates * kGroup<T>, gates + (row + i) * stride());
+    const int64_t count = max_of(0, end - share.row_begin);
+    const int64_t panel = panel_rows(max_of(1, count));
+    T* const rec = scratch + packed_elements();
+    const T* packed = h_prev + share.row_begin * hidden_;
+    if (count > 1) {
+      packed = DenseOperand<T>{packed, hidden_, 1}.a_block(scratch, 0, count, panel, 0, hidden_);
+    }
+    // Every block of weights is read once a step, whatever the number of panels.
+    for (int64_t block = share.block_begin; block < share.block_end; ++block) {
+      for (int64_t i = 0; i < count; i += panel) {
+        const int64_t rows = min_of(panel, count - i), row = share.row_begin + i;
+        multiply(rows, packed + i * hidden_, block, rec);
+        for (int64_t r = 0; r < rows; ++r) {
+          apply_cell(s, row + r, block, rec + r * kGates * kGroup<T>, gates + (row + r) * stride());
         }
       }
     }
