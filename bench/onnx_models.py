@@ -1,6 +1,7 @@
 """Runs one ONNX operator in ONNX Runtime or OpenVINO, with weights as constants.
 
-call = onnx_models.onnxruntime("Conv", {"x": x}, {"w": w}, threads_attributes...)
+model = onnx_models.build("Conv", {"x": x}, {"w": w}, {"strides": [2, 2]})
+call = onnx_models.onnxruntime(model, {"x": x})  # or .openvino
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from helpers import assert_close, gradcheck, same_bytes_for_every_thread_count, strided_variants
@@ -106,6 +108,25 @@ def test_bilinear(rng):
     w, b = draw(rng, (6, 4, 5), "f8"), draw(rng, (6,), "f8")
     assert_close(F.bilinear(x1, x2, w, b), reference.bilinear(x1, x2, w, b), 20, scale=20.0)
     gradcheck(F.bilinear, x1, x2, w, b)
+
+
+@pytest.mark.parametrize(
+    ("count", "in1", "in2", "outputs"), list(itertools.product([0, 2], repeat=4))
+)
+def test_bilinear_of_nothing(count, in1, in2, outputs):
+    shapes = [(count, in1), (count, in2), (outputs, in1, in2), (outputs,)]
+    tensors = [fastnn.Tensor(np.ones(s), requires_grad=True) for s in shapes]
+    y = F.bilinear(*tensors)
+    assert np.array_equal(y.numpy(), np.full((count, outputs), in1 * in2 + 1.0))
+    y.sum().backward()
+    assert [t.grad.shape for t in tensors] == shapes
+    assert np.array_equal(tensors[2].grad, np.full(shapes[2], float(count)))
+
+
+def test_long_batch_of_empty_products():
+    # Nothing may be allocated for each of the 2^40 products.
+    y = F.matmul(np.empty((2**40, 0, 3), np.float32), np.ones((3, 2), np.float32))
+    assert y.shape == (2**40, 0, 2)
 
 
 @given(rows=st.sampled_from([0, 1, 127, 128, 129, 1000]), cols=sizes)

@@ -103,6 +103,26 @@ def test_without_bias_and_state(cell, rng):
     check(call(cell, x, None, None, w_ih, w_hh, None, None), arguments, cell)
 
 
+@pytest.mark.parametrize("batch", [0, 2])
+@pytest.mark.parametrize("inputs", [0, 3])
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_of_nothing(cell, inputs, batch, rng):
+    arguments = make(rng, cell, 3, batch, inputs, 5, np.float64)
+    tensors = [fastnn.Tensor(a, requires_grad=True) for a in arguments]
+    y = call(cell, *tensors)[0]
+    check([y.numpy()], arguments, cell)
+    y.sum().backward()
+    used = [t for i, t in enumerate(tensors) if cell == "lstm" or i != 2]
+    assert [t.grad.shape for t in used] == [t.shape for t in used]
+
+
+def test_batch_past_all_memory():
+    # No input memory at all, so that the output is what does not fit.
+    x, w_ih, w_hh = np.empty((2**40, 64, 0)), np.ones((4, 0)), np.ones((4, 4))
+    with pytest.raises(MemoryError):
+        F.rnn(x, None, w_ih, w_hh)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_saving_for_the_gradient_changes_no_bit(isa, dtype, cell, rng):
     arguments = make(rng, cell, 6, 5, 7, 33, dtype)
@@ -275,6 +295,16 @@ def test_layers_against_pytorch(rng):
         actual.sum().backward()
         for key, parameter in theirs.named_parameters():
             assert_close(ours.get_parameter(key).grad, parameter.grad.numpy(), 200, scale=10.0)
+
+
+def test_layer_with_one_of_two_states(rng):
+    layer = fastnn.nn.LSTM(3, 4)
+    x = np.ones((2, 5, 3), np.float32)
+    state = rng.standard_normal((1, 5, 4)).astype(np.float32)
+    zero = np.zeros_like(state)
+    with fastnn.no_grad():
+        for given, full in (((None, state), (zero, state)), ((state, None), (state, zero))):
+            assert np.array_equal(layer(x, given)[0], layer(x, full)[0])
 
 
 def test_training_a_layer_changes_its_parameters(rng):

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "runtime/dispatch.h"
+#include "runtime/parallel.h"
 
 namespace fastnn {
 
@@ -108,6 +109,7 @@ const T* data_or_null(const Array<T>& a) {
 template <class Kernel, class Args>
 void run(const Kernel& kernel, const Args& args) {
   py::gil_scoped_release release;
+  const FixedThreads fixed;
   kernel(args);
 }
 

@@ -75,12 +75,14 @@ py::object matmul_forward(py::handle input, py::handle other, py::handle bias, p
     check.dim("other", b.array, b.array.ndim() - 2, a.cols, "input.shape[-1]");
     const auto bias_array = check.optional<T>("bias", bias);
     if (bias_array) check.shape("bias", bias_array, {b.cols}, "other.shape[-1]");
-    Shape shape = broadcast(check, a.batch_shape, b.batch_shape);
+    const Shape shape = broadcast(check, a.batch_shape, b.batch_shape);
     const int64_t count = check.size("batch", shape, 1);
+    Shape output_shape = shape;
+    output_shape.insert(output_shape.end(), {a.rows, b.cols});
+    auto c = check.output<T>(output_shape, out, {input, other, bias});
+    if (c.size() == 0) return std::move(c);  // a batch of empty products may be of any length
     const auto a_offsets = batch_offsets(a, shape, count);
     const auto b_offsets = batch_offsets(b, shape, count);
-    shape.insert(shape.end(), {a.rows, b.cols});
-    auto c = check.output<T>(shape, out, {input, other, bias});
     run(kernels().matmul_forward,
         MatmulForwardArgs<T>{count, a.rows, b.cols, a.cols, a.array.data(), a_offsets.data(),
                              a.row_stride, a.col_stride, b.array.data(), b_offsets.data(),

@@ -1,9 +1,10 @@
 #include "ops/machine.h"
 
+#include <algorithm>
 #include <chrono>
+#include <vector>
 
 #include "bindings/common.h"
-#include "runtime/parallel.h"
 
 namespace fastnn {
 namespace {
@@ -18,6 +19,7 @@ double seconds(const Work& work) {
 // The best of several short runs, in GFLOP/s of float32 on all of fastnn's threads.
 double fma_peak() {
   py::gil_scoped_release release;
+  const FixedThreads fixed;
   std::vector<float> sink(static_cast<size_t>(num_threads()), 0.5f);
   int64_t fma = 0;
   const FmaPeakArgs<float> args{1'000'000, num_threads(), sink.data(), &fma};

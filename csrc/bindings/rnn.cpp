@@ -139,11 +139,12 @@ py::object rnn_forward(const char* name, const std::string& cell, py::handle inp
     const auto c = checked_state<T>(check, "c0", c0, state);
     const auto lens = checked_lengths(check, lengths, layer.batch, layer.steps);
     check.size("gates", {layer.steps, layer.batch, layer.info.reserve, hidden}, sizeof(T));
+    // Before the layout: with input_size 0 it is y that shows a batch too large for the memory.
+    auto y = check.output<T>({extent(layer.x, 0), extent(layer.x, 1), hidden});
     const Layout layout(layer.steps, layer.batch, lens ? lens.data() : nullptr, reverse,
                         batch_first);
     const auto x_offsets = layout.offsets(layer.input_size);
     const auto y_offsets = layout.offsets(hidden);
-    auto y = check.output<T>({extent(layer.x, 0), extent(layer.x, 1), hidden});
     if (layout.packed_rows() < layer.steps * layer.batch) {
       std::fill_n(y.mutable_data(), y.size(), T(0));
     }

@@ -25,6 +25,7 @@ std::atomic<int> thread_count{1};
 // region from the forking thread would wait for them for ever.
 std::atomic<bool> forked{false};
 thread_local int region_depth = 0;
+thread_local int fixed_count = 0;  // what FixedThreads holds, or 0
 
 void after_fork_in_child() {
   forked = true;
@@ -54,7 +55,13 @@ int cgroup_quota_count() {
 
 }  // namespace
 
-int num_threads() { return thread_count.load(std::memory_order_relaxed); }
+int num_threads() {
+  return fixed_count > 0 ? fixed_count : thread_count.load(std::memory_order_relaxed);
+}
+
+FixedThreads::FixedThreads() { fixed_count = thread_count.load(std::memory_order_relaxed); }
+
+FixedThreads::~FixedThreads() { fixed_count = 0; }
 
 void set_num_threads(int count) { thread_count = std::max(1, count); }
 

@@ -17,6 +17,16 @@ void set_num_threads(int count);
 // std::runtime_error when FASTNN_NUM_THREADS is not a positive integer.
 void initialise_threads();
 
+// Holds the number of threads still for the calling thread while one kernel runs: scratch that
+// plan_workers sized must fit its regions even if another thread calls set_num_threads meanwhile.
+class FixedThreads {
+ public:
+  FixedThreads();
+  ~FixedThreads();
+  FixedThreads(const FixedThreads&) = delete;
+  FixedThreads& operator=(const FixedThreads&) = delete;
+};
+
 // How many workers a region of `parts` parts gets: what per-worker scratch must be sized for.
 int plan_workers(int64_t parts);
 

@@ -239,25 +239,26 @@ def bilinear(
         )
     if b is not None and b.shape != (outputs,):
         raise ValueError(f"bilinear: bias.shape must be ({outputs},), got {b.shape}")
-    left, right = x1.reshape(-1, in1), x2.reshape(-1, in2)
+    count = math.prod(x1.shape[:-1])
+    left, right = x1.reshape(count, in1), x2.reshape(count, in2)
     # half[n, o, j] = sum_i left[n, i] w[o, i, j]
-    half = _core.matmul_forward(left, w.transpose(1, 0, 2).reshape(in1, -1))
-    half = half.reshape(len(left), outputs, in2)
+    half = _core.matmul_forward(left, w.transpose(1, 0, 2).reshape(in1, outputs * in2))
+    half = half.reshape(count, outputs, in2)
     y = _core.matmul_forward(half, right[:, :, None])[..., 0]
     if b is not None:
         y += b
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
-        g = grad.reshape(-1, outputs)
+        g = grad.reshape(count, outputs)
         grads: list[Array | None] = [None] * 4
         if needs[0]:
-            outer = (g[:, :, None] * right[:, None, :]).reshape(len(g), -1)
-            flat = w.transpose(0, 2, 1).reshape(-1, in1)
+            outer = (g[:, :, None] * right[:, None, :]).reshape(count, outputs * in2)
+            flat = w.transpose(0, 2, 1).reshape(outputs * in2, in1)
             grads[0] = _core.matmul_forward(outer, flat).reshape(x1.shape)
         if needs[1]:
             grads[1] = _core.matmul_forward(g[:, None, :], half)[:, 0].reshape(x2.shape)
         if needs[2]:
-            scaled = (g[:, :, None] * left[:, None, :]).reshape(len(g), -1)
+            scaled = (g[:, :, None] * left[:, None, :]).reshape(count, outputs * in1)
             grads[2] = _core.matmul_forward(scaled.T, right).reshape(w.shape)
         if needs[3]:
             grads[3] = _core.column_sum_forward(g)

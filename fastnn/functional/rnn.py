@@ -379,7 +379,7 @@ def _run(
             cell, w_hh, h_in, c_in, y, *_full(grads, lstm), d, cells, reverse, batch_first, steps
         )
         from_x, from_h = _split_gates(cell, d, w_hh.shape[1])
-        rows = x.reshape(-1, x.shape[-1])
+        rows = x.reshape(x.shape[0] * x.shape[1], x.shape[2])
         grad_x = grad_w_ih = grad_w_hh = grad_b_ih = grad_b_hh = None
         if needs[0]:
             grad_x = np.zeros_like(rows)

@@ -280,8 +280,7 @@ class LSTM(_Recurrent):
     def _layer(
         self, input: Any, start: tuple[Any, ...], weights: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[Result, tuple[Result, ...]]:
-        hx = None if start[0] is None else (start[0], start[1])
-        return F.lstm(input, hx, *weights, **options)
+        return F.lstm(input, (start[0], start[1]), *weights, **options)
 
 
 class _Cell(Module):

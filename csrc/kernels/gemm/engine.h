@@ -8,8 +8,8 @@
 // An epilogue is called as epilogue(tile, stride, row, col, rows, cols) on each finished tile while
 // it is in L1; NoEpilogue leaves C alone.
 //
-// Workspace a thread: (row_block() + min(N, column_block())) * min(K, kDepthBlock) elements, that
-// is 4 MiB and half of L2.
+// Workspace a thread: (min(M, row_block()) + min(N, column_block())) * min(K, kDepthBlock)
+// elements, that is at most 4 MiB and half of L2 (at least 256 KiB).
 #pragma once
 
 #include "kernels/gemm/operand.h"

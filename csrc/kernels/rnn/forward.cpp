@@ -1,9 +1,10 @@
 // Recurrent layer, forward: all steps' input projections in one GEMM (in chunks of steps when
 // nothing is saved), then one fused product and cell a step over recurrent weights packed once.
 //
-// Workspace: packed recurrent weights (G * ceil(hidden / kGroup) * kGroup * hidden), states
-// (3 batch * hidden), a chunk of input projections (kChunkBytes or one step), a panel of h a
-// worker.
+// Workspace: packed recurrent weights (G * ceil(hidden / kGroup) * kGroup * hidden), biases
+// ((G + 1) * hidden), states (3 batch * hidden), a chunk of input projections (kChunkBytes or one
+// step; none when gates are saved), and a worker's panels of h (batch * hidden) and products
+// (kTileRows * G * kGroup).
 #include "kernels/gemm/epilogue.h"
 #include "kernels/rnn/cells.h"
 #include "kernels/rnn/recurrence.h"
@@ -41,9 +42,8 @@ class Forward {
     pack_weights();
     add_biases();
     gather_state(h_[0], args_.h0, args_.rows, hidden_);
-    gather_state(h_[1], args_.h0, args_.rows, hidden_);  // for rows that end before they start
     gather_state(c_, args_.c0, args_.rows, hidden_);
-    finish_rows(0, batch, 0, hidden_, h_[0]);
+    finish_rows(0, batch, 0, hidden_, h_[0]);  // sequences of length 0 end before they start
 
     int64_t step = 0;
     while (step < args_.rows.steps) {
