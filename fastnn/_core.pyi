@@ -70,9 +70,9 @@ def conv3d_backward_bias(arg0: typing.SupportsInt | typing.SupportsIndex, arg1: 
     ...
 def conv3d_backward_input(arg0: typing.SupportsInt | typing.SupportsIndex, arg1: typing.Any, arg2: typing.Any, arg3: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], arg4: typing.Any, arg5: typing.Any, arg6: typing.Any, arg7: typing.Any) -> typing.Any:
     ...
-def conv3d_backward_weight(arg0: typing.SupportsInt | typing.SupportsIndex, arg1: typing.Any, arg2: typing.Any, arg3: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], arg4: typing.Any, arg5: typing.Any, arg6: typing.Any, arg7: typing.Any, arg8: str) -> typing.Any:
+def conv3d_backward_weight(arg0: typing.SupportsInt | typing.SupportsIndex, arg1: typing.Any, arg2: typing.Any, arg3: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], arg4: typing.Any, arg5: typing.Any, arg6: typing.Any, arg7: typing.Any, arg8: typing.Any) -> typing.Any:
     ...
-def conv3d_forward(arg0: typing.SupportsInt | typing.SupportsIndex, arg1: typing.Any, arg2: typing.Any, arg3: typing.Any, arg4: typing.Any, arg5: typing.Any, arg6: typing.Any, arg7: typing.Any, arg8: str, arg9: typing.Any) -> typing.Any:
+def conv3d_forward(arg0: typing.SupportsInt | typing.SupportsIndex, arg1: typing.Any, arg2: typing.Any, arg3: typing.Any, arg4: typing.Any, arg5: typing.Any, arg6: typing.Any, arg7: typing.Any, arg8: typing.Any, arg9: typing.Any) -> typing.Any:
     """
     Convolution over the last `dims` axes
     """

@@ -614,3 +614,8 @@ def test_torch_agrees(rng):
 
 def test_kernels_are_named():
     assert ("conv", "conv3d_forward") in _core.kernel_names()
+
+
+def test_padding_mode_must_be_a_string():
+    with pytest.raises(TypeError, match=r"conv1d: padding_mode must be a str, got 3"):
+        F.conv1d(np.ones((1, 1, 3)), np.ones((1, 1, 1)), padding_mode=3)

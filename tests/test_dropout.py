@@ -213,3 +213,20 @@ def test_bad_arguments():
         F.dropout([1.0], inplace=True)
     with pytest.raises(ValueError, match=r"dropout: out\.shape must be \(2, 3\), got \(3, 2\)"):
         F.dropout(x, out=np.ones((3, 2)))
+
+
+def test_rows_of_nothing_take_no_time():
+    rows = np.lib.stride_tricks.as_strided(np.zeros(1), (2**40, 0, 2, 2), (0,) * 4)
+    assert F.dropout2d(rows).shape == rows.shape
+
+
+@pytest.mark.parametrize("op", [F.dropout, F.dropout2d])
+def test_none_is_refused(op):
+    with pytest.raises(TypeError, match=r"dropout\w*: input must be .*, got None"):
+        op(None)
+
+
+@pytest.mark.parametrize("p", [np.zeros(3), "0.5", int])
+def test_p_must_be_a_number(p):
+    with pytest.raises(TypeError, match=r"dropout: p must be a number"):
+        F.dropout(np.ones(3), p)

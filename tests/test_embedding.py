@@ -336,3 +336,20 @@ def test_bag_layer():
     assert not y.numpy()[1].any()
     y = layer(np.array([1, 2, 3]), np.array([0, 2]))
     assert y.shape == (2, 3)
+
+
+@pytest.mark.parametrize("ids", [None, np.ones(2), np.ones(2, bool), "a"])
+def test_max_norm_leaves_it_to_the_look_up_to_refuse_ids(ids):
+    with pytest.raises(TypeError, match=r"^embedding: input"):
+        F.embedding(ids, np.ones((3, 2)), max_norm=1.0)
+
+
+def test_more_ids_than_memory_are_a_memory_error():
+    with pytest.raises(MemoryError):
+        F.embedding(np.broadcast_to(np.int32(1), (2**58,)), np.ones((3, 2)))
+
+
+@pytest.mark.parametrize(("name", "value"), [("mode", 3), ("include_last_offset", "x")])
+def test_arguments_of_another_type(name, value):
+    with pytest.raises(TypeError, match=rf"embedding_bag: {name} must be"):
+        F.embedding_bag(np.ones(2, int), np.ones((3, 2)), np.zeros(1, int), **{name: value})

@@ -268,3 +268,15 @@ def test_packed_weight_is_never_stale(rng):
         fastnn.no_grad()(layer)(np.ones((2, 5), "f4"))
     with pytest.raises(TypeError, match=r"weight.dtype must be float64"):
         fastnn.no_grad()(layer)(np.ones((2, 4)))
+
+
+@pytest.mark.parametrize("product", [F.matmul, F.bmm, lambda a, b: F.bilinear(a, a, b)])
+def test_none_is_refused(product):
+    with pytest.raises(TypeError, match=r"^(matmul|bmm|bilinear): \w+ must be .*, got None"):
+        product(np.ones((2, 3, 4)), None)
+
+
+def test_bilinear_refuses_a_bias_of_another_dtype():
+    x, w = np.ones((3, 2)), np.ones((4, 2, 2))
+    with pytest.raises(TypeError, match=r"bilinear: bias\.dtype must be float64"):
+        F.bilinear(x, x, w, np.ones(4, np.float32))

@@ -478,3 +478,8 @@ def test_against_pytorch(dtype):
         expected.sum().backward()
         np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-5)
         np.testing.assert_allclose(ours.grad, t.grad.numpy(), rtol=1e-4)
+
+
+def test_return_indices_must_be_a_bool():
+    with pytest.raises(TypeError, match=r"adaptive_max_pool1d: return_indices must be a bool"):
+        F.adaptive_max_pool1d(np.ones((1, 2, 4)), 2, return_indices="no")

@@ -262,3 +262,9 @@ def test_against_pytorch(dtype):
     for mode in ("reflect", "replicate", "circular"):
         expected = torch.nn.functional.pad(t, (3, -2, -1, 5), mode=mode).numpy()
         np.testing.assert_array_equal(F.pad(x, (3, -2, -1, 5), mode), expected)
+
+
+def test_pixel_shuffle_of_planes_of_nothing_takes_no_time():
+    planes = np.lib.stride_tricks.as_strided(np.zeros(1), (2**40, 4, 0, 2), (0,) * 4)
+    assert F.pixel_shuffle(planes, 2).shape == (2**40, 1, 0, 4)
+    assert F.pixel_unshuffle(planes, 2).shape == (2**40, 16, 0, 1)

@@ -312,3 +312,15 @@ def test_training_a_layer_changes_its_parameters(rng):
     output, _ = layer(rng.standard_normal((5, 2, 3)).astype(np.float32))
     output.sum().backward()
     assert all(p.grad is not None and np.abs(p.grad).max() > 0 for p in layer.parameters())
+
+
+@pytest.mark.parametrize("op", [F.lstm, F.gru, F.rnn, F.lstm_cell, F.gru_cell, F.rnn_cell])
+def test_none_is_refused(op):
+    with pytest.raises(TypeError, match=r"input must be .*, got None"):
+        op(None, None, np.ones((4, 3)), np.ones((4, 1)))
+
+
+@pytest.mark.parametrize("argument", ["reverse", "batch_first"])
+def test_flags_must_be_bools(argument):
+    with pytest.raises(TypeError, match=rf"gru: {argument} must be a bool, got 'no'"):
+        F.gru(np.ones((5, 2, 3)), None, np.ones((12, 3)), np.ones((12, 4)), **{argument: "no"})

@@ -331,3 +331,16 @@ def test_against_pytorch(rng, dtype):
             expected = getattr(torch.nn.functional, op)(t, axis).numpy()
             assert_close(getattr(F, op)(x, axis), expected, 16)
         assert_close(F.logsumexp(x, axis), torch.logsumexp(t, axis).numpy(), 16)
+
+
+@pytest.mark.parametrize("dtype", ["no such type", 3, (1,), np.ones(2), int])
+def test_dtype_must_be_floating_point(dtype):
+    with pytest.raises(TypeError, match=r"^softmax: dtype must be float32 or float64"):
+        F.softmax(np.ones(3), 0, dtype=dtype)
+
+
+def test_logsumexp_over_a_tuple_refuses_a_read_only_out():
+    out = np.zeros(())
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match=r"logsumexp: out must be writable"):
+        F.logsumexp(np.ones((2, 2)), (0, 1), out=out)

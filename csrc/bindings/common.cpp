@@ -125,9 +125,15 @@ Array<int64_t> Check::indices(const char* name, py::handle object) const {
     type_error(std::string(name) + ".dtype must be an integer type, got " + dtype_name(a) +
                " (convert with " + name + ".astype(numpy.int64))");
   }
-  auto converted = py::array_t<int64_t, py::array::c_style | py::array::forcecast>::ensure(a);
-  if (!converted) throw py::error_already_set();
-  return py::reinterpret_steal<Array<int64_t>>(converted.release());
+  // Not array_t::ensure, which swallows the MemoryError of a copy that is too large.
+  auto& api = py::detail::npy_api::get();
+  PyObject* converted = api.PyArray_FromAny_(
+      a.ptr(), py::dtype::of<int64_t>().release().ptr(), 0, 0,
+      py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_ |
+          py::detail::npy_api::NPY_ARRAY_ENSUREARRAY_,
+      nullptr);
+  if (converted == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<Array<int64_t>>(converted);
 }
 
 void Check::rank(const char* name, const py::array& a, int64_t expected) const {

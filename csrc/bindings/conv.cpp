@@ -33,7 +33,7 @@ int64_t read_groups(const Check& check, py::handle groups) {
 
 py::object conv_forward(int dims, py::handle input, py::handle weight, py::handle bias,
                         py::handle stride, py::handle padding, py::handle dilation,
-                        py::handle groups, const std::string& mode, py::handle out) {
+                        py::handle groups, py::handle mode, py::handle out) {
   const Check check(name_of(kNames, dims));
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
@@ -77,7 +77,7 @@ py::object conv_backward_input(int dims, py::handle grad_output, py::handle weig
 
 py::object conv_backward_weight(int dims, py::handle grad_output, py::handle input,
                                 const Shape& weight_shape, py::handle stride, py::handle padding,
-                                py::handle dilation, py::handle groups, const std::string& mode) {
+                                py::handle dilation, py::handle groups, py::handle mode) {
   const Check check(name_of(kNames, dims));
   return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
     using T = decltype(zero);

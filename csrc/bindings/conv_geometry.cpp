@@ -162,7 +162,11 @@ void set_conv_precision(const std::string& precision) {
   fast = precision == "default";
 }
 
-PaddingMode padding_mode(const Check& check, const std::string& name) {
+PaddingMode padding_mode(const Check& check, py::handle value) {
+  if (!PyUnicode_Check(value.ptr())) {
+    check.type_error("padding_mode must be a str, got " + std::string(py::repr(value)));
+  }
+  const auto name = value.cast<std::string>();
   if (name == "zeros") return PaddingMode::kZeros;
   if (name == "reflect") return PaddingMode::kReflect;
   if (name == "replicate") return PaddingMode::kReplicate;

@@ -18,7 +18,7 @@ struct ConvSettings {
 bool fast_convolution();
 void set_conv_precision(const std::string& precision);
 
-PaddingMode padding_mode(const Check& check, const std::string& name);
+PaddingMode padding_mode(const Check& check, py::handle value);
 
 // The last `dims` of three dimensions; those before are of size 1.
 Shape spatial_shape(const int64_t (&sizes)[3], int dims);

@@ -25,6 +25,7 @@ py::object dropout_forward(const char* op, py::handle input, int64_t axes,
     DropoutArgs<T> args{};
     args.rows = args.inner = 1;
     for (int64_t i = 0; i < x.ndim(); ++i) (i < axes ? args.rows : args.inner) *= extent(x, i);
+    if (x.size() == 0) args.rows = 0;  // there may be 2^40 rows of nothing
     args.x = x.data();
     args.y = y.mutable_data();
     args.seed = options.seed;

@@ -361,7 +361,7 @@ py::object local_response_norm(py::handle input, int64_t size, double alpha, dou
     auto args = local_response_args<T>(check, x, size, alpha, beta, k);
     auto y = check.output<T>(shape_of(x), out, {input});
     args.y = y.mutable_data();
-    run(kernels().local_response_norm_forward, args);
+    if (x.size() > 0) run(kernels().local_response_norm_forward, args);
     return std::move(y);
   });
 }
@@ -378,7 +378,7 @@ py::object local_response_norm_gradient(py::handle grad_output, py::handle input
     auto grad_input = check.output<T>(shape_of(x));
     args.grad_y = grad.data();
     args.grad_x = grad_input.mutable_data();
-    run(kernels().local_response_norm_backward, args);
+    if (x.size() > 0) run(kernels().local_response_norm_backward, args);
     return std::move(grad_input);
   });
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
-from numpy import ndarray
+from numpy import bool_, ndarray
 
 from fastnn.autograd import TensorBase, is_grad_enabled
 
@@ -20,9 +21,12 @@ def integer(op: str, name: str, value: Any) -> int:
         If it is not an integer, or not within int64.
     """
     if type(value) is not int:
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
-            raise TypeError(f"{op}: {name} must be an int, got {value!r}")
-        value = value.__index__()
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            value = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{op}: {name} must be an int, got {value!r}") from None
     if not -_LIMIT <= value < _LIMIT:
         raise ValueError(f"{op}: {name} must fit into int64, got {value}")
     return int(value)
@@ -33,12 +37,41 @@ def number(op: str, name: str, value: Any) -> float:
 
     Raises
     ------
-    TypeError
-        If it is not a number.
+    TypeError, ValueError
+        If it is not a number, or too large for a float.
     """
-    if isinstance(value, (int, float)) or hasattr(value, "__float__"):
+    if type(value) is float:
+        return value
+    try:
+        if isinstance(value, (str, bytes, bytearray)):
+            raise TypeError
         return float(value)
-    raise TypeError(f"{op}: {name} must be a number, got {value!r}")
+    except (TypeError, ValueError):
+        raise TypeError(f"{op}: {name} must be a number, got {value!r}") from None
+    except OverflowError:
+        raise ValueError(f"{op}: {name} must fit into a float, got {value}") from None
+
+
+def flag(op: str, name: str, value: Any) -> bool:
+    """Return a bool, which an int or a NumPy bool may stand for.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    """
+    if value is True or value is False:
+        return value
+    if isinstance(value, (int, bool_)):
+        return bool(value)
+    raise TypeError(f"{op}: {name} must be a bool, got {value!r}")
+
+
+def refuse_none(op: str, **values: Any) -> None:
+    """Raise TypeError for the first of the arrays that is None."""
+    for name, value in values.items():
+        if value is None:
+            raise TypeError(f"{op}: {name} must be a numpy.ndarray or fastnn.Tensor, got None")
 
 
 def ntuple(op: str, name: str, value: Any, n: int) -> tuple[int, ...]:
@@ -104,4 +137,4 @@ def check_destination(op: str, input: Any, inplace: bool, out: Any) -> bool:
             f"got a {type(input).__name__}"
         )
     refuse_out_while_recording(op, out, input)
-    return inplace and isinstance(input, ndarray)
+    return flag(op, "inplace", inplace) and isinstance(input, ndarray)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, record
-from fastnn.functional._args import integer, number, recorded
+from fastnn.functional._args import integer, number, recorded, refuse_none
 from fastnn.functional.gemm import _sum_to_shape
 from fastnn.random import next_philox_key
 
@@ -288,6 +288,7 @@ def rotary_embedding(
     """
     op = "rotary_embedding"
     x = array(input)
+    refuse_none("rotary_embedding", input=x)
     if x.dtype.char not in "fd":
         raise TypeError(f"{op}: input.dtype must be float32 or float64, got {x.dtype}")
     if x.ndim < 2:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, record
-from fastnn.functional._args import check_destination, number, recorded
+from fastnn.functional._args import check_destination, number, recorded, refuse_none
 from fastnn.random import next_philox_key
 
 __all__ = [
@@ -144,6 +144,7 @@ def feature_alpha_dropout(
 
 
 def _rank(op: str, input: ArrayLike, allowed: tuple[int, int] | None) -> int:
+    refuse_none(op, input=input)
     shape = array(input).shape
     rank = len(shape)
     if allowed is None:
@@ -177,6 +178,7 @@ def _dropout(
     if p == 0 and out is None:
         return input if recorded(input) else x
     if axes is None:
+        refuse_none(op, input=x)
         axes = x.ndim
     # -0 as a shift leaves the sign of a zero alone.
     scale, shift, dropped = 1.0, -0.0, 0.0

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array, record
-from fastnn.functional._args import integer, number, refuse_out_while_recording
+from fastnn.functional._args import flag, integer, number, refuse_none, refuse_out_while_recording
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
 
@@ -71,6 +71,7 @@ def embedding(
     """
     ids, table = array(input), array(weight)
     vocabulary, padding = _check("embedding", table, padding_idx, sparse)
+    scale_grad_by_freq = flag("embedding", "scale_grad_by_freq", scale_grad_by_freq)
     if out is not None:
         refuse_out_while_recording("embedding", out, weight)
     if max_norm is not None:
@@ -140,7 +141,12 @@ def embedding_bag(
     """
     op = "embedding_bag"
     ids, table, factors = array(input), array(weight), array(per_sample_weights)
+    refuse_none(op, input=ids)
     _, padding = _check(op, table, padding_idx, sparse)
+    scale_grad_by_freq = flag(op, "scale_grad_by_freq", scale_grad_by_freq)
+    include_last_offset = flag(op, "include_last_offset", include_last_offset)
+    if not isinstance(mode, str):
+        raise TypeError(f"{op}: mode must be a str, got {mode!r}")
     if scale_grad_by_freq and mode == "max":
         raise ValueError(f"{op}: scale_grad_by_freq must be False for the mode 'max'")
     if factors is not None and factors.shape != ids.shape:
@@ -202,6 +208,8 @@ def one_hot(tensor: ArrayLike, num_classes: int = -1) -> Array:
     if classes.dtype.kind not in "iu":
         raise TypeError(f"one_hot: tensor.dtype must be an integer type, got {classes.dtype}")
     count = integer("one_hot", "num_classes", num_classes)
+    if count >= 2**60:
+        raise ValueError(f"one_hot: num_classes of {count} gives too many elements")
     if count == -1 and classes.size == 0:
         raise ValueError("one_hot: num_classes must be given for an empty tensor")
     if count < 1 and count != -1:
@@ -218,7 +226,7 @@ def one_hot(tensor: ArrayLike, num_classes: int = -1) -> Array:
 
 def _check(op: str, table: Array, padding_idx: int | None, sparse: bool) -> tuple[int, int]:
     """Return the number of rows and the padding row, -1 for none."""
-    if sparse:
+    if flag(op, "sparse", sparse):
         raise ValueError(f"{op}: sparse must be False: gradients are dense")
     if table is None or table.ndim != 2:
         shape = None if table is None else table.shape
@@ -250,6 +258,8 @@ def _flat_bags(op: str, ids: Array, offsets: Any, last: bool) -> tuple[Array, Ar
 
 def _limit_norms(op: str, ids: Array, weight: ArrayLike, max_norm: float, norm_type: float) -> None:
     """Scale down, in `weight` itself, the rows in use whose norm exceeds `max_norm`."""
+    if ids is None or ids.dtype.kind not in "iu" or array(weight).dtype.char not in "fd":
+        return  # the look-up says what is wrong
     limit, power = number(op, "max_norm", max_norm), number(op, "norm_type", norm_type)
     if isinstance(weight, TensorBase):
         weight.drop_packs()

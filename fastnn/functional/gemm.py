@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, record
-from fastnn.functional._args import refuse_out_while_recording
+from fastnn.functional._args import refuse_none, refuse_out_while_recording
 
 __all__ = ["bilinear", "bmm", "column_sum", "linear", "matmul"]
 
@@ -104,6 +104,8 @@ def matmul(input: ArrayLike, other: ArrayLike, *, out: Array | None = None) -> R
     array([[11.]])
     """
     a, b = array(input), array(other)
+    if a is None or b is None:
+        refuse_none("matmul", input=a, other=b)
     if a.ndim == 0 or b.ndim == 0:
         name = "input" if a.ndim == 0 else "other"
         raise ValueError(f"matmul: {name} must have at least 1 dimension, got shape ()")
@@ -182,6 +184,7 @@ def bmm(input: ArrayLike, mat2: ArrayLike, *, out: Array | None = None) -> Resul
     array([3., 3.])
     """
     a, b = array(input), array(mat2)
+    refuse_none("bmm", input=a, mat2=b)
     for name, value in (("input", a), ("mat2", b)):
         if value.ndim != 3:
             raise ValueError(f"bmm: {name} must have 3 dimensions, got shape {value.shape}")
@@ -223,6 +226,7 @@ def bilinear(
     array([[6.]])
     """
     x1, x2, w, b = array(input1), array(input2), array(weight), array(bias)
+    refuse_none("bilinear", input1=x1, input2=x2, weight=w)
     if w.ndim != 3:
         raise ValueError(f"bilinear: weight must have 3 dimensions, got shape {w.shape}")
     outputs, in1, in2 = w.shape
@@ -239,6 +243,8 @@ def bilinear(
         )
     if b is not None and b.shape != (outputs,):
         raise ValueError(f"bilinear: bias.shape must be ({outputs},), got {b.shape}")
+    if b is not None and b.dtype != x1.dtype:
+        raise TypeError(f"bilinear: bias.dtype must be {x1.dtype} (input1's), got {b.dtype}")
     count = math.prod(x1.shape[:-1])
     left, right = x1.reshape(count, in1), x2.reshape(count, in2)
     # half[n, o, j] = sum_i left[n, i] w[o, i, j]

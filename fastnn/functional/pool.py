@@ -10,7 +10,7 @@ from typing import Any
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array, is_grad_enabled, record
-from fastnn.functional._args import ntuple, refuse_out_while_recording
+from fastnn.functional._args import flag, ntuple, refuse_out_while_recording
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -482,7 +482,8 @@ def _adaptive_max_pool(
         if return_indices:
             _refuse_out_of_two(f"adaptive_max_pool{dims}d", out)
     if not _recorded(input):
-        return _core.adaptive_max_pool3d_forward(x, dims, output_size, return_indices, out)
+        indices_too = flag(f"adaptive_max_pool{dims}d", "return_indices", return_indices)
+        return _core.adaptive_max_pool3d_forward(x, dims, output_size, indices_too, out)
     y, indices = _core.adaptive_max_pool3d_forward(x, dims, output_size, True, None)
     shape = x.shape
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array, is_grad_enabled, record
+from fastnn.functional._args import flag, refuse_none
 
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn", "rnn_cell"]
 
@@ -320,6 +321,7 @@ def _lengthen(value: Any, axis: int) -> Any:
 def _one_step(
     op: str, cell: str, input: Any, h0: Any, c0: Any, weights: tuple[Any, ...]
 ) -> tuple[Any, Any, Any]:
+    refuse_none(op, input=input)
     rank = array(input).ndim
     if rank not in (1, 2):
         raise ValueError(f"{op}: input must have 1 or 2 dimensions, got shape {array(input).shape}")
@@ -344,6 +346,9 @@ def _run(
 ) -> tuple[Any, Any, Any]:
     """Run one layer; returns (output, h_n, c_n), the last None unless an LSTM."""
     x = array(input)
+    if x is None:
+        refuse_none(op, input=x)
+    reverse, batch_first = flag(op, "reverse", reverse), flag(op, "batch_first", batch_first)
     if x.ndim == 2:
         if lengths is not None:
             raise ValueError(f"{op}: lengths must be None for an unbatched input")

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, record
-from fastnn.functional._args import integer, refuse_out_while_recording
+from fastnn.functional._args import flag, integer, refuse_none, refuse_out_while_recording
 
 __all__ = ["log_softmax", "logsumexp", "softmax", "softmin"]
 
@@ -236,7 +236,7 @@ def logsumexp(
             return (moved.transpose(np.argsort(kept + axes)),)
 
         return record(result, (input,), backward_tuple, name="logsumexp")
-    y = _core.logsumexp_forward(x, dim, keepdim, out)
+    y = _core.logsumexp_forward(x, dim, flag("logsumexp", "keepdim", keepdim), out)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
         return (_core.logsumexp_backward(grad, x, y, dim),)
@@ -250,9 +250,13 @@ def _prepare(op: str, x: Array, dim: Any, dtype: Any, out: Any, input: Any) -> A
     refuse_out_while_recording(op, out, input)
     if dtype is None:
         return x
-    wanted = np.dtype(dtype)
+    try:
+        wanted = np.dtype(dtype)
+    except Exception:  # numpy raises many kinds
+        raise TypeError(f"{op}: dtype must be float32 or float64, got {dtype!r}") from None
     if wanted.char not in "fd":
         raise TypeError(f"{op}: dtype must be float32 or float64, got {wanted}")
+    refuse_none(op, input=x)
     if x.dtype.kind not in "fiub":
         raise TypeError(f"{op}: input.dtype must be a real number type, got {x.dtype}")
     return x.astype(wanted, copy=False)
@@ -281,5 +285,7 @@ def _copy_into(out: Any, result: Array) -> Array:
         raise TypeError(f"logsumexp: out must be a numpy.ndarray of {result.dtype}")
     if out.shape != result.shape:
         raise ValueError(f"logsumexp: out.shape must be {result.shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError("logsumexp: out must be writable, got a read-only array")
     np.copyto(out, result)
     return out
