@@ -84,7 +84,7 @@ def test_gradients(isa, cell, options, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize(("batch", "hidden"), [(2, 40), (16, 35)])
+@pytest.mark.parametrize(("batch", "hidden"), [(2, 40), (16, 35), (300, 9)])
 def test_gradients_over_tile_edges(isa, cell, batch, hidden, rng):
     arguments = make(rng, cell, 2, batch, 3, hidden, np.float64, 0.2)
     if cell == "relu":

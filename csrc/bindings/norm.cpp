@@ -48,8 +48,8 @@ Rows rows_of(const Check& check, const py::array& x, py::handle normalized_shape
   const Shape shape = shape_of(x);
   const size_t rank = r.normalized_shape.size();
   if (rank == 0) check.value_error("normalized_shape must not be empty");
-  if (rank > shape.size() ||
-      !std::equal(r.normalized_shape.begin(), r.normalized_shape.end(), shape.end() - rank)) {
+  if (rank > shape.size() || !std::equal(r.normalized_shape.begin(), r.normalized_shape.end(),
+                                         shape.end() - static_cast<std::ptrdiff_t>(rank))) {
     check.value_error("input.shape must end in " + to_string(r.normalized_shape) +
                       " (normalized_shape), got " + to_string(shape));
   }

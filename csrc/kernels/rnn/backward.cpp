@@ -3,7 +3,8 @@
 // products over all packed rows, left to the caller.
 //
 // Workspace: packed recurrent weights (G * hidden * ceil(hidden / kGroup) * kGroup), two gradients
-// of states (batch * hidden each), batch * G * hidden a worker.
+// of states (batch * hidden each), min(batch, kPackedRows) * G * hidden a
+// worker.
 #include "kernels/rnn/cells.h"
 #include "kernels/rnn/recurrence.h"
 
@@ -39,7 +40,10 @@ class Backward {
         const int64_t end = min_of(share.row_end, args_.rows.step_rows[s]);
         for (int64_t row = share.row_begin; row < end; ++row) apply_cell(s, row, share);
         split_.meet(workers);
-        multiply(s, share, end, scratch + worker * worker_elements());
+        for (int64_t first = share.row_begin; first < end; first += kPackedRows) {
+          multiply(s, share, first, min_of(kPackedRows, end - first),
+                   scratch + worker * worker_elements());
+        }
       }
     });
     scatter_state(args_.grad_h0, grad_h_, args_.rows, hidden_);
@@ -52,7 +56,7 @@ class Backward {
 
   int64_t weight_elements() const { return blocks_ * kGroup<T> * depth_; }
   int64_t worker_elements() const {
-    return round_up(args_.rows.batch * depth_ + Vec<T>::kSize, 64);
+    return round_up(min_of(args_.rows.batch, kPackedRows) * depth_ + Vec<T>::kSize, 64);
   }
   T* gates_of(int64_t packed_row) const { return args_.gates + packed_row * kReserve * hidden_; }
 
@@ -111,17 +115,16 @@ class Backward {
     }
   }
 
-  // grad_h_ += (gradients of the recurrent products) W_hh for the share's rows and units.
-  void multiply(int64_t s, const Share& share, int64_t end, T* packed) const {
-    const int64_t count = max_of(0, end - share.row_begin);
-    const int64_t panel = panel_rows(max_of(1, count));
+  // grad_h_ += (gradients of the recurrent products) W_hh for rows [first, first + count) and the
+  // share's units. Every block of weights is read once for all of them.
+  void multiply(int64_t s, const Share& share, int64_t first, int64_t count, T* packed) const {
+    const int64_t panel = panel_rows(count);
     for (int64_t i = 0; i < count; i += panel) {
-      pack_gradients(gates_of(args_.rows.step_start[s] + share.row_begin + i),
-                     min_of(panel, count - i), packed + i * depth_);
+      pack_gradients(gates_of(args_.rows.step_start[s] + first + i), min_of(panel, count - i),
+                     packed + i * depth_);
     }
     const int64_t unit_end = min_of(share.block_end * kGroup<T>, hidden_);
     const int64_t width = tile_vectors(static_cast<int>(min_of(panel, count))) * Vec<T>::kSize;
-    // Every block of weights is read once a step, whatever the number of panels.
     for (int64_t unit = share.block_begin * kGroup<T>; unit < unit_end; unit += width) {
       for (int64_t p = 0; p < depth_; p += kDepthBlock<T>) {
         const int64_t depth = min_of(kDepthBlock<T>, depth_ - p);
@@ -130,8 +133,8 @@ class Backward {
           run_tile<T>(
               static_cast<int>(rows),
               {depth, packed + i * depth_ + p * rows, weights_ + unit * depth_ + p * kGroup<T>,
-               kGroup<T>, kGroup<T> * depth_, grad_h_ + (share.row_begin + i) * hidden_ + unit,
-               hidden_, min_of(width, unit_end - unit), true});
+               kGroup<T>, kGroup<T> * depth_, grad_h_ + (first + i) * hidden_ + unit, hidden_,
+               min_of(width, unit_end - unit), true});
         }
       }
     }

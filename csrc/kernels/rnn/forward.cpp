@@ -3,8 +3,8 @@
 //
 // Workspace: packed recurrent weights (G * ceil(hidden / kGroup) * kGroup * hidden), biases
 // ((G + 1) * hidden), states (3 batch * hidden), a chunk of input projections (kChunkBytes or one
-// step; none when gates are saved), and a worker's panels of h (batch * hidden) and products
-// (kTileRows * G * kGroup).
+// step; none when gates are saved), and a worker's panels of h (min(batch, kPackedRows) * hidden)
+// and products (kTileRows * G * kGroup).
 #include "kernels/gemm/epilogue.h"
 #include "kernels/rnn/cells.h"
 #include "kernels/rnn/recurrence.h"
@@ -73,7 +73,7 @@ class Forward {
   int64_t weight_elements() const { return blocks_ * kGates * kGroup<T> * hidden_; }
   // The panels of a worker's rows of h, and a tile's recurrent products.
   int64_t packed_elements() const {
-    return round_up(args_.rows.batch * hidden_ + Vec<T>::kSize, Vec<T>::kSize);
+    return round_up(min_of(args_.rows.batch, kPackedRows) * hidden_ + Vec<T>::kSize, Vec<T>::kSize);
   }
   int64_t worker_elements() const {
     return round_up(packed_elements() + kTileRows * kGates * kGroup<T>, 64);
@@ -135,29 +135,34 @@ class Forward {
   using GemmCell = ::fastnn::FASTNN_ISA::Cell;
 
   void run_step(int64_t s, const Share& share, T* gates, T* scratch) {
-    const T* const h_prev = h_[s % 2];
     const int64_t end = min_of(share.row_end, args_.rows.step_rows[s]);
-    const int64_t count = max_of(0, end - share.row_begin);
-    const int64_t panel = panel_rows(max_of(1, count));
+    for (int64_t first = share.row_begin; first < end; first += kPackedRows) {
+      multiply_and_apply(s, share, first, min_of(kPackedRows, end - first), gates, scratch);
+    }
+    const int64_t next = s + 1 < args_.rows.steps ? args_.rows.step_rows[s + 1] : 0;
+    const int64_t unit = share.block_begin * kGroup<T>;
+    finish_rows(max_of(next, share.row_begin), end, unit,
+                min_of(share.block_end * kGroup<T>, hidden_), h_[1 - s % 2]);
+  }
+
+  // The rows [first, first + count) of a step. Every block of weights is read once for all of them.
+  void multiply_and_apply(int64_t s, const Share& share, int64_t first, int64_t count, T* gates,
+                          T* scratch) const {
+    const int64_t panel = panel_rows(count);
     T* const rec = scratch + packed_elements();
-    const T* packed = h_prev + share.row_begin * hidden_;
+    const T* packed = h_[s % 2] + first * hidden_;
     if (count > 1) {
       packed = DenseOperand<T>{packed, hidden_, 1}.a_block(scratch, 0, count, panel, 0, hidden_);
     }
-    // Every block of weights is read once a step, whatever the number of panels.
     for (int64_t block = share.block_begin; block < share.block_end; ++block) {
       for (int64_t i = 0; i < count; i += panel) {
-        const int64_t rows = min_of(panel, count - i), row = share.row_begin + i;
+        const int64_t rows = min_of(panel, count - i), row = first + i;
         multiply(rows, packed + i * hidden_, block, rec);
         for (int64_t r = 0; r < rows; ++r) {
           apply_cell(s, row + r, block, rec + r * kGates * kGroup<T>, gates + (row + r) * stride());
         }
       }
     }
-    const int64_t next = s + 1 < args_.rows.steps ? args_.rows.step_rows[s + 1] : 0;
-    const int64_t unit = share.block_begin * kGroup<T>;
-    finish_rows(max_of(next, share.row_begin), end, unit,
-                min_of(share.block_end * kGroup<T>, hidden_), h_[1 - s % 2]);
   }
 
   // rec[rows, kGates * kGroup] = panel of h times the weights of one block of hidden units.

@@ -6,6 +6,9 @@
 
 namespace fastnn::FASTNN_ISA {
 
+// Rows of a step that are packed together, which bounds a worker's scratch.
+inline constexpr int64_t kPackedRows = 256;
+
 // What one worker computes at every step: rows and blocks of kGroup hidden units.
 struct Share {
   int64_t row_begin, row_end, block_begin, block_end;
