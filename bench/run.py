@@ -99,6 +99,18 @@ def measure(
     return {"threads": threads, "machine": machine, "rows": rows}
 
 
+def command(arguments: argparse.Namespace) -> str:
+    """What was run, less the paths of one machine."""
+    words = ["python bench/run.py", *arguments.families]
+    words += ["--quick"] if arguments.quick else []
+    words += [f"--match '{arguments.match}'"] if arguments.match else []
+    words += [
+        f"--threads {' '.join(map(str, arguments.threads))}",
+        f"--samples {arguments.samples}",
+    ]
+    return " ".join(words)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("families", nargs="*", help=f"of {', '.join(families())}")
@@ -125,12 +137,14 @@ def main() -> None:
     ]
     if arguments.save:
         for name in names:
+            if not any(r["family"] == name for run in runs for r in run["rows"]):
+                continue
             record = {
                 "family": name,
                 "commit": commit(),
                 "date": datetime.date.today().isoformat(),
                 "processor": processor(),
-                "command": f"python bench/run.py {name}",
+                "command": command(arguments),
                 "runs": [
                     {**run, "rows": [r for r in run["rows"] if r["family"] == name]} for run in runs
                 ],

@@ -35,7 +35,8 @@ def measure_machine() -> dict[str, float]:
     from fastnn import _core
 
     return {
-        "fma_gflops": _core.fma_peak(),
+        # The best of several: another program's burst must not pass for the machine's limit.
+        "fma_gflops": max(_core.fma_peak() for _ in range(6)),
         "copy_gbs": _core.stream_copy(1 << 28),
         "read_gbs": _core.stream_read(1 << 28),
     }
