@@ -167,7 +167,7 @@ def picture(records: list[dict[str, Any]], path: Path) -> None:
             for r in records
         ]
         at = [i + t * height for i in range(len(families))]
-        left.barh(at, means, height * 0.9, label=f"{count} thread(s)")
+        left.barh(at, [m - 1 for m in means], height * 0.9, left=1, label=f"{count} thread(s)")
     left.set_yticks([i + 0.4 - height / 2 for i in range(len(families))], families)
     left.invert_yaxis()
     left.axvline(1, color="black", linewidth=1)
