@@ -40,6 +40,7 @@ __all__ = [
     "Array",
     "ArrayLike",
     "Backward",
+    "Gradients",
     "Result",
     "TensorBase",
     "array",
@@ -54,6 +55,9 @@ ArrayLike = Any
 
 Result = Any
 """A Tensor while gradients are recorded and an input requires them, else an ndarray."""
+
+Gradients = tuple["Array | None", ...]
+"""What a backward returns: a gradient, or None, for each input."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

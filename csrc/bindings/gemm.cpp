@@ -5,6 +5,11 @@
 namespace fastnn {
 namespace {
 
+template <class T>
+int64_t element_stride(const py::array_t<T>& a, py::ssize_t axis) {
+  return static_cast<int64_t>(a.strides(axis)) / static_cast<int64_t>(sizeof(T));
+}
+
 // One operand of a product: a stack of matrices, a batch dimension that broadcasts included.
 template <class T>
 struct Stack {
@@ -18,14 +23,11 @@ Stack<T> stack(const Check& check, const char* name, py::handle object) {
   auto a = check.strided<T>(name, object);
   check.min_rank(name, a, 2);
   const py::ssize_t rank = a.ndim();
-  const auto stride = [&](py::ssize_t axis) {
-    return static_cast<int64_t>(a.strides(axis)) / static_cast<int64_t>(sizeof(T));
-  };
   return {a,
           extent(a, rank - 2),
           extent(a, rank - 1),
-          stride(rank - 2),
-          stride(rank - 1),
+          element_stride(a, rank - 2),
+          element_stride(a, rank - 1),
           Shape(a.shape(), a.shape() + rank - 2)};
 }
 
@@ -54,9 +56,7 @@ std::vector<int64_t> batch_offsets(const Stack<T>& operand, const Shape& batch, 
   int64_t repeat = 1;  // products that share an index of the current axis
   for (size_t axis = batch.size(); axis-- > 0;) {
     if (axis >= shift && operand.batch_shape[axis - shift] != 1) {
-      const int64_t stride =
-          static_cast<int64_t>(operand.array.strides(static_cast<py::ssize_t>(axis - shift))) /
-          static_cast<int64_t>(sizeof(T));
+      const int64_t stride = element_stride(operand.array, static_cast<py::ssize_t>(axis - shift));
       for (int64_t i = 0; i < count; ++i) {
         offsets[static_cast<size_t>(i)] += i / repeat % batch[axis] * stride;
       }
@@ -98,11 +98,6 @@ struct PackedMatrix {
   int64_t out_features, in_features;
   const KernelTable* table;
 };
-
-template <class T>
-int64_t element_stride(const py::array_t<T>& a, py::ssize_t axis) {
-  return static_cast<int64_t>(a.strides(axis)) / static_cast<int64_t>(sizeof(T));
-}
 
 PackedMatrix pack_linear(py::handle weight) {
   const Check check("pack_linear");

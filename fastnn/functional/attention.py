@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import _core
-from fastnn.autograd import Array, ArrayLike, Result, array, record
+from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
 from fastnn.functional._args import integer, number, recorded, refuse_none
 from fastnn.functional.gemm import _sum_to_shape
 from fastnn.random import next_philox_key
@@ -16,7 +16,6 @@ from fastnn.random import next_philox_key
 __all__ = ["rotary_embedding", "scaled_dot_product_attention"]
 
 Rules = tuple[Any, ...]
-Gradients = tuple["Array | None", ...]
 
 # Left and right limit, lower-right alignment, lengths of queries and keys, softcap, ALiBi slopes.
 CAUSAL: Rules = (None, 0, False, None, None, 0.0, None)

@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import _core
-from fastnn.autograd import Array, ArrayLike, Result, array, record
+from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
 from fastnn.functional._args import refuse_none, refuse_out_while_recording
 
 __all__ = ["bilinear", "bmm", "column_sum", "linear", "matmul"]
-
-Gradients = tuple["Array | None", ...]
 
 
 def linear(

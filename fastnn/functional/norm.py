@@ -12,7 +12,7 @@ from typing import Any, Union
 import numpy as np
 
 from fastnn import _core
-from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array, record
+from fastnn.autograd import Array, ArrayLike, Gradients, Result, TensorBase, array, record
 from fastnn.functional._args import integer, number, refuse_out_while_recording
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "rms_norm",
 ]
 
-Gradients = tuple["Array | None", ...]
 Shape = Union[int, Sequence[int]]
 
 

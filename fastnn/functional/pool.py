@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn import _core
-from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array, is_grad_enabled, record
-from fastnn.functional._args import flag, ntuple, refuse_out_while_recording
+from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
+from fastnn.functional._args import flag, ntuple, recorded, refuse_out_while_recording
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -33,13 +33,8 @@ __all__ = [
     "max_unpool3d",
 ]
 
-Gradients = tuple["Array | None", ...]
 Size = Any  # an int or a tuple of ints
 _NOTHING, _INDICES, _FOR_BACKWARD = 0, 1, 2  # what max_pool3d_forward keeps
-
-
-def _recorded(input: ArrayLike) -> bool:
-    return isinstance(input, TensorBase) and input.requires_grad and is_grad_enabled()
 
 
 def _refuse_out_of_two(op: str, out: Array | None) -> None:
@@ -60,7 +55,7 @@ def _max_pool(
         refuse_out_while_recording(f"max_pool{dims}d", out, input)
         if return_indices:
             _refuse_out_of_two(f"max_pool{dims}d", out)
-    if not _recorded(input):
+    if not recorded(input):
         keep = _INDICES if return_indices else _NOTHING
         return _core.max_pool3d_forward(x, dims, *window, keep=keep, out=out)
     keep = _INDICES if return_indices else _FOR_BACKWARD
@@ -226,7 +221,7 @@ def _avg_pool(
     if out is not None:
         refuse_out_while_recording(f"avg_pool{dims}d", out, input)
     y = _core.avg_pool3d_forward(x, dims, *window, out=out)
-    if not _recorded(input):
+    if not recorded(input):
         return y
     shape = x.shape
 
@@ -374,7 +369,7 @@ def _adaptive_avg_pool(dims: int, input: ArrayLike, output_size: Size, out: Arra
     if out is not None:
         refuse_out_while_recording(f"adaptive_avg_pool{dims}d", out, input)
     y = _core.adaptive_avg_pool3d_forward(x, dims, output_size, out)
-    if not _recorded(input):
+    if not recorded(input):
         return y
     shape = x.shape
 
@@ -481,7 +476,7 @@ def _adaptive_max_pool(
         refuse_out_while_recording(f"adaptive_max_pool{dims}d", out, input)
         if return_indices:
             _refuse_out_of_two(f"adaptive_max_pool{dims}d", out)
-    if not _recorded(input):
+    if not recorded(input):
         indices_too = flag(f"adaptive_max_pool{dims}d", "return_indices", return_indices)
         return _core.adaptive_max_pool3d_forward(x, dims, output_size, indices_too, out)
     y, indices = _core.adaptive_max_pool3d_forward(x, dims, output_size, True, None)
@@ -602,7 +597,7 @@ def _lp_pool(
     if out is not None:
         refuse_out_while_recording(f"lp_pool{dims}d", out, input)
     y = _core.lp_pool3d_forward(x, dims, *window, out=out)
-    if not _recorded(input):
+    if not recorded(input):
         return y
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
@@ -786,7 +781,7 @@ def _max_unpool(
         refuse_out_while_recording(op, out, input)
     size = _unpooled_size(op, dims, x.shape, window, output_size)
     y = _core.max_unpool3d_forward(x, at, dims, size, out)
-    if not _recorded(input):
+    if not recorded(input):
         return y
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:

@@ -6,13 +6,11 @@ import math
 from typing import Any
 
 from fastnn import _core
-from fastnn.autograd import Array, ArrayLike, Result, array, record
+from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
 from fastnn.functional._args import integer, ntuple, refuse_out_while_recording
 from fastnn.functional.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 __all__ = ["interpolate", "pad", "pixel_shuffle", "pixel_unshuffle"]
-
-Gradients = tuple["Array | None", ...]
 
 
 def pad(

@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import _core
-from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array, is_grad_enabled, record
-from fastnn.functional._args import flag, refuse_none
+from fastnn.autograd import Array, ArrayLike, Gradients, Result, TensorBase, array, record
+from fastnn.functional._args import flag, recorded, refuse_none
 
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn", "rnn_cell"]
-
-Gradients = tuple["Array | None", ...]
 
 
 def lstm(
@@ -368,9 +366,7 @@ def _run(
     h_in, c_in = array(h0), array(c0)
     w_ih, w_hh, b_ih, b_hh = map(array, weights)
     steps = array(lengths)
-    save = is_grad_enabled() and any(
-        isinstance(value, TensorBase) and value.requires_grad for value in inputs
-    )
+    save = recorded(*inputs)
     y, h_n, c_n, gates, cells, packed = _core.rnn_forward(
         op, cell, x, h_in, c_in, w_ih, w_hh, b_ih, b_hh, reverse, batch_first, steps, save
     )

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import _core
-from fastnn.autograd import Array, ArrayLike, Result, array, record
+from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
 from fastnn.functional._args import flag, integer, refuse_none, refuse_out_while_recording
 
 __all__ = ["log_softmax", "logsumexp", "softmax", "softmin"]
-
-Gradients = tuple["Array | None", ...]
 
 
 def softmax(

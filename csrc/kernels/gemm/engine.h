@@ -25,8 +25,6 @@ inline constexpr int64_t kDepthBlock = 2048 / static_cast<int64_t>(sizeof(T));
 // kRowBlock x kDepthBlock: 4 MiB of packed A, which stays in L3.
 inline constexpr int64_t kRowBlock = 2048;
 
-inline constexpr int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
-inline constexpr int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 inline constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 // Columns of B's packed block: half of L2.

@@ -13,6 +13,9 @@
 
 namespace fastnn::FASTNN_ISA {
 
+inline constexpr int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
+inline constexpr int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
+
 template <class T>
 struct Panels {
   const T* data;
@@ -38,7 +41,7 @@ struct GatheredRows {
   const T* a_block(T* scratch, int64_t row, int64_t rows, int64_t panel, int64_t p,
                    int64_t depth) const {
     for (int64_t i = 0; i < rows; i += panel) {
-      const int64_t width = rows - i < panel ? rows - i : panel;
+      const int64_t width = min_of(panel, rows - i);
       pack_gathered<T>(scratch + i * depth, data + p, offsets + row + i, width, depth);
     }
     return scratch;
@@ -57,7 +60,7 @@ struct DenseOperand {
                    int64_t depth) const {
     const T* source = data + row * outer_stride + p * depth_stride;
     for (int64_t i = 0; i < rows; i += panel) {
-      const int64_t width = rows - i < panel ? rows - i : panel;
+      const int64_t width = min_of(panel, rows - i);
       pack_panel<T, false>(scratch + i * depth, width, source + i * outer_stride, width,
                            outer_stride, depth, depth_stride);
     }
@@ -68,7 +71,7 @@ struct DenseOperand {
     const T* source = data + col * outer_stride + p * depth_stride;
     if (direct) return {source, depth_stride, kGroup<T>};
     for (int64_t j = 0; j < cols; j += kGroup<T>) {
-      const int64_t width = cols - j < kGroup<T> ? cols - j : kGroup<T>;
+      const int64_t width = min_of(kGroup<T>, cols - j);
       pack_panel<T, true>(scratch + j * depth, kGroup<T>, source + j * outer_stride, width,
                           outer_stride, depth, depth_stride);
     }

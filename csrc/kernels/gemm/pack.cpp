@@ -3,8 +3,6 @@
 namespace fastnn::FASTNN_ISA {
 namespace {
 
-constexpr int64_t minimum(int64_t a, int64_t b) { return a < b ? a : b; }
-
 // Both strides arbitrary.
 template <class T>
 void pack_strided(T* panel, int64_t panel_stride, const T* source, int64_t width,
@@ -31,7 +29,7 @@ void pack_rows(T* panel, int64_t panel_stride, const T* source, int64_t width, i
     return;
   }
   for (int64_t i = 0; i < width; i += kSize) {
-    const int64_t n = minimum(kSize, width - i);
+    const int64_t n = min_of(kSize, width - i);
     for (int64_t p = 0; p < depth; ++p) {
       Vec<T>::load(source + p * depth_stride + i, n).store(panel + p * panel_stride + i, n);
     }
@@ -77,10 +75,10 @@ template <class T, class Row>
 void pack_transposed(T* panel, int64_t panel_stride, const Row& row, int64_t width, int64_t depth) {
   constexpr int64_t kSize = Vec<T>::kSize;
   for (int64_t p = 0; p < depth; p += kSize) {
-    const int64_t steps = minimum(kSize, depth - p);
+    const int64_t steps = min_of(kSize, depth - p);
     for (int64_t i = 0; i < width; i += kSize) {
       T* const target = panel + p * panel_stride + i;
-      const int64_t lanes = minimum(kSize, width - i);
+      const int64_t lanes = min_of(kSize, width - i);
       if (steps == kSize && lanes == kSize) {
         transpose_full_block<T, false>(target, panel_stride, row, i, p, lanes);
       } else if (steps == kSize && width < kSize && width == panel_stride &&
