@@ -1,4 +1,4 @@
-"""Every kernel listed in kernels.inc has its function, reference, test and benchmark."""
+"""Every kernel listed in csrc/ops has its function, reference, test and benchmark."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ py::object adaptive_avg_forward(py::handle input, int dims, py::handle output_si
     const Spatial size = output_size_argument(check, output_size, shape.size, dims);
     const AdaptiveAxes axes(shape.size, size);
     auto y = check.output<T>(shape.with(size, dims), out, {input});
-    run(kernels().adaptive_avg_pool3d_forward,
+    run(pool_kernels().adaptive_avg_pool3d_forward,
         AdaptiveAvgPoolForwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, x.data(),
                                       y.mutable_data()});
     return std::move(y);
@@ -69,7 +69,7 @@ py::object adaptive_avg_backward(py::handle grad_output, const Shape& input_shap
     check.shape("grad_output", grad, shape.with(size, dims), "input's batch and channels");
     const AdaptiveAxes axes(shape.size, size);
     auto grad_x = check.output<T>(input_shape);
-    run(kernels().adaptive_avg_pool3d_backward,
+    run(pool_kernels().adaptive_avg_pool3d_backward,
         AdaptiveAvgPoolBackwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width,
                                        grad.data(), grad_x.mutable_data()});
     return std::move(grad_x);
@@ -91,12 +91,12 @@ py::object adaptive_max_forward(py::handle input, int dims, py::handle output_si
     AdaptiveMaxPoolForwardArgs<T> args{shape.planes, axes.depth,       axes.height, axes.width,
                                        x.data(),     y.mutable_data(), nullptr};
     if (!return_indices) {
-      run(kernels().adaptive_max_pool3d_forward, args);
+      run(pool_kernels().adaptive_max_pool3d_forward, args);
       return std::move(y);
     }
     Array<int64_t> indices(y_shape);
     args.indices = indices.mutable_data();
-    run(kernels().adaptive_max_pool3d_forward, args);
+    run(pool_kernels().adaptive_max_pool3d_forward, args);
     return py::make_tuple(y, indices);
   });
 }

@@ -323,7 +323,7 @@ py::object forward(py::handle query, py::handle key, py::handle value, py::handl
     auto output = new_output<T>(check, shape, query);
     auto log_sum_exp = check.output<T>(row_shape(shape));
     const auto offsets = offsets_of(output, 2, inputs.lead());
-    run(kernels().scaled_dot_product_attention_forward,
+    run(attention_kernels().scaled_dot_product_attention_forward,
         AttentionForwardArgs<T>{p, output.mutable_data(), offsets.data(),
                                 element_stride(output, output.ndim() - 2),
                                 log_sum_exp.mutable_data()});
@@ -366,7 +366,7 @@ py::object backward(py::handle query, py::handle key, py::handle value, py::hand
     auto grad_value = wanted(2, inputs.key_shape(p.keys, p.value_width));
     auto grad_mask = wanted(3, full);
     const auto pointer = [](Array<T>& a) -> T* { return a ? a.mutable_data() : nullptr; };
-    run(kernels().scaled_dot_product_attention_backward,
+    run(attention_kernels().scaled_dot_product_attention_backward,
         AttentionBackwardArgs<T>{p, out.matrices(), grad.matrices(), lse.data(),
                                  data_or_null(grad_lse), data_or_null(w), data_or_null(grad_w),
                                  delta.mutable_data(), pointer(grad_query), pointer(grad_key),
@@ -391,7 +391,7 @@ py::object attention_weights(py::handle query, py::handle key, py::handle value,
     check.shape("log_sum_exp", lse, row_shape(inputs.query_shape(p.queries, 1)),
                 "query.shape[:-1]");
     auto weights = zeros<T>(check, inputs.query_shape(p.queries, p.keys));
-    run(kernels().attention_weights,
+    run(attention_kernels().attention_weights,
         AttentionWeightsArgs<T>{p, lse.data(), weights.mutable_data()});
     return std::move(weights);
   });

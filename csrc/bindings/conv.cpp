@@ -47,7 +47,7 @@ py::object conv_forward(int dims, py::handle input, py::handle weight, py::handl
     const bool batched = x.ndim() == dims + 2;
     auto y = check.output<T>(conv_shape(batched, g.batch, g.out_channels, g.output, dims), out,
                              {input, weight, bias});
-    run(kernels().conv3d_forward,
+    run(conv_kernels().conv3d_forward,
         ConvForwardArgs<T>{g, x.data(), w.data(), data_or_null(b), y.mutable_data()});
     return std::move(y);
   });
@@ -69,7 +69,7 @@ py::object conv_backward_input(int dims, py::handle grad_output, py::handle weig
     check.shape("grad_output", grad, conv_shape(batched, g.batch, g.out_channels, g.output, dims),
                 "the output's");
     auto grad_input = check.output<T>(input_shape);
-    run(kernels().conv3d_backward_input,
+    run(conv_kernels().conv3d_backward_input,
         ConvBackwardInputArgs<T>{g, grad.data(), w.data(), nullptr, grad_input.mutable_data()});
     return std::move(grad_input);
   });
@@ -90,7 +90,7 @@ py::object conv_backward_weight(int dims, py::handle grad_output, py::handle inp
     check.shape("grad_output", grad, conv_shape(batched, g.batch, g.out_channels, g.output, dims),
                 "the output's");
     auto grad_weight = check.output<T>(weight_shape);
-    run(kernels().conv3d_backward_weight,
+    run(conv_kernels().conv3d_backward_weight,
         ConvBackwardWeightArgs<T>{g, grad.data(), x.data(), grad_weight.mutable_data()});
     return std::move(grad_weight);
   });
@@ -110,7 +110,7 @@ py::object conv_backward_bias(int dims, py::handle grad_output) {
       positions *= extent(grad, axis);
     }
     auto sums = check.output<T>({channels});
-    run(kernels().conv3d_backward_bias,
+    run(conv_kernels().conv3d_backward_bias,
         ConvBackwardBiasArgs<T>{batch, channels, positions, grad.data(), sums.mutable_data()});
     return std::move(sums);
   });
@@ -132,7 +132,7 @@ py::object conv_transpose_forward(int dims, py::handle input, py::handle weight,
     const bool batched = x.ndim() == dims + 2;
     auto y = check.output<T>(conv_shape(batched, g.batch, g.in_channels, g.input, dims), out,
                              {input, weight, bias});
-    run(kernels().conv3d_backward_input,
+    run(conv_kernels().conv3d_backward_input,
         ConvBackwardInputArgs<T>{g, x.data(), w.data(), data_or_null(b), y.mutable_data()});
     return std::move(y);
   });
@@ -186,7 +186,7 @@ py::object unfold_forward(py::handle input, py::handle kernel_size, py::handle d
     const ConvGeometry g =
         patch_geometry(check, shape_of(x), kernel_size, dilation, padding, stride);
     auto columns = check.output<T>(columns_shape(g, x.ndim() == 4), out, {input});
-    run(kernels().unfold_forward, UnfoldArgs<T>{g, x.data(), columns.mutable_data()});
+    run(conv_kernels().unfold_forward, UnfoldArgs<T>{g, x.data(), columns.mutable_data()});
     return std::move(columns);
   });
 }
@@ -217,7 +217,7 @@ py::object fold_forward(py::handle input, py::handle output_size, py::handle ker
     const ConvGeometry g = patch_geometry(check, shape, kernel_size, dilation, padding, stride);
     check.shape("input", columns, columns_shape(g, batched), "what unfold gives for output_size");
     auto x = check.output<T>(shape, out, {input});
-    run(kernels().fold_forward, FoldArgs<T>{g, columns.data(), x.mutable_data()});
+    run(conv_kernels().fold_forward, FoldArgs<T>{g, columns.data(), x.mutable_data()});
     return std::move(x);
   });
 }

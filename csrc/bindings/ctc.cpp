@@ -102,7 +102,7 @@ py::object ctc_loss_forward(py::handle log_probs, py::handle targets, py::handle
       alpha = std::move(states);
       offsets = std::move(row_offsets);
     }
-    run(kernels().ctc_loss_forward,
+    run(loss_kernels().ctc_loss_forward,
         CtcLossForwardArgs<T>{s.steps, s.batch, s.classes, s.max_target, x.data(), s.targets.data(),
                               s.offsets.data(), s.input_lengths.data(), s.target_lengths.data(),
                               blank, alpha_data, offsets_data, loss.mutable_data()});
@@ -125,7 +125,7 @@ py::object ctc_loss_backward(py::handle grad_output, py::handle log_probs, py::h
     const auto row_offsets = check.contiguous<double>("offsets", offsets);
     check.shape("offsets", row_offsets, {s.batch, s.steps + 1}, "the forward pass's");
     auto grad_log_probs = check.output<T>(shape_of(x));
-    run(kernels().ctc_loss_backward,
+    run(loss_kernels().ctc_loss_backward,
         CtcLossBackwardArgs<T>{s.steps, s.batch, s.classes, s.max_target, x.data(),
                                s.targets.data(), s.offsets.data(), s.input_lengths.data(),
                                s.target_lengths.data(), blank, states.data(), row_offsets.data(),

@@ -51,7 +51,7 @@ py::object cosine_similarity_forward(py::handle x1, py::handle x2, double eps, b
     const auto pair = pair_of_rows<T>(check, x1, x2);
     auto similarity = check.output<T>(pair.rows_shape);
     auto norms = check.output<T>({2, pair.rows});
-    run(kernels().cosine_similarity_forward,
+    run(loss_kernels().cosine_similarity_forward,
         CosineForwardArgs<T>{pair.rows, pair.size, pair.a.data(), pair.b.data(), eps, add_eps,
                              norms.mutable_data(), similarity.mutable_data()});
     return py::make_tuple(similarity, norms);
@@ -73,7 +73,7 @@ py::object cosine_similarity_backward(py::handle grad_output, py::handle x1, py:
     check.shape("norms", saved_norms, {2, pair.rows}, "the rows");
     T* pointers[2];
     auto gradients = wanted_gradients(check, pair, needs, pointers);
-    run(kernels().cosine_similarity_backward,
+    run(loss_kernels().cosine_similarity_backward,
         CosineBackwardArgs<T>{pair.rows, pair.size, pair.a.data(), pair.b.data(), eps, add_eps,
                               saved_norms.data(), saved.data(), grad.data(), pointers[0],
                               pointers[1]});
@@ -87,7 +87,7 @@ py::object pairwise_distance_forward(py::handle x1, py::handle x2, double p, dou
     using T = decltype(zero);
     const auto pair = pair_of_rows<T>(check, x1, x2);
     auto distance = check.output<T>(pair.rows_shape);
-    run(kernels().pairwise_distance_forward,
+    run(loss_kernels().pairwise_distance_forward,
         DistanceForwardArgs<T>{pair.rows, pair.size, pair.a.data(), pair.b.data(), p, eps,
                                distance.mutable_data()});
     return std::move(distance);
@@ -106,7 +106,7 @@ py::object pairwise_distance_backward(py::handle grad_output, py::handle x1, py:
     check.shape("distance", saved, pair.rows_shape, "the rows");
     T* pointers[2];
     auto gradients = wanted_gradients(check, pair, needs, pointers);
-    run(kernels().pairwise_distance_backward,
+    run(loss_kernels().pairwise_distance_backward,
         DistanceBackwardArgs<T>{pair.rows, pair.size, pair.a.data(), pair.b.data(), p, eps,
                                 saved.data(), grad.data(), pointers[0], pointers[1]});
     return std::move(gradients);

@@ -36,7 +36,7 @@ py::object dropout_forward(const char* op, py::handle input, int64_t axes,
     args.scale = options.scale;
     args.shift = options.shift;
     args.dropped = options.dropped;
-    run(kernels().dropout_forward, args);
+    run(dropout_kernels().dropout_forward, args);
     if (!inplace) return std::move(y);
     if (!x.is(input)) input.attr("__setitem__")(py::ellipsis(), x);
     return py::reinterpret_borrow<py::object>(input);
@@ -48,7 +48,7 @@ py::object philox_words(int64_t n, uint64_t seed, uint64_t stream, uint64_t firs
   check.at_least("n", n, 0);
   check.size("words", {n}, sizeof(uint32_t));
   py::array_t<uint32_t> words(static_cast<py::ssize_t>(n));
-  run(kernels().philox_words,
+  run(dropout_kernels().philox_words,
       PhiloxWordsArgs<float>{n, seed, stream, first_group, words.mutable_data()});
   return std::move(words);
 }

@@ -5,8 +5,8 @@
 namespace fastnn {
 namespace {
 
-using UnaryForward = Kernel<UnaryForwardArgs> KernelTable::*;
-using UnaryBackward = Kernel<UnaryBackwardArgs> KernelTable::*;
+using UnaryForward = Kernel<UnaryForwardArgs> ElementwiseKernels::*;
+using UnaryBackward = Kernel<UnaryBackwardArgs> ElementwiseKernels::*;
 
 struct Activation {
   const char* name;
@@ -27,7 +27,8 @@ py::object activation_forward(const Activation& activation, UnaryForward kernel,
     if (inplace) check.in_place("input", input, out);
     auto x = check.contiguous<T>("input", input);
     auto y = inplace ? x : check.output<T>(shape_of(x), out, {input});
-    run(kernels().*kernel, UnaryForwardArgs<T>{x.size(), x.data(), y.mutable_data(), p});
+    run(elementwise_kernels().*kernel,
+        UnaryForwardArgs<T>{x.size(), x.data(), y.mutable_data(), p});
     if (!inplace) return std::move(y);
     if (!x.is(input)) input.attr("__setitem__")(py::ellipsis(), x);
     return py::reinterpret_borrow<py::object>(input);
@@ -45,7 +46,7 @@ py::object activation_backward(const Activation& activation, UnaryBackward kerne
     const auto s = check.contiguous<T>("saved", saved);
     check.shape("saved", s, shape_of(grad), "grad_output.shape");
     auto grad_input = check.output<T>(shape_of(grad));
-    run(kernels().*kernel,
+    run(elementwise_kernels().*kernel,
         UnaryBackwardArgs<T>{grad.size(), grad.data(), s.data(), grad_input.mutable_data(), p});
     return std::move(grad_input);
   });
@@ -77,7 +78,7 @@ py::object prelu_forward(py::handle input, py::handle weight, py::handle out) {
     const auto w = check.contiguous<T>("weight", weight);
     const auto [outer, channels, inner] = prelu_layout(check, x, w);
     auto y = check.output<T>(shape_of(x), out, {input, weight});
-    run(kernels().prelu_forward,
+    run(elementwise_kernels().prelu_forward,
         PreluForwardArgs<T>{outer, channels, inner, x.data(), w.data(), y.mutable_data()});
     return std::move(y);
   });
@@ -96,7 +97,7 @@ py::object prelu_backward(py::handle grad_output, py::handle input, py::handle w
     Array<T> grad_x, grad_w;
     if (needs_input) grad_x = check.output<T>(shape_of(x));
     if (needs_weight) grad_w = check.output<T>(shape_of(w));
-    run(kernels().prelu_backward,
+    run(elementwise_kernels().prelu_backward,
         PreluBackwardArgs<T>{outer, channels, inner, grad.data(), x.data(), w.data(),
                              needs_input ? grad_x.mutable_data() : nullptr,
                              needs_weight ? grad_w.mutable_data() : nullptr});
@@ -133,7 +134,7 @@ py::object glu_forward(py::handle input, py::handle dim, py::handle out) {
     const auto x = check.contiguous<T>("input", input);
     const GluLayout layout = glu_layout(check, x, dim);
     auto y = check.output<T>(layout.output, out, {input});
-    run(kernels().glu_forward,
+    run(elementwise_kernels().glu_forward,
         GluForwardArgs<T>{layout.outer, layout.inner, x.data(), y.mutable_data()});
     return std::move(y);
   });
@@ -148,8 +149,9 @@ py::object glu_backward(py::handle grad_output, py::handle input, py::handle dim
     const GluLayout layout = glu_layout(check, x, dim);
     check.shape("grad_output", grad, layout.output, "the output's shape");
     auto grad_x = check.output<T>(shape_of(x));
-    run(kernels().glu_backward, GluBackwardArgs<T>{layout.outer, layout.inner, grad.data(),
-                                                   x.data(), grad_x.mutable_data()});
+    run(elementwise_kernels().glu_backward,
+        GluBackwardArgs<T>{layout.outer, layout.inner, grad.data(), x.data(),
+                           grad_x.mutable_data()});
     return std::move(grad_x);
   });
 }
@@ -173,10 +175,11 @@ void define_activation(py::module_& m, const Activation& activation, UnaryForwar
 }  // namespace
 
 void init_elementwise(py::module_& m) {
-#define FASTNN_ACTIVATION(name, first, second, ...) \
-  define_activation(                                \
-      m, { #name, first, second }, &KernelTable::name##_forward, &KernelTable::name##_backward);
-#include "ops/activations.inc"
+#define FASTNN_ACTIVATION(_, name, first, second, ...)                  \
+  define_activation(                                                    \
+      m, { #name, first, second }, &ElementwiseKernels::name##_forward, \
+      &ElementwiseKernels::name##_backward);
+  FASTNN_ACTIVATIONS(FASTNN_ACTIVATION, )
 #undef FASTNN_ACTIVATION
   m.def("prelu_forward", &prelu_forward, py::arg("input"), py::arg("weight"),
         py::arg("out") = py::none());

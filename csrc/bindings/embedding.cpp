@@ -64,7 +64,7 @@ py::object embedding_forward(py::handle input, py::handle weight, py::handle out
     Shape shape = shape_of(ids);
     shape.push_back(extent(w, 1));
     auto y = check.output<T>(shape, out, {weight});
-    run(kernels().embedding_forward,
+    run(embedding_kernels().embedding_forward,
         EmbeddingForwardArgs<T>{ids.size(), extent(w, 1), ids.data(), w.data(), y.mutable_data()});
     return std::move(y);
   });
@@ -86,7 +86,7 @@ py::object embedding_backward(py::handle grad_output, py::handle input, int64_t 
     auto grad_weight = zeros<T>(vocabulary, dim);
     std::vector<T> factors;
     if (scale_grad_by_freq) factors = inverse_frequencies<T>(ids, vocabulary);
-    run(kernels().embedding_backward,
+    run(embedding_kernels().embedding_backward,
         EmbeddingBackwardArgs<T>{ids.size(), vocabulary, dim, padding, ids.data(), nullptr,
                                  scale_grad_by_freq ? factors.data() : nullptr, grad.data(),
                                  grad_weight.mutable_data()});
@@ -191,7 +191,7 @@ py::object embedding_bag_forward(py::handle input, py::handle weight, py::handle
     const BagInputs<T> in(check, input, weight, offsets, per_sample_weights, mode,
                           include_last_offset);
     auto y = check.output<T>({in.bags, in.dim}, out, {weight, per_sample_weights});
-    run(kernels().embedding_bag_forward,
+    run(embedding_kernels().embedding_bag_forward,
         EmbeddingBagForwardArgs<T>{in.bags, in.dim, padding, in.mode, in.ids.data(),
                                    in.offsets.data(), in.weight.data(), data_or_null(in.factors),
                                    y.mutable_data()});
@@ -215,7 +215,7 @@ py::object embedding_bag_backward(py::handle grad_output, py::handle input, py::
     auto grad_weight = zeros<T>(vocabulary, in.dim);
     const auto rows = in.bag_of_position();
     const auto factors = in.gradient_factors(padding, scale_grad_by_freq);
-    run(kernels().embedding_backward,
+    run(embedding_kernels().embedding_backward,
         EmbeddingBackwardArgs<T>{in.offsets.back(), vocabulary, in.dim, padding, in.ids.data(),
                                  rows.data(), factors.data(), grad.data(),
                                  grad_weight.mutable_data()});
@@ -233,7 +233,7 @@ py::object embedding_bag_backward_max(py::handle grad_output, py::handle input, 
     const auto grad = check.contiguous<T>("grad_output", grad_output);
     check.shape("grad_output", grad, {in.bags, in.dim}, "the output's shape");
     auto grad_weight = zeros<T>(extent(in.weight, 0), in.dim);
-    run(kernels().embedding_bag_backward_max,
+    run(embedding_kernels().embedding_bag_backward_max,
         EmbeddingBagBackwardMaxArgs<T>{in.bags, in.dim, padding, in.ids.data(), in.offsets.data(),
                                        in.weight.data(), grad.data(), grad_weight.mutable_data()});
     return std::move(grad_weight);
@@ -254,7 +254,7 @@ py::object embedding_bag_backward_factors(py::handle grad_output, py::handle inp
     auto grad_factors = check.output<T>(shape_of(in.ids));
     T* result = grad_factors.mutable_data();
     for (int64_t i = in.offsets.back(); i < in.ids.size(); ++i) result[i] = 0;
-    run(kernels().embedding_bag_backward_factors,
+    run(embedding_kernels().embedding_bag_backward_factors,
         EmbeddingBagBackwardFactorsArgs<T>{in.offsets.back(), in.dim, padding, in.ids.data(),
                                            rows.data(), in.weight.data(), grad.data(), result});
     return std::move(grad_factors);

@@ -83,7 +83,7 @@ py::object matmul_forward(py::handle input, py::handle other, py::handle bias, p
     if (c.size() == 0) return std::move(c);  // a batch of empty products may be of any length
     const auto a_offsets = batch_offsets(a, shape, count);
     const auto b_offsets = batch_offsets(b, shape, count);
-    run(kernels().matmul_forward,
+    run(gemm_kernels().matmul_forward,
         MatmulForwardArgs<T>{count, a.rows, b.cols, a.cols, a.array.data(), a_offsets.data(),
                              a.row_stride, a.col_stride, b.array.data(), b_offsets.data(),
                              b.row_stride, b.col_stride, nullptr, data_or_null(bias_array),
@@ -96,7 +96,7 @@ py::object matmul_forward(py::handle input, py::handle other, py::handle bias, p
 struct PackedMatrix {
   py::object data;  // one-dimensional array of the weight's dtype
   int64_t out_features, in_features;
-  const KernelTable* table;
+  const GemmKernels* table;
 };
 
 PackedMatrix pack_linear(py::handle weight) {
@@ -108,7 +108,7 @@ PackedMatrix pack_linear(py::handle weight) {
     int64_t elements = 0;
     PackMatrixArgs<T> args{extent(w, 0),         extent(w, 1), w.data(), element_stride(w, 1),
                            element_stride(w, 0), nullptr,      &elements};
-    const KernelTable& table = kernels();
+    const GemmKernels& table = gemm_kernels();
     run(table.pack_matrix, args);
     auto packed = check.output<T>({elements});
     args.packed = packed.mutable_data();
@@ -133,7 +133,8 @@ py::object linear_forward(py::handle input, py::handle weight, py::handle bias, 
     py::object kept;  // keeps a converted weight alive
     if (py::isinstance<PackedMatrix>(weight)) {
       const auto& packed = py::cast<const PackedMatrix&>(weight);
-      if (packed.table != &kernels()) check.value_error("weight was packed for another FASTNN_ISA");
+      if (packed.table != &gemm_kernels())
+        check.value_error("weight was packed for another FASTNN_ISA");
       if (packed.in_features != in_features) {
         check.dim("input", x, x.ndim() - 1, packed.in_features, "weight.shape[1]");
       }
@@ -159,7 +160,7 @@ py::object linear_forward(py::handle input, py::handle weight, py::handle bias, 
     if (!vector) shape.push_back(args.n);
     auto y = check.output<T>(shape, out, {input, kept, bias});
     args.c = y.mutable_data();
-    run(kernels().matmul_forward, args);
+    run(gemm_kernels().matmul_forward, args);
     return std::move(y);
   });
 }
@@ -172,8 +173,9 @@ py::object column_sum_forward(py::handle input) {
     check.min_rank("input", x, 1);
     const int64_t cols = extent(x, x.ndim() - 1);
     auto sums = check.output<T>({cols});
-    run(kernels().column_sum_forward, ColumnSumForwardArgs<T>{cols > 0 ? x.size() / cols : 0, cols,
-                                                              x.data(), sums.mutable_data()});
+    run(gemm_kernels().column_sum_forward,
+        ColumnSumForwardArgs<T>{cols > 0 ? x.size() / cols : 0, cols, x.data(),
+                                sums.mutable_data()});
     return std::move(sums);
   });
 }

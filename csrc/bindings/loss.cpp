@@ -32,8 +32,8 @@ std::string element_name(const std::string& name, const Shape& shape, int64_t po
   return name + (shape.empty() ? "" : "[" + indices + "]");
 }
 
-using PointwiseForward = Kernel<PointwiseLossForwardArgs> KernelTable::*;
-using PointwiseBackward = Kernel<PointwiseLossBackwardArgs> KernelTable::*;
+using PointwiseForward = Kernel<PointwiseLossForwardArgs> LossKernels::*;
+using PointwiseBackward = Kernel<PointwiseLossBackwardArgs> LossKernels::*;
 
 // `divisor` None: the number of elements where the reduction is "mean", else 1.
 struct PointwiseOptions {
@@ -82,7 +82,7 @@ py::object pointwise_forward(const char* name, PointwiseForward kernel, bool pro
                                 {input, target, options.weight, options.third});
     double divisor = reduction == Reduction::kMean ? static_cast<double>(x.size()) : 1.0;
     if (!options.divisor.is_none()) divisor = options.divisor.cast<double>();
-    run(kernels().*kernel,
+    run(loss_kernels().*kernel,
         PointwiseLossForwardArgs<T>{
             x.size(), x.data(), t.data(), data_or_null(w), data_or_null(z), options.parameter,
             options.flag, reduced ? nullptr : loss.mutable_data(), loss.mutable_data(), divisor});
@@ -118,7 +118,7 @@ py::object pointwise_backward(const char* name, PointwiseBackward kernel, py::ha
       pointers[i] = gradient.mutable_data();
       gradients[static_cast<size_t>(i)] = std::move(gradient);
     }
-    run(kernels().*kernel,
+    run(loss_kernels().*kernel,
         PointwiseLossBackwardArgs<T>{x.size(), x.data(), t.data(), data_or_null(w), data_or_null(z),
                                      options.parameter, options.flag, grad.data(), scalar,
                                      options.divisor.cast<double>(), pointers[0], pointers[1],
@@ -235,7 +235,7 @@ py::object cross_entropy_forward(py::handle input, py::handle target, py::handle
     const int64_t planes = probabilities || label_smoothing > 0 ? 3 : 2;
     auto statistics = check.output<T>({planes, shape.batch, shape.inner});
     double divisor = 1;
-    run(kernels().cross_entropy_forward,
+    run(loss_kernels().cross_entropy_forward,
         CrossEntropyForwardArgs<T>{shape.batch, shape.classes, shape.inner, x.data(),
                                    data_or_null(indices), data_or_null(probabilities),
                                    data_or_null(w), ignore_index, label_smoothing,
@@ -278,7 +278,7 @@ py::object cross_entropy_backward(py::handle grad_output, py::handle input, py::
       pointers[i] = gradient.mutable_data();
       (i == 0 ? grad_input : grad_target) = std::move(gradient);
     }
-    run(kernels().cross_entropy_backward,
+    run(loss_kernels().cross_entropy_backward,
         CrossEntropyBackwardArgs<T>{shape.batch, shape.classes, shape.inner, x.data(),
                                     data_or_null(indices), data_or_null(probabilities),
                                     data_or_null(w), ignore_index, label_smoothing, saved.data(),
@@ -301,7 +301,7 @@ py::object nll_loss_forward(py::handle input, py::handle target, py::handle weig
     const bool reduced = reduction != Reduction::kNone;
     auto loss = check.output<T>(reduced ? Shape{} : shape.positions, out, {input, target, weight});
     double divisor = 1;
-    run(kernels().nll_loss_forward,
+    run(loss_kernels().nll_loss_forward,
         NllLossForwardArgs<T>{shape.batch, shape.classes, shape.inner, x.data(), indices.data(),
                               data_or_null(w), ignore_index, reduction == Reduction::kMean,
                               reduced ? nullptr : loss.mutable_data(),
@@ -323,7 +323,7 @@ py::object nll_loss_backward(py::handle grad_output, py::handle input, py::handl
     const bool scalar = grad.ndim() == 0;
     if (!scalar) check.shape("grad_output", grad, shape.positions, "the loss's shape");
     auto grad_input = check.output<T>(shape_of(x));
-    run(kernels().nll_loss_backward,
+    run(loss_kernels().nll_loss_backward,
         NllLossBackwardArgs<T>{shape.batch, shape.classes, shape.inner, indices.data(),
                                data_or_null(w), ignore_index, grad.data(), scalar, divisor,
                                grad_input.mutable_data()});
@@ -337,7 +337,7 @@ void init_loss(py::module_& m) {
   init_ctc(m);
   init_distance(m);
 #define FASTNN_POINTWISE(name, probabilities)                                           \
-  bind_pointwise(m, #name, &KernelTable::name##_forward, &KernelTable::name##_backward, \
+  bind_pointwise(m, #name, &LossKernels::name##_forward, &LossKernels::name##_backward, \
                  probabilities)
   FASTNN_POINTWISE(mse_loss, false);
   FASTNN_POINTWISE(l1_loss, false);

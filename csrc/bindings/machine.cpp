@@ -25,7 +25,7 @@ double fma_peak() {
   const FmaPeakArgs<float> args{1'000'000, num_threads(), sink.data(), &fma};
   double best = 0;
   for (int i = 0; i < 8; ++i) {
-    const double time = seconds([&] { kernels().fma_peak(args); });
+    const double time = seconds([&] { machine_kernels().fma_peak(args); });
     best = std::max(best, 2.0 * static_cast<double>(fma) / time / 1e9);
   }
   return best;
@@ -42,7 +42,7 @@ double copy_bandwidth(int64_t bytes) {
   double best = 0;
   for (int i = 0; i < 8; ++i) {
     const CopyArgs<float> args{n, x.data(), y.data()};
-    const double time = seconds([&] { kernels().stream_copy(args); });
+    const double time = seconds([&] { machine_kernels().stream_copy(args); });
     best = std::max(best, 8.0 * static_cast<double>(n) / time / 1e9);
   }
   return best;
@@ -58,7 +58,7 @@ double read_bandwidth(int64_t bytes) {
   double best = 0;
   for (int i = 0; i < 8; ++i) {
     const ReadArgs<float> args{n, x.data(), &sink};
-    const double time = seconds([&] { kernels().stream_read(args); });
+    const double time = seconds([&] { machine_kernels().stream_read(args); });
     best = std::max(best, 4.0 * static_cast<double>(n) / time / 1e9);
   }
   return best;

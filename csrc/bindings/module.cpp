@@ -1,7 +1,5 @@
 // The extension module: set-up, configuration, and one init function a family.
 #include <string>
-#include <utility>
-#include <vector>
 
 #include <pybind11/stl.h>
 
@@ -27,14 +25,6 @@ void init_rnn(py::module_&);
 void init_softmax(py::module_&);
 
 namespace {
-
-std::vector<std::pair<std::string, std::string>> kernel_names() {
-  return {
-#define FASTNN_KERNEL(family, name, Args) {#family, #name},
-#include "kernels.inc"
-#undef FASTNN_KERNEL
-  };
-}
 
 void set_threads(py::handle count) {
   const Check check("set_num_threads");
@@ -70,7 +60,7 @@ PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {
     throw py::import_error(error.what());
   }
   m.doc() = "fastnn's native kernels; the public interface is fastnn.functional.";
-  m.def("kernel_names", &kernel_names, "(family, kernel) for every line of kernels.inc");
+  m.def("kernel_names", &kernel_names, "(family, kernel) of every slot of the dispatch table");
   m.def("active_isa", &active_isa);
   m.def("available_isas", &available_isas, "Instruction sets this machine can run, best last");
   m.def("use_isa", &use_isa, py::arg("name"), "Switches the kernels (for tests)");

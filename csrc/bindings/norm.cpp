@@ -104,7 +104,7 @@ Array<T> new_statistics(const Check& check, int64_t count, bool wanted) {
 py::object or_none(py::object object) { return object ? object : py::none(); }
 
 template <class Kernel>
-py::tuple layer_norm(const char* name, Kernel KernelTable::*kernel, py::handle input,
+py::tuple layer_norm(const char* name, Kernel NormKernels::*kernel, py::handle input,
                      py::handle normalized_shape, py::handle weight, py::handle bias,
                      py::handle eps, py::handle out) {
   const Check check(name);
@@ -119,7 +119,7 @@ py::tuple layer_norm(const char* name, Kernel KernelTable::*kernel, py::handle i
     const T epsilon_value = epsilon<T>(check, eps, true);
     auto y = check.output<T>(shape_of(x), out, {input, weight, bias});
     auto statistics = new_statistics<T>(check, r.rows, out.is_none());
-    run(kernels().*kernel,
+    run(norm_kernels().*kernel,
         LayerNormForwardArgs<T>{r.rows, r.size, x.data(), data_or_null(w), data_or_null(b),
                                 epsilon_value, y.mutable_data(), written_statistics(statistics)});
     return py::make_tuple(y, or_none(statistics));
@@ -128,7 +128,7 @@ py::tuple layer_norm(const char* name, Kernel KernelTable::*kernel, py::handle i
 
 // (grad_input, grad_weight, grad_bias); the last two have the shape of `weight_like` or are None.
 template <class Kernel>
-py::tuple layer_norm_gradient(const char* name, Kernel KernelTable::*kernel, py::handle grad_output,
+py::tuple layer_norm_gradient(const char* name, Kernel NormKernels::*kernel, py::handle grad_output,
                               py::handle input, py::handle normalized_shape, py::handle weight,
                               py::handle statistics, bool need_weight, bool need_bias) {
   const Check check(name);
@@ -159,7 +159,7 @@ py::tuple layer_norm_gradient(const char* name, Kernel KernelTable::*kernel, py:
     args.grad_x = grad_input.mutable_data();
     args.grad_weight = make(need_weight, grad_weight);
     args.grad_bias = make(need_bias, grad_bias);
-    run(kernels().*kernel, args);
+    run(norm_kernels().*kernel, args);
     return py::make_tuple(grad_input, grad_weight, grad_bias);
   });
 }
@@ -197,7 +197,7 @@ py::tuple group_norm(py::handle input, int64_t groups, py::handle weight, py::ha
     const T epsilon_value = epsilon<T>(check, eps, true);
     auto y = check.output<T>(shape_of(x), out, {input, weight, bias});
     auto statistics = new_statistics<T>(check, i.batch * groups, out.is_none());
-    run(kernels().group_norm_forward,
+    run(norm_kernels().group_norm_forward,
         GroupNormForwardArgs<T>{i.batch, i.channels, i.size, groups, x.data(), data_or_null(w),
                                 data_or_null(b), epsilon_value, y.mutable_data(),
                                 written_statistics(statistics), T(0), nullptr, nullptr});
@@ -229,7 +229,7 @@ py::tuple instance_norm(py::handle input, py::handle running_mean, py::handle ru
     auto y = check.output<T>(shape_of(x), out, {input, weight, bias, running_mean, running_var});
     auto statistics =
         new_statistics<T>(check, i.batch * i.channels, out.is_none() || mean != nullptr);
-    run(kernels().group_norm_forward,
+    run(norm_kernels().group_norm_forward,
         GroupNormForwardArgs<T>{i.batch, i.channels, i.size, i.channels > 0 ? i.channels : 1,
                                 x.data(), data_or_null(w), data_or_null(b), epsilon_value,
                                 y.mutable_data(), written_statistics(statistics), rate, mean, var});
@@ -263,7 +263,7 @@ py::tuple batch_norm(py::handle input, py::handle running_mean, py::handle runni
     T* const var = running<T>(check, "running_var", running_var, i.channels, training);
     auto y = check.output<T>(shape_of(x), out, {input, weight, bias, running_mean, running_var});
     auto statistics = new_statistics<T>(check, i.channels, true);
-    run(kernels().batch_norm_forward,
+    run(norm_kernels().batch_norm_forward,
         BatchNormForwardArgs<T>{i.batch, i.channels, i.size, x.data(), data_or_null(w),
                                 data_or_null(b), epsilon_value, y.mutable_data(),
                                 written_statistics(statistics), training, rate, mean, var});
@@ -314,8 +314,8 @@ py::tuple group_norm_gradient(py::handle grad_output, py::handle input, int64_t 
                               py::handle weight, py::handle statistics, bool need_weight,
                               bool need_bias) {
   return image_gradient<GroupNormBackwardArgs>(
-      "group_norm_backward", kernels().group_norm_backward, grad_output, input, weight, statistics,
-      need_weight, need_bias, [&](const Check& check, const Images& i, auto& args) {
+      "group_norm_backward", norm_kernels().group_norm_backward, grad_output, input, weight,
+      statistics, need_weight, need_bias, [&](const Check& check, const Images& i, auto& args) {
         check.at_least("num_groups", groups, 1);
         if (i.channels % groups != 0) check.value_error("num_groups must divide input.shape[1]");
         args.groups = groups;
@@ -327,8 +327,8 @@ py::tuple batch_norm_gradient(py::handle grad_output, py::handle input, py::hand
                               py::handle statistics, bool training, bool need_weight,
                               bool need_bias) {
   return image_gradient<BatchNormBackwardArgs>(
-      "batch_norm_backward", kernels().batch_norm_backward, grad_output, input, weight, statistics,
-      need_weight, need_bias, [&](const Check&, const Images& i, auto& args) {
+      "batch_norm_backward", norm_kernels().batch_norm_backward, grad_output, input, weight,
+      statistics, need_weight, need_bias, [&](const Check&, const Images& i, auto& args) {
         args.training = training;
         return i.channels;
       });
@@ -361,7 +361,7 @@ py::object local_response_norm(py::handle input, int64_t size, double alpha, dou
     auto args = local_response_args<T>(check, x, size, alpha, beta, k);
     auto y = check.output<T>(shape_of(x), out, {input});
     args.y = y.mutable_data();
-    if (x.size() > 0) run(kernels().local_response_norm_forward, args);
+    if (x.size() > 0) run(norm_kernels().local_response_norm_forward, args);
     return std::move(y);
   });
 }
@@ -378,7 +378,7 @@ py::object local_response_norm_gradient(py::handle grad_output, py::handle input
     auto grad_input = check.output<T>(shape_of(x));
     args.grad_y = grad.data();
     args.grad_x = grad_input.mutable_data();
-    if (x.size() > 0) run(kernels().local_response_norm_backward, args);
+    if (x.size() > 0) run(norm_kernels().local_response_norm_backward, args);
     return std::move(grad_input);
   });
 }
@@ -394,7 +394,7 @@ py::tuple normalize(py::handle input, py::handle dim, py::handle eps, py::handle
     auto y = check.output<T>(shape_of(x), out, {input});
     auto norms = py::reinterpret_steal<Array<T>>(py::handle());
     if (out.is_none()) norms = check.output<T>({s.outer, s.inner});
-    run(kernels().normalize_forward,
+    run(norm_kernels().normalize_forward,
         NormalizeForwardArgs<T>{s.outer, s.length, s.inner, epsilon_value, x.data(),
                                 y.mutable_data(), norms ? norms.mutable_data() : nullptr});
     return py::make_tuple(y, or_none(norms));
@@ -415,7 +415,7 @@ py::object normalize_gradient(py::handle grad_output, py::handle output, py::han
     check.shape("norms", saved, {s.outer, s.inner}, "what the forward pass returned");
     const T epsilon_value = epsilon<T>(check, eps, true);
     auto grad_input = check.output<T>(shape_of(grad));
-    run(kernels().normalize_backward,
+    run(norm_kernels().normalize_backward,
         NormalizeBackwardArgs<T>{s.outer, s.length, s.inner, epsilon_value, grad.data(), y.data(),
                                  saved.data(), grad_input.mutable_data()});
     return std::move(grad_input);
@@ -431,7 +431,7 @@ void init_norm(py::module_& m) {
       #name "_forward",                                                                            \
       [](py::handle input, py::handle normalized_shape, py::handle weight, py::handle bias,        \
          py::handle eps, py::handle out) {                                                         \
-        return layer_norm(#name, &KernelTable::name##_forward, input, normalized_shape, weight,    \
+        return layer_norm(#name, &NormKernels::name##_forward, input, normalized_shape, weight,    \
                           bias, eps, out);                                                         \
       },                                                                                           \
       arg("input"), arg("normalized_shape"), arg("weight"), arg("bias"), arg("eps"),               \
@@ -440,7 +440,7 @@ void init_norm(py::module_& m) {
       #name "_backward",                                                                           \
       [](py::handle grad_output, py::handle input, py::handle normalized_shape, py::handle weight, \
          py::handle statistics, bool need_weight, bool need_bias) {                                \
-        return layer_norm_gradient(#name "_backward", &KernelTable::name##_backward, grad_output,  \
+        return layer_norm_gradient(#name "_backward", &NormKernels::name##_backward, grad_output,  \
                                    input, normalized_shape, weight, statistics, need_weight,       \
                                    need_bias);                                                     \
       },                                                                                           \

@@ -154,7 +154,7 @@ void sgd_step(py::handle params, py::handle grads, py::handle buffers, py::handl
     list.state(0, "momentum_buffers", buffers);
     list.step_size(lr);
     list.numbers("first", first, [](auto& array, double value) { array.first = value != 0; });
-    run(kernels().sgd_step,
+    run(optim_kernels().sgd_step,
         SgdStepArgs<T>{list.view(), momentum, dampening, weight_decay, nesterov, maximize});
   });
 }
@@ -171,7 +171,7 @@ void adam_step(py::handle params, py::handle grads, py::handle means, py::handle
       array.step_size = lr / (1 - std::pow(beta1, step));
       array.correction = 1 / std::sqrt(1 - std::pow(beta2, step));
     });
-    run(kernels().adam_step,
+    run(optim_kernels().adam_step,
         AdamStepArgs<T>{list.view(), beta1, beta2, eps, decoupled ? 0 : weight_decay,
                         decoupled ? 1 - lr * weight_decay : 1, maximize});
   });
@@ -186,7 +186,7 @@ void rmsprop_step(py::handle params, py::handle grads, py::handle squares, py::h
     list.state(1, "grad_avgs", means);
     list.state(2, "momentum_buffers", buffers);
     list.step_size(lr);
-    run(kernels().rmsprop_step,
+    run(optim_kernels().rmsprop_step,
         RmspropStepArgs<T>{list.view(), alpha, eps, weight_decay, momentum, maximize});
   });
 }
@@ -199,7 +199,7 @@ void adagrad_step(py::handle params, py::handle grads, py::handle sums, py::hand
     list.numbers("steps", steps, [&](auto& array, double step) {
       array.step_size = lr / (1 + (step - 1) * lr_decay);
     });
-    run(kernels().adagrad_step, AdagradStepArgs<T>{list.view(), eps, weight_decay, maximize});
+    run(optim_kernels().adagrad_step, AdagradStepArgs<T>{list.view(), eps, weight_decay, maximize});
   });
 }
 
@@ -209,7 +209,7 @@ void lion_step(py::handle params, py::handle grads, py::handle means, double lr,
     using T = decltype(zero);
     list.state(0, "exp_avgs", means);
     list.step_size(lr);
-    run(kernels().lion_step,
+    run(optim_kernels().lion_step,
         LionStepArgs<T>{list.view(), beta1, beta2, 1 - lr * weight_decay, maximize});
   });
 }
@@ -218,7 +218,7 @@ double sum_of_squares(py::handle arrays) {
   double total = 0;
   with_list(Check("sum_of_squares"), py::none(), arrays, [&](auto& list, auto zero) {
     using T = decltype(zero);
-    run(kernels().sum_of_squares, SumOfSquaresArgs<T>{list.view(), &total});
+    run(optim_kernels().sum_of_squares, SumOfSquaresArgs<T>{list.view(), &total});
   });
   return total;
 }
@@ -226,7 +226,7 @@ double sum_of_squares(py::handle arrays) {
 void scale_arrays(py::handle arrays, double factor) {
   with_list(Check("scale_arrays"), arrays, arrays, [&](auto& list, auto zero) {
     using T = decltype(zero);
-    run(kernels().scale_arrays, ScaleArraysArgs<T>{list.view(), factor});
+    run(optim_kernels().scale_arrays, ScaleArraysArgs<T>{list.view(), factor});
   });
 }
 

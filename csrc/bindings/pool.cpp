@@ -30,16 +30,16 @@ py::object max_pool_forward(py::handle input, int dims, const PoolWindow& window
     if (keep == Keep::kForBackward && axes.compact()) {
       Array<uint8_t> taps(y_shape);
       args.taps = taps.mutable_data();
-      run(kernels().max_pool3d_forward, args);
+      run(pool_kernels().max_pool3d_forward, args);
       return py::make_tuple(y, taps);
     }
     if (keep != Keep::kNothing) {
       Array<int64_t> indices(y_shape);
       args.indices = indices.mutable_data();
-      run(kernels().max_pool3d_forward, args);
+      run(pool_kernels().max_pool3d_forward, args);
       return py::make_tuple(y, indices);
     }
-    run(kernels().max_pool3d_forward, args);
+    run(pool_kernels().max_pool3d_forward, args);
     return std::move(y);
   });
 }
@@ -59,7 +59,7 @@ py::object max_pool_backward(py::handle grad_output, py::handle saved, const Sha
     const auto taps = py::reinterpret_borrow<Array<uint8_t>>(saved);
     check.shape("saved", taps, shape_of(grad), "grad_output.shape");
     auto grad_x = check.output<T>(input_shape);
-    run(kernels().max_pool3d_backward,
+    run(pool_kernels().max_pool3d_backward,
         MaxPoolBackwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, grad.data(),
                                taps.data(), grad_x.mutable_data()});
     return std::move(grad_x);
@@ -85,7 +85,7 @@ py::object avg_pool_forward(py::handle input, int dims, const PoolWindow& window
     const int64_t divisor = divisor_argument(check, divisor_override);
     const bool count_padding = boolean_argument(check, "count_include_pad", count_include_pad);
     auto y = check.output<T>(shape.with(axes.out(), dims), out, {input});
-    run(kernels().avg_pool3d_forward,
+    run(pool_kernels().avg_pool3d_forward,
         AvgPoolForwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, count_padding,
                               divisor, x.data(), y.mutable_data()});
     return std::move(y);
@@ -105,7 +105,7 @@ py::object avg_pool_backward(py::handle grad_output, const Shape& input_shape, i
     const bool count_padding = boolean_argument(check, "count_include_pad", count_include_pad);
     check.shape("grad_output", grad, shape.with(axes.out(), dims), "the output's shape");
     auto grad_x = check.output<T>(input_shape);
-    run(kernels().avg_pool3d_backward,
+    run(pool_kernels().avg_pool3d_backward,
         AvgPoolBackwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, count_padding,
                                divisor, grad.data(), grad_x.mutable_data()});
     return std::move(grad_x);
@@ -138,7 +138,7 @@ py::object lp_pool_forward(py::handle input, int dims, py::handle norm_type,
     const PoolShape shape(check, "input", shape_of(x), dims);
     const PoolAxes axes = window.axes(check, shape.size, dims);
     auto y = check.output<T>(shape.with(axes.out(), dims), out, {input});
-    run(kernels().lp_pool3d_forward,
+    run(pool_kernels().lp_pool3d_forward,
         LpPoolForwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, true, 0, p,
                              x.data(), y.mutable_data()});
     return std::move(y);
@@ -160,7 +160,7 @@ py::object lp_pool_backward(py::handle grad_output, py::handle input, py::handle
     check.shape("grad_output", grad, shape_of(y), "the output's shape");
     auto shares = check.output<T>(shape_of(y));
     auto grad_x = check.output<T>(shape_of(x));
-    run(kernels().lp_pool3d_backward,
+    run(pool_kernels().lp_pool3d_backward,
         LpPoolBackwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, true, 0, p,
                               x.data(), y.data(), grad.data(), shares.mutable_data(),
                               grad_x.mutable_data()});
@@ -192,7 +192,7 @@ py::object max_unpool_forward(py::handle input, py::handle indices, int dims,
     const int64_t outputs = output_size[0] * output_size[1] * output_size[2];
     check_indices(check, at, outputs);
     auto y = check.output<T>(y_shape, out, {input, indices});
-    run(kernels().max_unpool3d_forward,
+    run(pool_kernels().max_unpool3d_forward,
         MaxUnpoolForwardArgs<T>{shape.planes, shape.size[0] * shape.size[1] * shape.size[2],
                                 outputs, x.data(), at.data(), y.mutable_data()});
     return std::move(y);
@@ -211,7 +211,7 @@ py::object max_unpool_backward(py::handle grad_output, py::handle indices, int d
     const int64_t outputs = large.size[0] * large.size[1] * large.size[2];
     check_indices(check, at, outputs);
     auto grad_x = check.output<T>(shape_of(at));
-    run(kernels().max_unpool3d_backward,
+    run(pool_kernels().max_unpool3d_backward,
         MaxUnpoolBackwardArgs<T>{shape.planes, shape.size[0] * shape.size[1] * shape.size[2],
                                  outputs, grad.data(), at.data(), grad_x.mutable_data()});
     return std::move(grad_x);

@@ -107,7 +107,7 @@ py::object pad_forward(py::handle input, const Shape& padding, const std::string
     args.value = static_cast<T>(value);
     args.x = x.data();
     args.y = y.mutable_data();
-    run(kernels().pad_forward, args);
+    run(resize_kernels().pad_forward, args);
     return std::move(y);
   });
 }
@@ -130,7 +130,7 @@ py::object pad_backward(py::handle grad_output, const Shape& input_shape, const 
     if (geometry.rank == 1) {
       std::copy(grad.data(), grad.data() + grad.size(), grad_x.mutable_data());
     } else {
-      run(kernels().pad_backward, args);
+      run(resize_kernels().pad_backward, args);
     }
     return std::move(grad_x);
   });
@@ -240,7 +240,7 @@ py::object interpolate_forward(py::handle input, const Shape& size,
     const ResizeShape shape(check, "input", shape_of(x), size);
     auto y = check.output<T>(shape.y_shape, out, {input});
     const ResizeTables<T> tables(shape.in, shape.out, scales, mode, align_corners);
-    run(kernels().interpolate_forward,
+    run(resize_kernels().interpolate_forward,
         InterpolateForwardArgs<T>{shape.planes, tables.axes[0].axis(), tables.axes[1].axis(),
                                   tables.axes[2].axis(), x.data(), y.mutable_data()});
     return std::move(y);
@@ -261,7 +261,7 @@ py::object interpolate_backward(py::handle grad_output, const Shape& input_shape
     check.shape("grad_output", grad, shape.y_shape, "input's batch and channels");
     auto grad_x = check.output<T>(input_shape);
     const ResizeTables<T> tables(shape.in, shape.out, scales, mode, align_corners);
-    run(kernels().interpolate_backward,
+    run(resize_kernels().interpolate_backward,
         InterpolateBackwardArgs<T>{shape.planes, tables.axes[0].axis(), tables.axes[1].axis(),
                                    tables.axes[2].axis(), grad.data(), grad_x.mutable_data()});
     return std::move(grad_x);
@@ -270,8 +270,8 @@ py::object interpolate_backward(py::handle grad_output, const Shape& input_shape
 
 // The last three sizes of a shape as (channels, height, width).
 template <class Kernel>
-py::object shuffle(const char* name, Kernel KernelTable::*kernel, py::handle input, int64_t factor,
-                   bool enlarge, py::handle out) {
+py::object shuffle(const char* name, Kernel ResizeKernels::*kernel, py::handle input,
+                   int64_t factor, bool enlarge, py::handle out) {
   const Check check(name);
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
@@ -306,7 +306,7 @@ py::object shuffle(const char* name, Kernel KernelTable::*kernel, py::handle inp
     }
     auto y = check.output<T>(shape, out, {input});
     if (x.size() == 0) return std::move(y);  // perhaps of 2^40 planes
-    run(kernels().*kernel,
+    run(resize_kernels().*kernel,
         PixelShuffleArgs<T>{planes, factor, small_height, small_width, x.data(), y.mutable_data()});
     return std::move(y);
   });
@@ -326,14 +326,14 @@ void init_resize(py::module_& m) {
   m.def(
       "pixel_shuffle_forward",
       [](py::handle input, int64_t factor, py::handle out) {
-        return shuffle("pixel_shuffle", &KernelTable::pixel_shuffle_forward, input, factor, true,
+        return shuffle("pixel_shuffle", &ResizeKernels::pixel_shuffle_forward, input, factor, true,
                        out);
       },
       py::arg("input"), py::arg("upscale_factor"), py::arg("out") = py::none());
   m.def(
       "pixel_unshuffle_forward",
       [](py::handle input, int64_t factor, py::handle out) {
-        return shuffle("pixel_unshuffle", &KernelTable::pixel_unshuffle_forward, input, factor,
+        return shuffle("pixel_unshuffle", &ResizeKernels::pixel_unshuffle_forward, input, factor,
                        false, out);
       },
       py::arg("input"), py::arg("downscale_factor"), py::arg("out") = py::none());

@@ -153,7 +153,7 @@ py::object rnn_forward(const char* name, const std::string& cell, py::handle inp
     const int64_t saved = save ? layout.packed_rows() : 0;
     auto gates = check.output<T>({saved, layer.info.reserve * hidden});
     auto cells = check.output<T>({lstm ? saved : 0, hidden});
-    run(kernels().rnn_forward,
+    run(rnn_kernels().rnn_forward,
         RnnForwardArgs<T>{layer.info.cell, layout.rows(), layer.input_size, hidden, layer.x.data(),
                           x_offsets.data(), layer.w_ih.data(), layer.w_hh.data(),
                           data_or_null(layer.b_ih), data_or_null(layer.b_hh), data_or_null(h),
@@ -200,7 +200,7 @@ py::object rnn_backward(const std::string& cell, py::handle w_hh, py::handle h0,
     const auto offsets = layout.offsets(hidden);
     auto grad_h0 = check.output<T>(state);
     auto grad_c0 = check.output<T>(lstm ? state : Shape{0});
-    run(kernels().rnn_backward,
+    run(rnn_kernels().rnn_backward,
         RnnBackwardArgs<T>{info.cell, layout.rows(), hidden, weights.data(), data_or_null(h),
                            data_or_null(c), output.data(), offsets.data(), data_or_null(dy),
                            data_or_null(dh), data_or_null(dc), d.mutable_data(), saved_cells.data(),

@@ -11,23 +11,23 @@ int64_t axis_of(const Check& check, const py::array& a, py::handle dim) {
 }
 
 template <class Kernel>
-py::object softmax(const char* name, Kernel KernelTable::*kernel, py::handle input, py::handle dim,
-                   py::handle out) {
+py::object softmax(const char* name, Kernel SoftmaxKernels::*kernel, py::handle input,
+                   py::handle dim, py::handle out) {
   const Check check(name);
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const auto x = check.contiguous<T>("input", input);
     const Split s = split_at(x, axis_of(check, x, dim));
     auto y = check.output<T>(shape_of(x), out, {input});
-    run(kernels().*kernel,
+    run(softmax_kernels().*kernel,
         SoftmaxForwardArgs<T>{s.outer, s.length, s.inner, x.data(), y.mutable_data()});
     return std::move(y);
   });
 }
 
 template <class Kernel>
-py::object softmax_gradient(const char* name, Kernel KernelTable::*kernel, py::handle grad_output,
-                            py::handle output, py::handle dim) {
+py::object softmax_gradient(const char* name, Kernel SoftmaxKernels::*kernel,
+                            py::handle grad_output, py::handle output, py::handle dim) {
   const Check check(name);
   return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
     using T = decltype(zero);
@@ -36,8 +36,8 @@ py::object softmax_gradient(const char* name, Kernel KernelTable::*kernel, py::h
     check.shape("output", y, shape_of(grad), "grad_output.shape");
     const Split s = split_at(y, axis_of(check, y, dim));
     auto grad_input = check.output<T>(shape_of(grad));
-    run(kernels().*kernel, SoftmaxBackwardArgs<T>{s.outer, s.length, s.inner, grad.data(), y.data(),
-                                                  grad_input.mutable_data()});
+    run(softmax_kernels().*kernel, SoftmaxBackwardArgs<T>{s.outer, s.length, s.inner, grad.data(),
+                                                          y.data(), grad_input.mutable_data()});
     return std::move(grad_input);
   });
 }
@@ -62,7 +62,7 @@ py::object logsumexp(py::handle input, py::handle dim, bool keepdim, py::handle 
     const int64_t axis = axis_of(check, x, dim);
     const Split s = split_at(x, axis);
     auto y = check.output<T>(reduced_shape(x, axis, keepdim), out, {input});
-    run(kernels().logsumexp_forward,
+    run(softmax_kernels().logsumexp_forward,
         SoftmaxForwardArgs<T>{s.outer, s.length, s.inner, x.data(), y.mutable_data()});
     return std::move(y);
   });
@@ -83,7 +83,7 @@ py::object logsumexp_gradient(py::handle grad_output, py::handle input, py::hand
                         " elements (input.shape without dim), got shape " + to_string(shape_of(y)));
     }
     auto grad_input = check.output<T>(shape_of(x));
-    run(kernels().logsumexp_backward,
+    run(softmax_kernels().logsumexp_backward,
         LogSumExpBackwardArgs<T>{s.outer, s.length, s.inner, grad.data(), x.data(), y.data(),
                                  grad_input.mutable_data()});
     return std::move(grad_input);
@@ -93,19 +93,19 @@ py::object logsumexp_gradient(py::handle grad_output, py::handle input, py::hand
 }  // namespace
 
 void init_softmax(py::module_& m) {
-#define FASTNN_SOFTMAX(name)                                                                   \
-  m.def(                                                                                       \
-      #name "_forward",                                                                        \
-      [](py::handle input, py::handle dim, py::handle out) {                                   \
-        return softmax(#name, &KernelTable::name##_forward, input, dim, out);                  \
-      },                                                                                       \
-      py::arg("input"), py::arg("dim"), py::arg("out") = py::none());                          \
-  m.def(                                                                                       \
-      #name "_backward",                                                                       \
-      [](py::handle grad_output, py::handle output, py::handle dim) {                          \
-        return softmax_gradient(#name "_backward", &KernelTable::name##_backward, grad_output, \
-                                output, dim);                                                  \
-      },                                                                                       \
+#define FASTNN_SOFTMAX(name)                                                                      \
+  m.def(                                                                                          \
+      #name "_forward",                                                                           \
+      [](py::handle input, py::handle dim, py::handle out) {                                      \
+        return softmax(#name, &SoftmaxKernels::name##_forward, input, dim, out);                  \
+      },                                                                                          \
+      py::arg("input"), py::arg("dim"), py::arg("out") = py::none());                             \
+  m.def(                                                                                          \
+      #name "_backward",                                                                          \
+      [](py::handle grad_output, py::handle output, py::handle dim) {                             \
+        return softmax_gradient(#name "_backward", &SoftmaxKernels::name##_backward, grad_output, \
+                                output, dim);                                                     \
+      },                                                                                          \
       py::arg("grad_output"), py::arg("output"), py::arg("dim"))
   FASTNN_SOFTMAX(softmax);
   FASTNN_SOFTMAX(log_softmax);

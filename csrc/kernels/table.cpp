@@ -3,17 +3,21 @@
 
 namespace fastnn::FASTNN_ISA {
 
-#define FASTNN_KERNEL(family, name, Args) \
-  template <class T>                      \
+#define FASTNN_DECLARE(name, Args) \
+  template <class T>               \
   void name(const Args<T>&);
-#include "kernels.inc"
-#undef FASTNN_KERNEL
+#define FASTNN_FAMILY(family, Kernels, LIST) LIST(FASTNN_DECLARE)
+FASTNN_FAMILIES(FASTNN_FAMILY)
+#undef FASTNN_FAMILY
+#undef FASTNN_DECLARE
 
 extern const KernelTable kTable;
 const KernelTable kTable = {
-#define FASTNN_KERNEL(family, name, Args) {&name<float>, &name<double>},
-#include "kernels.inc"
-#undef FASTNN_KERNEL
+#define FASTNN_ENTRY(name, Args) {&name<float>, &name<double>},
+#define FASTNN_FAMILY(family, Kernels, LIST) {LIST(FASTNN_ENTRY)},
+    FASTNN_FAMILIES(FASTNN_FAMILY)
+#undef FASTNN_FAMILY
+#undef FASTNN_ENTRY
 };
 
 }  // namespace fastnn::FASTNN_ISA

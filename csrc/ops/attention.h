@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 // One matrix a head, any strides (elements): that of head h starts at data + offsets[h].
@@ -90,5 +92,12 @@ struct AttentionWeightsArgs {
   const T* log_sum_exp;
   T* weights;
 };
+
+#define FASTNN_ATTENTION_KERNELS(KERNEL)                               \
+  KERNEL(scaled_dot_product_attention_forward, AttentionForwardArgs)   \
+  KERNEL(scaled_dot_product_attention_backward, AttentionBackwardArgs) \
+  KERNEL(attention_weights, AttentionWeightsArgs)
+
+FASTNN_KERNELS(AttentionKernels, attention, FASTNN_ATTENTION_KERNELS)
 
 }  // namespace fastnn

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 // What lies outside the input. For reflect the padding is below the input's size, for circular at
@@ -77,5 +79,15 @@ struct FoldArgs {
   const T* columns;
   T* x;
 };
+
+#define FASTNN_CONV_KERNELS(KERNEL)                      \
+  KERNEL(conv3d_forward, ConvForwardArgs)                \
+  KERNEL(conv3d_backward_input, ConvBackwardInputArgs)   \
+  KERNEL(conv3d_backward_weight, ConvBackwardWeightArgs) \
+  KERNEL(conv3d_backward_bias, ConvBackwardBiasArgs)     \
+  KERNEL(unfold_forward, UnfoldArgs)                     \
+  KERNEL(fold_forward, FoldArgs)
+
+FASTNN_KERNELS(ConvKernels, conv, FASTNN_CONV_KERNELS)
 
 }  // namespace fastnn

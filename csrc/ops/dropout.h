@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 // x and y are (rows, inner). Row r is kept where the word of element r in the random stream
@@ -25,5 +27,11 @@ struct PhiloxWordsArgs {
   uint64_t seed, stream, first_group;
   uint32_t* words;
 };
+
+#define FASTNN_DROPOUT_KERNELS(KERNEL) \
+  KERNEL(dropout_forward, DropoutArgs) \
+  KERNEL(philox_words, PhiloxWordsArgs)
+
+FASTNN_KERNELS(DropoutKernels, dropout, FASTNN_DROPOUT_KERNELS)
 
 }  // namespace fastnn

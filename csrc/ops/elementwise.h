@@ -3,6 +3,9 @@
 
 #include <cstdint>
 
+#include "ops/activations.h"
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 // An activation's parameters, in the order of its Python arguments.
@@ -66,5 +69,18 @@ struct GluBackwardArgs {
   const T* x;
   T* grad_x;
 };
+
+#define FASTNN_ACTIVATION_KERNELS(KERNEL, name, ...) \
+  KERNEL(name##_forward, UnaryForwardArgs)           \
+  KERNEL(name##_backward, UnaryBackwardArgs)
+
+#define FASTNN_ELEMENTWISE_KERNELS(KERNEL)              \
+  FASTNN_ACTIVATIONS(FASTNN_ACTIVATION_KERNELS, KERNEL) \
+  KERNEL(prelu_forward, PreluForwardArgs)               \
+  KERNEL(prelu_backward, PreluBackwardArgs)             \
+  KERNEL(glu_forward, GluForwardArgs)                   \
+  KERNEL(glu_backward, GluBackwardArgs)
+
+FASTNN_KERNELS(ElementwiseKernels, elementwise, FASTNN_ELEMENTWISE_KERNELS)
 
 }  // namespace fastnn

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 // y (n, dim) = weight[ids]. Ids are in range.
@@ -62,5 +64,14 @@ struct EmbeddingBagBackwardFactorsArgs {
   const T* grad_y;
   T* grad_factors;
 };
+
+#define FASTNN_EMBEDDING_KERNELS(KERNEL)                          \
+  KERNEL(embedding_forward, EmbeddingForwardArgs)                 \
+  KERNEL(embedding_backward, EmbeddingBackwardArgs)               \
+  KERNEL(embedding_bag_forward, EmbeddingBagForwardArgs)          \
+  KERNEL(embedding_bag_backward_max, EmbeddingBagBackwardMaxArgs) \
+  KERNEL(embedding_bag_backward_factors, EmbeddingBagBackwardFactorsArgs)
+
+FASTNN_KERNELS(EmbeddingKernels, embedding, FASTNN_EMBEDDING_KERNELS)
 
 }  // namespace fastnn

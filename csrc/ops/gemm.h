@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 // C[i] = A[i] B[i] + bias for i < batch; A[i] is (m, k), B[i] is (k, n), C contiguous (batch, m,
@@ -39,5 +41,12 @@ struct ColumnSumForwardArgs {
   const T* x;
   T* sums;
 };
+
+#define FASTNN_GEMM_KERNELS(KERNEL)         \
+  KERNEL(matmul_forward, MatmulForwardArgs) \
+  KERNEL(pack_matrix, PackMatrixArgs)       \
+  KERNEL(column_sum_forward, ColumnSumForwardArgs)
+
+FASTNN_KERNELS(GemmKernels, gemm, FASTNN_GEMM_KERNELS)
 
 }  // namespace fastnn

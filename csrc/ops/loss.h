@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 // loss[i] = f(input[i], target[i], third[i]) * weight[i] on n contiguous elements; where `loss` is
@@ -183,5 +185,37 @@ struct CtcLossBackwardArgs {
   bool zero_infinity;
   T* grad_log_probs;
 };
+
+#define FASTNN_LOSS_KERNELS(KERNEL)                                            \
+  KERNEL(mse_loss_forward, PointwiseLossForwardArgs)                           \
+  KERNEL(mse_loss_backward, PointwiseLossBackwardArgs)                         \
+  KERNEL(l1_loss_forward, PointwiseLossForwardArgs)                            \
+  KERNEL(l1_loss_backward, PointwiseLossBackwardArgs)                          \
+  KERNEL(smooth_l1_loss_forward, PointwiseLossForwardArgs)                     \
+  KERNEL(smooth_l1_loss_backward, PointwiseLossBackwardArgs)                   \
+  KERNEL(huber_loss_forward, PointwiseLossForwardArgs)                         \
+  KERNEL(huber_loss_backward, PointwiseLossBackwardArgs)                       \
+  KERNEL(binary_cross_entropy_forward, PointwiseLossForwardArgs)               \
+  KERNEL(binary_cross_entropy_backward, PointwiseLossBackwardArgs)             \
+  KERNEL(binary_cross_entropy_with_logits_forward, PointwiseLossForwardArgs)   \
+  KERNEL(binary_cross_entropy_with_logits_backward, PointwiseLossBackwardArgs) \
+  KERNEL(cross_entropy_forward, CrossEntropyForwardArgs)                       \
+  KERNEL(cross_entropy_backward, CrossEntropyBackwardArgs)                     \
+  KERNEL(nll_loss_forward, NllLossForwardArgs)                                 \
+  KERNEL(nll_loss_backward, NllLossBackwardArgs)                               \
+  KERNEL(kl_div_forward, PointwiseLossForwardArgs)                             \
+  KERNEL(kl_div_backward, PointwiseLossBackwardArgs)                           \
+  KERNEL(hinge_embedding_loss_forward, PointwiseLossForwardArgs)               \
+  KERNEL(hinge_embedding_loss_backward, PointwiseLossBackwardArgs)             \
+  KERNEL(margin_ranking_loss_forward, PointwiseLossForwardArgs)                \
+  KERNEL(margin_ranking_loss_backward, PointwiseLossBackwardArgs)              \
+  KERNEL(cosine_similarity_forward, CosineForwardArgs)                         \
+  KERNEL(cosine_similarity_backward, CosineBackwardArgs)                       \
+  KERNEL(pairwise_distance_forward, DistanceForwardArgs)                       \
+  KERNEL(pairwise_distance_backward, DistanceBackwardArgs)                     \
+  KERNEL(ctc_loss_forward, CtcLossForwardArgs)                                 \
+  KERNEL(ctc_loss_backward, CtcLossBackwardArgs)
+
+FASTNN_KERNELS(LossKernels, loss, FASTNN_LOSS_KERNELS)
 
 }  // namespace fastnn

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 // Runs `iterations` rounds of independent fma in registers on each of `threads` threads; `fma`
@@ -30,5 +32,12 @@ struct ReadArgs {
   const T* x;
   T* sink;
 };
+
+#define FASTNN_MACHINE_KERNELS(KERNEL) \
+  KERNEL(fma_peak, FmaPeakArgs)        \
+  KERNEL(stream_copy, CopyArgs)        \
+  KERNEL(stream_read, ReadArgs)
+
+FASTNN_KERNELS(MachineKernels, machine, FASTNN_MACHINE_KERNELS)
 
 }  // namespace fastnn

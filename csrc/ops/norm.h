@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 // What a group of elements is normalised with. Its mean is `mean + correction`: subtracting the two
@@ -135,5 +137,21 @@ struct NormalizeBackwardArgs {
   const T* norms;
   T* grad_x;
 };
+
+#define FASTNN_NORM_KERNELS(KERNEL)                           \
+  KERNEL(layer_norm_forward, LayerNormForwardArgs)            \
+  KERNEL(layer_norm_backward, LayerNormBackwardArgs)          \
+  KERNEL(rms_norm_forward, LayerNormForwardArgs)              \
+  KERNEL(rms_norm_backward, LayerNormBackwardArgs)            \
+  KERNEL(group_norm_forward, GroupNormForwardArgs)            \
+  KERNEL(group_norm_backward, GroupNormBackwardArgs)          \
+  KERNEL(batch_norm_forward, BatchNormForwardArgs)            \
+  KERNEL(batch_norm_backward, BatchNormBackwardArgs)          \
+  KERNEL(local_response_norm_forward, LocalResponseNormArgs)  \
+  KERNEL(local_response_norm_backward, LocalResponseNormArgs) \
+  KERNEL(normalize_forward, NormalizeForwardArgs)             \
+  KERNEL(normalize_backward, NormalizeBackwardArgs)
+
+FASTNN_KERNELS(NormKernels, norm, FASTNN_NORM_KERNELS)
 
 }  // namespace fastnn

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 // One parameter: n contiguous elements. Its state arrays, as many as the algorithm keeps, are
@@ -87,5 +89,16 @@ struct ScaleArraysArgs {
   OptimList<T> list;
   double factor;
 };
+
+#define FASTNN_OPTIM_KERNELS(KERNEL)       \
+  KERNEL(sgd_step, SgdStepArgs)            \
+  KERNEL(adam_step, AdamStepArgs)          \
+  KERNEL(rmsprop_step, RmspropStepArgs)    \
+  KERNEL(adagrad_step, AdagradStepArgs)    \
+  KERNEL(lion_step, LionStepArgs)          \
+  KERNEL(sum_of_squares, SumOfSquaresArgs) \
+  KERNEL(scale_arrays, ScaleArraysArgs)
+
+FASTNN_KERNELS(OptimKernels, optim, FASTNN_OPTIM_KERNELS)
 
 }  // namespace fastnn

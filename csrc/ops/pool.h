@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 // One spatial dimension of a sliding window: output o covers o * stride - padding + k * dilation
@@ -151,5 +153,21 @@ struct MaxUnpoolBackwardArgs {
   const int64_t* indices;
   T* grad_x;
 };
+
+#define FASTNN_POOL_KERNELS(KERNEL)                                 \
+  KERNEL(max_pool3d_forward, MaxPoolForwardArgs)                    \
+  KERNEL(max_pool3d_backward, MaxPoolBackwardArgs)                  \
+  KERNEL(avg_pool3d_forward, AvgPoolForwardArgs)                    \
+  KERNEL(avg_pool3d_backward, AvgPoolBackwardArgs)                  \
+  KERNEL(adaptive_avg_pool3d_forward, AdaptiveAvgPoolForwardArgs)   \
+  KERNEL(adaptive_avg_pool3d_backward, AdaptiveAvgPoolBackwardArgs) \
+  KERNEL(adaptive_max_pool3d_forward, AdaptiveMaxPoolForwardArgs)   \
+  KERNEL(adaptive_max_pool3d_backward, AdaptiveMaxPoolBackwardArgs) \
+  KERNEL(lp_pool3d_forward, LpPoolForwardArgs)                      \
+  KERNEL(lp_pool3d_backward, LpPoolBackwardArgs)                    \
+  KERNEL(max_unpool3d_forward, MaxUnpoolForwardArgs)                \
+  KERNEL(max_unpool3d_backward, MaxUnpoolBackwardArgs)
+
+FASTNN_KERNELS(PoolKernels, pool, FASTNN_POOL_KERNELS)
 
 }  // namespace fastnn

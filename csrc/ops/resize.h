@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 enum class PadMode : int { kConstant, kReflect, kReplicate, kCircular };
@@ -68,5 +70,15 @@ struct PixelShuffleArgs {
   const T* x;
   T* y;
 };
+
+#define FASTNN_RESIZE_KERNELS(KERNEL)                   \
+  KERNEL(pad_forward, PadForwardArgs)                   \
+  KERNEL(pad_backward, PadBackwardArgs)                 \
+  KERNEL(interpolate_forward, InterpolateForwardArgs)   \
+  KERNEL(interpolate_backward, InterpolateBackwardArgs) \
+  KERNEL(pixel_shuffle_forward, PixelShuffleArgs)       \
+  KERNEL(pixel_unshuffle_forward, PixelShuffleArgs)
+
+FASTNN_KERNELS(ResizeKernels, resize, FASTNN_RESIZE_KERNELS)
 
 }  // namespace fastnn

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 enum class RnnCell { kTanh, kRelu, kLstm, kGru };
@@ -62,5 +64,11 @@ struct RnnBackwardArgs {
   T* grad_h0;  // (batch, hidden)
   T* grad_c0;
 };
+
+#define FASTNN_RNN_KERNELS(KERNEL)    \
+  KERNEL(rnn_forward, RnnForwardArgs) \
+  KERNEL(rnn_backward, RnnBackwardArgs)
+
+FASTNN_KERNELS(RnnKernels, rnn, FASTNN_RNN_KERNELS)
 
 }  // namespace fastnn

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.h"
+
 namespace fastnn {
 
 // y has x's shape; for logsumexp it is (outer, inner). y and x do not overlap.
@@ -31,5 +33,15 @@ struct LogSumExpBackwardArgs {
   const T* y;
   T* grad_x;
 };
+
+#define FASTNN_SOFTMAX_KERNELS(KERNEL)              \
+  KERNEL(softmax_forward, SoftmaxForwardArgs)       \
+  KERNEL(softmax_backward, SoftmaxBackwardArgs)     \
+  KERNEL(log_softmax_forward, SoftmaxForwardArgs)   \
+  KERNEL(log_softmax_backward, SoftmaxBackwardArgs) \
+  KERNEL(logsumexp_forward, SoftmaxForwardArgs)     \
+  KERNEL(logsumexp_backward, LogSumExpBackwardArgs)
+
+FASTNN_KERNELS(SoftmaxKernels, softmax, FASTNN_SOFTMAX_KERNELS)
 
 }  // namespace fastnn

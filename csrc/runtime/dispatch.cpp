@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "runtime/kernel_table.h"
+
 namespace fastnn {
 
 #define FASTNN_DECLARE_TABLE(isa)  \
@@ -60,7 +62,25 @@ std::string join(const std::vector<std::string>& names) {
 
 }  // namespace
 
-const KernelTable& kernels() { return *active.load(std::memory_order_relaxed)->table; }
+#define FASTNN_FAMILY(family, Kernels, LIST)                      \
+  const Kernels& family##_kernels() {                             \
+    return active.load(std::memory_order_relaxed)->table->family; \
+  }
+FASTNN_FAMILIES(FASTNN_FAMILY)
+#undef FASTNN_FAMILY
+
+std::vector<std::pair<std::string, std::string>> kernel_names() {
+  std::vector<std::pair<std::string, std::string>> names;
+#define FASTNN_NAME(name, Args) names.emplace_back(family_name, #name);
+#define FASTNN_FAMILY(family, Kernels, LIST) \
+  {const char* family_name = #family;        \
+  LIST(FASTNN_NAME)                          \
+  }
+  FASTNN_FAMILIES(FASTNN_FAMILY)
+#undef FASTNN_FAMILY
+#undef FASTNN_NAME
+  return names;
+}
 
 std::string active_isa() { return active.load()->name; }
 

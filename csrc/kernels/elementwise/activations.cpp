@@ -1,4 +1,4 @@
-// The activations of ops/activations.inc over whole arrays: forward reads x and writes y, backward
+// The activations of ops/activations.h over whole arrays: forward reads x and writes y, backward
 // reads grad_y and what was saved and writes grad_x, all once. In place where the pointers agree.
 #include "kernels/elementwise/activations.h"
 
@@ -22,22 +22,22 @@ FASTNN_INLINE void backward(const UnaryBackwardArgs<T>& args, F f) {
 
 }  // namespace
 
-#define FASTNN_ACTIVATION(name, first_parameter, second_parameter, ...) \
-  template <class T>                                                    \
-  void name##_forward(const UnaryForwardArgs<T>& args) {                \
-    [[maybe_unused]] const ActivationParameters p = args.p;             \
-    forward(args, __VA_ARGS__);                                         \
-  }                                                                     \
-  template <class T>                                                    \
-  void name##_backward(const UnaryBackwardArgs<T>& args) {              \
-    [[maybe_unused]] const ActivationParameters p = args.p;             \
-    backward(args, __VA_ARGS__);                                        \
-  }                                                                     \
-  template void name##_forward(const UnaryForwardArgs<float>&);         \
-  template void name##_forward(const UnaryForwardArgs<double>&);        \
-  template void name##_backward(const UnaryBackwardArgs<float>&);       \
+#define FASTNN_ACTIVATION(_, name, first_parameter, second_parameter, ...) \
+  template <class T>                                                       \
+  void name##_forward(const UnaryForwardArgs<T>& args) {                   \
+    [[maybe_unused]] const ActivationParameters p = args.p;                \
+    forward(args, __VA_ARGS__);                                            \
+  }                                                                        \
+  template <class T>                                                       \
+  void name##_backward(const UnaryBackwardArgs<T>& args) {                 \
+    [[maybe_unused]] const ActivationParameters p = args.p;                \
+    backward(args, __VA_ARGS__);                                           \
+  }                                                                        \
+  template void name##_forward(const UnaryForwardArgs<float>&);            \
+  template void name##_forward(const UnaryForwardArgs<double>&);           \
+  template void name##_backward(const UnaryBackwardArgs<float>&);          \
   template void name##_backward(const UnaryBackwardArgs<double>&);
-#include "ops/activations.inc"
+FASTNN_ACTIVATIONS(FASTNN_ACTIVATION, )
 #undef FASTNN_ACTIVATION
 
 }  // namespace fastnn::FASTNN_ISA
