@@ -174,7 +174,7 @@ def interpolate_forward(input: typing.Any, size: collections.abc.Sequence[typing
     ...
 def kernel_names() -> list[tuple[str, str]]:
     """
-    (family, kernel) for every line of kernels.inc
+    (family, kernel) of every slot of the dispatch table
     """
 def kl_div_backward(grad_output: typing.Any, input: typing.Any, target: typing.Any, weight: typing.Any, third: typing.Any, parameter: typing.SupportsFloat | typing.SupportsIndex, flag: bool, divisor: typing.Any, needs: typing.Any) -> typing.Any:
     ...

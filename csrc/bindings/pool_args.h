@@ -61,7 +61,7 @@ py::object scatter_to_indices(const Check& check, const Array<T>& grad, const Po
   auto grad_x = check.output<T>(shape.with(shape.size, dims));
   const int64_t inputs = shape.size[0] * shape.size[1] * shape.size[2];
   const int64_t outputs = shape.planes > 0 ? grad.size() / shape.planes : 0;
-  run(kernels().adaptive_max_pool3d_backward,
+  run(pool_kernels().adaptive_max_pool3d_backward,
       AdaptiveMaxPoolBackwardArgs<T>{shape.planes, inputs, outputs, grad.data(), indices.data(),
                                      grad_x.mutable_data()});
   return std::move(grad_x);
