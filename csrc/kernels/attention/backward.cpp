@@ -230,7 +230,7 @@ class KeyPart {
     const int64_t rows = at.queries.end - at.queries.begin, depth = at.keys.end - at.keys.begin;
     const int64_t panel = panel_rows(rows);
     const DenseOperand<T> scores{s_.grad_scores, kGroup<T>, 1};
-    const T* const panels = scores.a_block(s_.turned, 0, rows, panel, 0, depth);
+    const T* const panels = scores.a_block(s_.turned, 0, rows, panel, 0, depth).data;
     const auto key = Matrix<T>::of(p_.key, key_head_).from_row(at.keys.begin);
     T* const target = args_.grad_query + (head * p_.queries + at.queries.begin) * p_.width;
     for (int64_t i = 0; i < rows; i += panel) {

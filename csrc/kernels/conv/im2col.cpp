@@ -60,7 +60,7 @@ Grid scattered_grid(const Grid& grid, const GemmShape& shape) {
   const int64_t cell_cols = min_of(grid.cell_cols, kMostCols);
   const int64_t parts = ceil_div(grid.cell_rows, kBlockElements / kMostCols - kTileRows);
   const int64_t cell_rows =
-      parts == 1 ? grid.cell_rows : round_up(ceil_div(grid.cell_rows, parts), kTileRows);
+      parts == 1 ? grid.cell_rows : round_up(ceil_div(grid.cell_rows, parts), panel_rows(shape.m));
   return {ceil_div(shape.m, cell_rows), ceil_div(shape.n, cell_cols), cell_rows, cell_cols};
 }
 
@@ -90,35 +90,16 @@ class Driver {
 
   void run() {
     constexpr int64_t kBytes = static_cast<int64_t>(sizeof(T));
-    const int64_t cells = grid_.down * grid_.across, items = products_ * cells;
     const int64_t packed = conv_.groups * shape_.m * shape_.k;
     const bool pack =
         products_ / conv_.groups * grid_.across > 1 && packed * kBytes <= kMaxPackedWeights;
+    Workspace workspace(pack ? packed * kBytes : 0);
+    if (pack) pack_weights(workspace.take<T>(packed));
     const int64_t block = scattered_ ? round_up(grid_.cell_rows * grid_.cell_cols, 16) : 0;
-    const int64_t scratch =
-        round_up(gemm_scratch<T>({grid_.cell_rows, grid_.cell_cols, shape_.k}), 16) + block;
-    const int64_t work = max_of(1, grid_.cell_rows * grid_.cell_cols * max_of(1, shape_.k));
-    const int64_t grain = max_of(1, min_of(kMinCellWork / work, items));
-    const int workers = plan_workers(ceil_div(items, grain));
-    Workspace workspace((workers * scratch + (pack ? packed : 0)) * kBytes +
-                        2 * Workspace::kAlignment);
-    T* const memory = workspace.take<T>(workers * scratch);
-    if (pack) {
-      packed_ = workspace.take<T>(packed);
-      pack_weights();
-    }
-    parallel_for(items, grain, [&](int64_t begin, int64_t end, int worker) {
-      T* const mine = memory + worker * scratch;
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t within = item % cells;
-        const int64_t row = within / grid_.across * grid_.cell_rows;
-        const int64_t col = within % grid_.across * grid_.cell_cols;
-        run_cell(item / cells,
-                 {row, min_of(grid_.cell_rows, shape_.m - row), col,
-                  min_of(grid_.cell_cols, shape_.n - col)},
-                 mine, mine + block);
-      }
-    });
+    gemm_grid<T>(products_, shape_, grid_, block,
+                 [&](int64_t product, const Cell& cell, T* scratch) {
+                   run_cell(product, cell, scratch, scratch + block);
+                 });
   }
 
  private:
@@ -129,26 +110,14 @@ class Driver {
     return w;
   }
 
-  // In the blocks that gemm_cell will ask for.
-  void pack_weights() {
-    const int64_t depths = ceil_div(shape_.k, kDepthBlock<T>);
-    const int64_t grain = max_of(1, (int64_t{1} << 15) / (grid_.cell_rows * kDepthBlock<T>));
-    T* const packed = packed_;
-    packed_ = nullptr;
-    parallel_for(conv_.groups * grid_.down * depths, grain, [&](int64_t begin, int64_t end, int) {
+  void pack_weights(T* packed) {
+    const int64_t panel = panel_rows(shape_.m), panels = ceil_div(shape_.m, panel);
+    const int64_t grain = max_of(1, (int64_t{1} << 15) / max_of(1, panel * shape_.k));
+    parallel_for(conv_.groups * panels, grain, [&](int64_t begin, int64_t end, int) {
       for (int64_t item = begin; item < end; ++item) {
-        const int64_t p = item % depths * kDepthBlock<T>;
-        const int64_t group = item / depths / grid_.down;
-        const int64_t cell_row = item / depths % grid_.down * grid_.cell_rows;
-        const int64_t cell_rows = min_of(grid_.cell_rows, shape_.m - cell_row);
-        const int64_t panel = panel_rows(cell_rows), step = kRowBlock / panel * panel;
-        const Weights<T> w = weights(group);
-        T* const target = packed + group * shape_.m * shape_.k;
-        for (int64_t row = cell_row; row < cell_row + cell_rows; row += step) {
-          const int64_t rows = min_of(step, cell_row + cell_rows - row);
-          w.pack(target + row * shape_.k + p * rows, row, rows, panel, p,
-                 min_of(kDepthBlock<T>, shape_.k - p));
-        }
+        const int64_t group = item / panels, row = item % panels * panel;
+        weights(group).pack(packed + (group * shape_.m + row) * shape_.k, row,
+                            min_of(panel, shape_.m - row), panel, 0, shape_.k);
       }
     });
     packed_ = packed;
@@ -190,7 +159,7 @@ class Driver {
   bool scattered_, pointwise_;
   int64_t products_;
   Grid grid_;
-  T* packed_ = nullptr;
+  const T* packed_ = nullptr;
 };
 
 }  // namespace

@@ -4,8 +4,8 @@ namespace fastnn::FASTNN_ISA {
 
 // The taps of a channel are contiguous.
 template <class T>
-const T* Weights<T>::pack_channels(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p,
-                                   int64_t depth) const {
+void Weights<T>::pack_channels(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p,
+                               int64_t depth) const {
   const int64_t all = taps[0] * taps[1] * taps[2];
   for (int64_t i = 0; i < rows; i += panel) {
     const int64_t width = min_of(panel, rows - i);
@@ -18,20 +18,22 @@ const T* Weights<T>::pack_channels(T* target, int64_t row, int64_t rows, int64_t
       q += count;
     }
   }
-  return target;
 }
 
 template <class T>
-const T* Weights<T>::pack(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p,
-                          int64_t depth) const {
+void Weights<T>::pack(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p,
+                      int64_t depth) const {
   const T* const first_row = data + row * row_stride;
   const bool contiguous = tap_stride[2] == 1 && tap_stride[1] == taps[2] &&
                           tap_stride[0] == taps[1] * taps[2] &&
                           channel_stride == taps[0] * tap_stride[0];
-  if (contiguous)
-    return DenseOperand<T>{first_row, row_stride, 1}.a_block(target, 0, rows, panel, p, depth);
+  if (contiguous) {
+    DenseOperand<T>{first_row, row_stride, 1}.a_block(target, 0, rows, panel, p, depth);
+    return;
+  }
   if (tap_stride[2] == 1 && tap_stride[1] == taps[2] && tap_stride[0] == taps[1] * taps[2]) {
-    return pack_channels(target, row, rows, panel, p, depth);
+    pack_channels(target, row, rows, panel, p, depth);
+    return;
   }
   const int64_t plane = taps[1] * taps[2], all = taps[0] * plane;
   for (int64_t i = 0; i < rows; i += panel) {
@@ -45,7 +47,6 @@ const T* Weights<T>::pack(T* target, int64_t row, int64_t rows, int64_t panel, i
       for (int64_t r = 0; r < width; ++r) out[r] = source[r * row_stride];
     }
   }
-  return target;
 }
 
 template struct Weights<float>;

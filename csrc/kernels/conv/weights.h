@@ -12,21 +12,21 @@ struct Weights {
   int64_t row_stride, channel_stride;
   int64_t tap_stride[3], taps[3];
   int64_t columns;            // channels * taps
-  const T* packed = nullptr;  // from pack(), for every block that gemm_cell asks for
+  const T* packed = nullptr;  // all panels from pack(), of all columns
 
-  const T* a_block(T* scratch, int64_t row, int64_t rows, int64_t panel, int64_t p,
-                   int64_t depth) const {
-    if (packed != nullptr) return packed + row * columns + p * rows;
-    return pack(scratch, row, rows, panel, p, depth);
+  RowPanels<T> a_block(T* scratch, int64_t row, int64_t rows, int64_t panel, int64_t p,
+                       int64_t depth) const {
+    if (packed != nullptr) return {packed + row * columns, columns, p};
+    pack(scratch, row, rows, panel, p, depth);
+    return {scratch, depth};
   }
 
-  // Panels of `panel` rows, each laid out [depth][panel]. Returns `target`.
-  const T* pack(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p,
-                int64_t depth) const;
+  // Panels of `panel` rows, each laid out [depth][panel].
+  void pack(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p, int64_t depth) const;
 
  private:
-  const T* pack_channels(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p,
-                         int64_t depth) const;
+  void pack_channels(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p,
+                     int64_t depth) const;
 };
 
 }  // namespace fastnn::FASTNN_ISA

@@ -2,14 +2,15 @@
 //
 // gemm_cell computes a rectangle of C on one thread, after Goto and van de Geijn, "Anatomy of
 // High-Performance Matrix Multiplication" (2008), with B's block in L2: for blocks of depth and of
-// rows, pack A once; for blocks of columns, pack B; then run every tile.
+// rows, pack A once; for blocks of columns, pack B; then run every tile. Where one block of columns
+// is all there is, a block of rows is one panel, which is used up while it is in L1.
 // gemm_grid cuts a batch of products into cells and runs them on all threads.
 //
 // An epilogue is called as epilogue(tile, stride, row, col, rows, cols) on each finished tile while
 // it is in L1; NoEpilogue leaves C alone.
 //
-// Workspace a thread: (min(M, row_block()) + min(N, column_block())) * min(K, kDepthBlock)
-// elements, that is at most 4 MiB and half of L2 (at least 256 KiB).
+// Workspace a thread: (row_block() + min(N, column_block())) * min(K, kDepthBlock) elements, that
+// is at most 4 MiB and half of L2 (at least 256 KiB).
 #pragma once
 
 #include "kernels/gemm/operand.h"
@@ -35,15 +36,17 @@ int64_t column_block() {
 }
 
 // Rows a panel: M cut into the fewest panels, as evenly as possible.
-inline int64_t panel_rows(int64_t m) { return ceil_div(m, ceil_div(m, kTileRows)); }
+inline int64_t panel_rows(int64_t m) {
+  return m <= 1 ? 1 : ceil_div(m, ceil_div(m, kTileRows));
+}
 
 struct GemmShape {
   int64_t m, n, k;
 };
 
-// A rectangle of C.
+// A rectangle of C, cut into panels of `panel` rows; row is a whole number of them.
 struct Cell {
-  int64_t row, rows, col, cols;
+  int64_t row, rows, col, cols, panel;
 };
 
 struct NoEpilogue {
@@ -51,13 +54,13 @@ struct NoEpilogue {
   void operator()(T*, int64_t, int64_t, int64_t, int64_t, int64_t) const {}
 };
 
-// All tiles of packed A [rows, depth] times a block of B.
+// All tiles of a block of A times a block of B.
 template <class T, class Epilogue>
-void gemm_block(const Cell& block, int64_t depth, const T* packed_a, int64_t panel,
-                const Panels<T>& b, T* c, int64_t c_stride, bool accumulate, bool last,
-                const Epilogue& epilogue) {
-  for (int64_t i = 0; i < block.rows; i += panel) {
-    const int rows = static_cast<int>(min_of(panel, block.rows - i));
+void gemm_block(const Cell& block, int64_t depth, const RowPanels<T>& a, const Panels<T>& b, T* c,
+                int64_t c_stride, bool accumulate, bool last, const Epilogue& epilogue) {
+  for (int64_t i = 0; i < block.rows; i += block.panel) {
+    const int rows = static_cast<int>(min_of(block.panel, block.rows - i));
+    const T* const panel = a.panel(i, rows);
     const int64_t width = tile_vectors(rows) * Vec<T>::kSize;
     for (int64_t j = 0; j < block.cols; j += width) {
       const int64_t cols = min_of(width, block.cols - j);
@@ -68,31 +71,30 @@ void gemm_block(const Cell& block, int64_t depth, const T* packed_a, int64_t pan
         __builtin_prefetch(next + r * c_stride, 1, 3);
         __builtin_prefetch(next + r * c_stride + Vec<T>::kSize, 1, 3);
       }
-      run_tile<T>(rows, {depth, packed_a + i * depth, b.data + j / kGroup<T> * b.group_stride,
-                         b.stride, b.group_stride, tile, c_stride, cols, accumulate});
+      run_tile<T>(rows, {depth, panel, b.data + j / kGroup<T> * b.group_stride, b.stride,
+                         b.group_stride, tile, c_stride, cols, accumulate});
       if (last) epilogue(tile, c_stride, block.row + i, block.col + j, rows, cols);
     }
   }
 }
 
-// Rows of A packed at a time, whole panels.
-inline int64_t row_block(int64_t rows) {
-  const int64_t panel = panel_rows(max_of(rows, 1));
-  return kRowBlock / panel * panel;
+// Rows of A packed at a time.
+template <class T>
+int64_t row_block(int64_t cols, int64_t panel) {
+  return cols <= column_block<T>() ? panel : kRowBlock / panel * panel;
 }
 
-// Elements of scratch that gemm_cell needs for a cell of this shape.
+// Elements of scratch that gemm_cell needs for a cell.
 template <class T>
-int64_t packed_a_elements(int64_t rows, int64_t k) {
-  return round_up(min_of(rows, row_block(rows)) * min_of(k, kDepthBlock<T>) + Vec<T>::kSize,
-                  Vec<T>::kSize);
+int64_t packed_a_elements(const Cell& cell, int64_t k) {
+  const int64_t rows = min_of(cell.rows, row_block<T>(cell.cols, cell.panel));
+  return round_up(rows * min_of(k, kDepthBlock<T>) + Vec<T>::kSize, Vec<T>::kSize);
 }
 
 template <class T>
-int64_t gemm_scratch(const GemmShape& shape) {
-  const int64_t cols = round_up(min_of(shape.n, column_block<T>()), kGroup<T>);
-  return packed_a_elements<T>(shape.m, shape.k) + cols * min_of(shape.k, kDepthBlock<T>) +
-         Vec<T>::kSize;
+int64_t gemm_scratch(const Cell& cell, int64_t k) {
+  const int64_t cols = round_up(min_of(cell.cols, column_block<T>()), kGroup<T>);
+  return packed_a_elements<T>(cell, k) + cols * min_of(k, kDepthBlock<T>) + Vec<T>::kSize;
 }
 
 // Computes the rectangle `cell` of C = A B (c points at element (0, 0) of the whole C).
@@ -100,25 +102,24 @@ template <class T, class A, class B, class Epilogue = NoEpilogue>
 void gemm_cell(const Cell& cell, int64_t k, const A& a, const B& b, T* c, int64_t c_stride,
                bool accumulate, T* scratch, const Epilogue& epilogue = {}) {
   const int64_t column_step = column_block<T>();
-  const int64_t panel = panel_rows(cell.rows);
-  const int64_t row_step = row_block(cell.rows);
+  const int64_t row_step = row_block<T>(cell.cols, cell.panel);
   T* const packed_a = scratch;
-  T* const packed_b = scratch + packed_a_elements<T>(cell.rows, k);
+  T* const packed_b = scratch + packed_a_elements<T>(cell, k);
   Panels<T> block_b{};
   int64_t p = 0;
   do {  // once even for k = 0, which leaves C zero and runs the epilogue
     const int64_t depth = min_of(kDepthBlock<T>, k - p);
     for (int64_t row = 0; row < cell.rows; row += row_step) {
       const int64_t rows = min_of(row_step, cell.rows - row);
-      const T* const block_a = a.a_block(packed_a, cell.row + row, rows, panel, p, depth);
+      const RowPanels<T> block_a = a.a_block(packed_a, cell.row + row, rows, cell.panel, p, depth);
       for (int64_t col = 0; col < cell.cols; col += column_step) {
-        const Cell block{cell.row + row, rows, cell.col + col,
-                         min_of(column_step, cell.cols - col)};
+        const Cell block{cell.row + row, rows, cell.col + col, min_of(column_step, cell.cols - col),
+                         cell.panel};
         if (row == 0 || cell.cols > column_step) {
           block_b = b.b_block(packed_b, block.col, block.cols, p, depth);
         }
-        gemm_block(block, depth, block_a, panel, block_b, c, c_stride, accumulate || p > 0,
-                   p + depth >= k, epilogue);
+        gemm_block(block, depth, block_a, block_b, c, c_stride, accumulate || p > 0, p + depth >= k,
+                   epilogue);
       }
     }
     p += depth;
@@ -137,13 +138,15 @@ template <class T>
 Grid choose_grid(int64_t batch, const GemmShape& shape);
 
 // Calls run(i, cell, scratch) for every cell of every product i < batch, on all threads. The cut
-// may follow the number of threads: no element depends on it.
+// may follow the number of threads: no element depends on it. `scratch` is what gemm_cell needs and
+// `extra` elements before it.
 template <class T, class Run>
-void gemm_grid(int64_t batch, const GemmShape& shape, const Run& run) {
+void gemm_grid(int64_t batch, const GemmShape& shape, const Grid& grid, int64_t extra,
+               const Run& run) {
   if (batch <= 0 || shape.m <= 0 || shape.n <= 0) return;
-  const Grid grid = choose_grid<T>(batch, shape);
-  const int64_t cells = grid.down * grid.across;
-  const int64_t scratch = round_up(gemm_scratch<T>({grid.cell_rows, grid.cell_cols, shape.k}), 16);
+  const int64_t cells = grid.down * grid.across, panel = panel_rows(shape.m);
+  const int64_t scratch =
+      round_up(extra + gemm_scratch<T>({0, grid.cell_rows, 0, grid.cell_cols, panel}, shape.k), 16);
   // Small products share a part, so that starting it does not outweigh the work.
   const int64_t work = max_of(1, grid.cell_rows * grid.cell_cols * max_of(1, shape.k));
   const int64_t grain = max_of(1, min_of(kMinCellWork / work, batch * cells));
@@ -157,10 +160,15 @@ void gemm_grid(int64_t batch, const GemmShape& shape, const Run& run) {
       const int64_t col = within % grid.across * grid.cell_cols;
       run(item / cells,
           Cell{row, min_of(grid.cell_rows, shape.m - row), col,
-               min_of(grid.cell_cols, shape.n - col)},
+               min_of(grid.cell_cols, shape.n - col), panel},
           memory + worker * scratch);
     }
   });
+}
+
+template <class T, class Run>
+void gemm_grid(int64_t batch, const GemmShape& shape, const Run& run) {
+  gemm_grid<T>(batch, shape, choose_grid<T>(batch, shape), 0, run);
 }
 
 }  // namespace fastnn::FASTNN_ISA

@@ -1,8 +1,10 @@
 // Operands of the engine. An operand hands out blocks of its matrix in the layout that run_tile
 // wants, packing them into scratch where they are laid out otherwise.
 //
-// A-operand: `const T* a_block(T* scratch, row, rows, panel, p, depth)` gives A[row : row + rows,
-//   p : p + depth] as panels of `panel` rows, each laid out [depth][panel] (the last one narrower).
+// A-operand: `RowPanels<T> a_block(T* scratch, row, rows, panel, p, depth)` gives A[row : row +
+// rows,
+//   p : p + depth] as panels of `panel` rows (the last one narrower); row is a whole number of
+//   them.
 // B-operand: `Panels<T> b_block(T* scratch, col, cols, p, depth)` gives B[p : p + depth,
 //   col : col + cols] as groups of kGroup columns (tile.h).
 // Transposed views are just strides.
@@ -22,6 +24,18 @@ struct Panels {
   int64_t stride, group_stride;
 };
 
+// Panels of A, each laid out [depth][rows of the panel]: those of one block of depth, or of all of
+// K (depth `first` is where the block begins then).
+template <class T>
+struct RowPanels {
+  const T* data;
+  int64_t row_stride;  // from a row to the next: the depth that a panel holds
+  int64_t first = 0;
+
+  // The panel of `rows` rows that begins at row i of the block.
+  const T* panel(int64_t i, int64_t rows) const { return data + i * row_stride + first * rows; }
+};
+
 // panel[p * panel_stride + i] = source[i * width_stride + p * depth_stride] for i < width, and zero
 // for width <= i < panel_stride when kPad. Writes nothing else.
 template <class T, bool kPad>
@@ -38,13 +52,13 @@ struct GatheredRows {
   const T* data;
   const int64_t* offsets;  // of every row, in elements
 
-  const T* a_block(T* scratch, int64_t row, int64_t rows, int64_t panel, int64_t p,
-                   int64_t depth) const {
+  RowPanels<T> a_block(T* scratch, int64_t row, int64_t rows, int64_t panel, int64_t p,
+                       int64_t depth) const {
     for (int64_t i = 0; i < rows; i += panel) {
       const int64_t width = min_of(panel, rows - i);
       pack_gathered<T>(scratch + i * depth, data + p, offsets + row + i, width, depth);
     }
-    return scratch;
+    return {scratch, depth};
   }
 };
 
@@ -56,15 +70,15 @@ struct DenseOperand {
   int64_t depth_stride;  // along the summed dimension
   bool direct = false;   // B only, outer_stride 1: use the rows in place instead of packing them
 
-  const T* a_block(T* scratch, int64_t row, int64_t rows, int64_t panel, int64_t p,
-                   int64_t depth) const {
+  RowPanels<T> a_block(T* scratch, int64_t row, int64_t rows, int64_t panel, int64_t p,
+                       int64_t depth) const {
     const T* source = data + row * outer_stride + p * depth_stride;
     for (int64_t i = 0; i < rows; i += panel) {
       const int64_t width = min_of(panel, rows - i);
       pack_panel<T, false>(scratch + i * depth, width, source + i * outer_stride, width,
                            outer_stride, depth, depth_stride);
     }
-    return scratch;
+    return {scratch, depth};
   }
 
   Panels<T> b_block(T* scratch, int64_t col, int64_t cols, int64_t p, int64_t depth) const {

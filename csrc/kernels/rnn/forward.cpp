@@ -152,7 +152,8 @@ class Forward {
     T* const rec = scratch + packed_elements();
     const T* packed = h_[s % 2] + first * hidden_;
     if (count > 1) {
-      packed = DenseOperand<T>{packed, hidden_, 1}.a_block(scratch, 0, count, panel, 0, hidden_);
+      packed =
+          DenseOperand<T>{packed, hidden_, 1}.a_block(scratch, 0, count, panel, 0, hidden_).data;
     }
     for (int64_t block = share.block_begin; block < share.block_end; ++block) {
       for (int64_t i = 0; i < count; i += panel) {
