@@ -478,6 +478,8 @@ WINOGRAD = [
     (1, 16, 16, 12, 300, 1),
     (5, 16, 33, 13, 17, 1),
     (2, 32, 48, 16, 15, 2),
+    (3, 17, 47, 7, 7, 1),
+    (11, 16, 16, 5, 3, 1),
 ]
 
 
@@ -513,11 +515,12 @@ def test_winograd_padding_modes(mode, rng):
     assert error(F.conv2d(x, w, None, 1, padding, padding_mode=mode), expected) < 1e-5
 
 
-def test_winograd_threads_and_batch(rng):
-    x = normal(rng, 5, 20, 15, 18, dtype=np.float32)
+@pytest.mark.parametrize("size", [(15, 18), (7, 6)])
+def test_winograd_threads_and_batch(size, rng):
+    x = normal(rng, 5, 20, *size, dtype=np.float32)
     w = normal(rng, 37, 20, 3, 3, dtype=np.float32)
     b = normal(rng, 37, dtype=np.float32)
-    grad = normal(rng, 5, 37, 15, 18, dtype=np.float32)
+    grad = normal(rng, 5, 37, *size, dtype=np.float32)
     whole = same_bytes_for_every_thread_count(lambda: all_results(x, w, b, grad, padding=1))
     for i in range(5):
         alone = same_bytes_for_every_thread_count(

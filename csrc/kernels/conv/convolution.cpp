@@ -17,7 +17,7 @@ void convolve(const Convolution<T>& conv) {
   if (planar && is_direct(conv)) return convolve_direct(conv);
   // float64 is asked for to be exact: it stays with the direct sum.
   if constexpr (sizeof(T) == sizeof(float)) {
-    if (conv.fast && is_winograd(conv)) return convolve_winograd(conv);
+    if (conv.fast && winograd_tile(conv) != 0) return convolve_winograd(conv);
   }
   convolve_im2col(conv);
 }

@@ -26,6 +26,7 @@ struct Convolution {
   int64_t group_weights;  // elements from one group's weights to the next
   const T* bias;          // (groups * out_channels) or null
   T* y;                   // (batch, groups * out_channels, output...)
+  const T* prepared;      // what prepare_weights wrote, or null
 };
 
 // The weights with taps in ascending order of the input they see, to which conv's axes are set.

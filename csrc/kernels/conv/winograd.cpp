@@ -1,7 +1,6 @@
 #include "kernels/conv/winograd.h"
 
-#include "kernels/conv/gather.h"
-#include "kernels/conv/plane.h"
+#include "kernels/conv/winograd_multiply.h"
 #include "kernels/conv/winograd_transform.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -9,106 +8,117 @@ namespace {
 
 constexpr int64_t kMaxWinogradWeights = int64_t{40} << 20;  // bytes
 constexpr int64_t kBlockTiles = 64;
-constexpr int64_t kMostChannels = 1600;  // in and out together, which bounds the workspace
-constexpr int64_t kMostSummed = 512;     // in: the rounding error grows with the sum's length
+constexpr int64_t kMostChannels = 1600;  // in: bounds the workspace
+constexpr int64_t kMostSummed = 512;     // in, for tiles of 4: the rounding error grows with it
 constexpr int64_t kTaps = 9;
 
-// How the tiles are cut: a unit is `width` neighbouring tiles of one row of tiles of one image, a
-// block `units` of those.
+// A unit is `width` neighbouring tiles of one row of tiles of one image, a block `units` of those.
 struct Tiling {
   Axis rows, cols;  // the tiles' patches
-  int64_t segments, width, all_units, units;
-  int64_t tiles, pitch;  // of a block; pitch is rounded up to whole groups
+  int64_t segments, width, all_units, units, tiles;
 };
 
+template <class F>
 Axis tile_axis(const Axis& axis) {
   const int64_t lowest = min_of(axis.first, axis.first + 2 * axis.tap_step);
-  return {axis.source, ceil_div(axis.positions, kTileOut), kTileOut, kTileIn, lowest, 1};
+  return {axis.source, ceil_div(axis.positions, F::kOut), F::kOut, F::kIn, lowest, 1};
 }
 
-template <class T>
+template <class F, class T>
 Tiling make_tiling(const Convolution<T>& conv) {
   Tiling t{};
-  t.rows = tile_axis(conv.axes[1]);
-  t.cols = tile_axis(conv.axes[2]);
+  t.rows = tile_axis<F>(conv.axes[1]);
+  t.cols = tile_axis<F>(conv.axes[2]);
   t.segments = ceil_div(t.cols.positions, kBlockTiles);
   t.width = ceil_div(t.cols.positions, t.segments);
   t.all_units = conv.batch * t.rows.positions * t.segments;
   t.units = min_of(max_of(1, kBlockTiles / t.width), t.all_units);
   t.tiles = t.units * t.width;
-  t.pitch = round_up(t.tiles, kGroup<T>);
   return t;
 }
 
-// Interleaves the lanes of a and b: a0 b0 a1 b1 ...
-template <class T>
-FASTNN_INLINE void interleave(Vec<T> a, Vec<T> b, Vec<T>* low, Vec<T>* high) {
-#if defined(FASTNN_ISA_AVX512)
-  low->v =
-      __builtin_shufflevector(a.v, b.v, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  high->v = __builtin_shufflevector(a.v, b.v, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
-                                    15, 31);
-#elif defined(FASTNN_ISA_AVX2)
-  low->v = __builtin_shufflevector(a.v, b.v, 0, 8, 1, 9, 2, 10, 3, 11);
-  high->v = __builtin_shufflevector(a.v, b.v, 4, 12, 5, 13, 6, 14, 7, 15);
-#else
-  low->v = __builtin_shufflevector(a.v, b.v, 0, 4, 1, 5);
-  high->v = __builtin_shufflevector(a.v, b.v, 2, 6, 3, 7);
-#endif
-}
-
-template <class T>
+// F(m x m, 3x3) with the one-dimensional transforms F.
+template <class T, class F>
 class Winograd {
  public:
-  explicit Winograd(const Convolution<T>& conv)
-      : conv_(conv),
-        tiling_(make_tiling(conv)),
-        layout_(tiling_.rows, tiling_.cols, tiling_.width),
-        panel_(panel_rows(conv.out_channels)) {
-    Convolution<T> ordered = conv;
-    filters_ = ascending_taps(&ordered);
+  explicit Winograd(const Convolution<T>& conv) : conv_(conv), tiling_(make_tiling<F>(conv)) {}
+
+  static int64_t weights(const Convolution<T>& conv) {
+    return conv.groups * kPoints * conv.in_channels * round_up(conv.out_channels, kGroup<T>);
   }
 
-  void run() {
-    constexpr int64_t kBytes = static_cast<int64_t>(sizeof(T));
-    const int64_t m = conv_.out_channels, k = conv_.in_channels, pitch = tiling_.pitch;
-    const int64_t blocks = ceil_div(tiling_.all_units, tiling_.units) * conv_.groups;
-    const int64_t panels = ceil_div(m, panel_);
-    // Few blocks are shared by several threads, each with some of the filters.
-    const int64_t shares = min_of(panels, ceil_div(plan_workers(num_threads()), blocks));
-    const int64_t share_rows = ceil_div(panels, shares) * panel_;
-    const int64_t inputs = kProducts * k * pitch, outputs = kProducts * share_rows * pitch;
-    const int64_t patches = kProducts * (pitch + Vec<T>::kSize);
-    const int64_t scratch = round_up(
-        inputs + outputs + max_of(patches, kTileOut * kTileOut * pitch) + layout_.size(1), 16);
-    const int64_t weights = conv_.groups * kProducts * m * k;
-    const int workers = plan_workers(max_of(blocks * shares, panels * conv_.groups));
-    const int64_t packing = panel_ * kChunk * kTaps + Vec<T>::kSize;
-    const int64_t part = round_up(max_of(scratch, packing), 16);
-    Workspace workspace((workers * part + weights) * kBytes + 2 * Workspace::kAlignment);
+  void transform_weights(T* target) const {
+    constexpr int64_t kPacking = kGroup<T> * kChunk * kTaps + kSize;
+    Convolution<T> ordered = conv_;
+    const Weights<T> filters = ascending_taps(&ordered);
+    const int64_t panels = filter_groups(), items = panels * conv_.groups;
+    const int64_t panel_size = kPoints * conv_.in_channels * kGroup<T>;
+    const int64_t grain = max_of(1, (int64_t{1} << 15) / panel_size);
+    const int64_t part = round_up(kPacking, 16);
+    const int workers = plan_workers(ceil_div(items, grain));
+    Workspace workspace(workers * part * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
     T* const memory = workspace.take<T>(workers * part);
-    weights_ = workspace.take<T>(weights);
-    parallel_for(panels * conv_.groups, 1, [&](int64_t begin, int64_t end, int worker) {
+    parallel_for(items, grain, [&](int64_t begin, int64_t end, int worker) {
       for (int64_t i = begin; i < end; ++i) {
-        prepare_weights(i / panels, i % panels * panel_, memory + worker * part);
+        Weights<T> w = filters;
+        w.data += i / panels * conv_.group_weights;
+        transform_panel(w, i % panels * kGroup<T>, memory + worker * part, target + i * panel_size);
       }
     });
+  }
+
+  void run(const T* weights) const {
+    const int64_t panels = filter_groups();
+    const int64_t blocks = ceil_div(tiling_.all_units, tiling_.units) * conv_.groups;
+    // Few blocks are shared by several threads, each with some of the filters.
+    const int64_t shares = min_of(panels, ceil_div(plan_workers(num_threads()), blocks));
+    const int64_t share = ceil_div(panels, shares);
+    const int64_t inputs = kPoints * point_stride(), products = kPoints * product_stride();
+    const int64_t pixels = max_of(F::kIn * (row_pixels() + kSize),
+                                  F::kOut * round_up(tiling_.width * F::kOut, kSize)) *
+                           kSize;
+    const int64_t part = round_up(inputs + products + pixels, 16);
+    const int workers = plan_workers(blocks * shares);
+    Workspace workspace(workers * part * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
+    T* const memory = workspace.take<T>(workers * part);
     parallel_for(blocks * shares, 1, [&](int64_t begin, int64_t end, int worker) {
       T* const v = memory + worker * part;
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t block = i / shares, row = i % shares * share_rows;
-        if (row >= m) continue;
-        run_block(block % conv_.groups, block / conv_.groups * tiling_.units, row,
-                  min_of(share_rows, m - row), v, v + inputs, v + inputs + outputs);
+        const int64_t block = i / shares, first = i % shares * share;
+        const int64_t group = block % conv_.groups;
+        const int64_t unit = block / conv_.groups * tiling_.units;
+        const int64_t units = min_of(tiling_.units, tiling_.all_units - unit);
+        for (int64_t u = 0; u < units; ++u) {
+          transform_unit(group, unit_at(unit + u), v + u * tiling_.width * kSize,
+                         v + inputs + products);
+        }
+        for (int64_t panel = first; panel < min_of(first + share, panels); ++panel) {
+          multiply(units * tiling_.width, v,
+                   weights + (group * panels + panel) * kPoints * conv_.in_channels * kGroup<T>,
+                   v + inputs);
+          for (int64_t u = 0; u < units; ++u) {
+            store_unit(group, panel * kGroup<T>, unit_at(unit + u),
+                       v + inputs + u * tiling_.width * kGroup<T>, v + inputs + products);
+          }
+        }
       }
     });
   }
 
  private:
   static constexpr int64_t kSize = Vec<T>::kSize;
+  static constexpr int64_t kPoints = F::kIn * F::kIn;
   static constexpr int64_t kChunk = 32;  // channels of weights packed at a time
 
-  // Where a unit lies.
+  int64_t filter_groups() const { return ceil_div(conv_.out_channels, kGroup<T>); }
+  int64_t row_pixels() const { return tiling_.width * F::kOut + F::kIn - F::kOut; }
+  // From a point's transformed inputs, or products, to the next: a line more than they are, since
+  // at a power of two all points would meet in the same sets of the cache.
+  int64_t point_stride() const {
+    return (ceil_div(conv_.in_channels, kSize) * tiling_.tiles + 1) * kSize;
+  }
+  int64_t product_stride() const { return tiling_.tiles * kGroup<T> + kSize; }
+
   struct Unit {
     int64_t image, row, col, tiles;
   };
@@ -119,193 +129,191 @@ class Winograd {
             min_of(tiling_.width, tiling_.cols.positions - col)};
   }
 
-  // Panel `row` of the transformed weights: [point][channel][rows of the panel], behind those of
-  // the panels before it.
-  T* panel_weights(int64_t group, int64_t row) const {
-    return weights_ + kProducts * (group * conv_.out_channels + row) * conv_.in_channels;
-  }
-
-  void prepare_weights(int64_t group, int64_t row, T* packed) const {
-    const int64_t rows = min_of(panel_, conv_.out_channels - row), k = conv_.in_channels;
-    Weights<T> w = filters_;
-    w.data += group * conv_.group_weights;
-    T* const target = panel_weights(group, row);
+  // Filters row .. row + kGroup-1: [point][channel][kGroup], zero past the last filter.
+  void transform_panel(const Weights<T>& w, int64_t row, T* packed, T* target) const {
+    const int64_t rows = min_of(kGroup<T>, conv_.out_channels - row), k = conv_.in_channels;
     for (int64_t first = 0; first < k; first += kChunk) {
       const int64_t channels = min_of(kChunk, k - first);
       w.pack(packed, row, rows, rows, first * kTaps, channels * kTaps);
       for (int64_t c = 0; c < channels; ++c) {
-        for (int64_t i = 0; i < rows; i += kSize) {
-          transform_filter(packed + c * kTaps * rows + i, rows, target + (first + c) * rows + i,
-                           k * rows, min_of(kSize, rows - i));
+        for (int64_t i = 0; i < kGroup<T>; i += kSize) {
+          transform_filter(packed + c * kTaps * rows + i, rows,
+                           target + (first + c) * kGroup<T> + i, k * kGroup<T>,
+                           max_of(0, min_of(kSize, rows - i)));
         }
       }
     }
   }
 
-  // 9 taps of `lanes` filters, `stride` apart, to the 36 points.
+  // 9 taps of `lanes` filters, `stride` apart.
   static void transform_filter(const T* taps, int64_t stride, T* target, int64_t point_stride,
                                int64_t lanes) {
-    Vec<T> half[kTileIn][3];
+    Vec<T> half[F::kIn][3];
     FASTNN_UNROLL
     for (int s = 0; s < 3; ++s) {
-      Vec<T> column[3], t[kTileIn];
+      Vec<T> column[3], t[F::kIn];
       FASTNN_UNROLL
       for (int r = 0; r < 3; ++r) column[r] = Vec<T>::load(taps + (r * 3 + s) * stride, lanes);
-      transform_weights(column, t);
+      F::weights(column, t);
       FASTNN_UNROLL
-      for (int i = 0; i < kTileIn; ++i) half[i][s] = t[i];
+      for (int i = 0; i < F::kIn; ++i) half[i][s] = t[i];
     }
     FASTNN_UNROLL
-    for (int i = 0; i < kTileIn; ++i) {
-      Vec<T> t[kTileIn];
-      transform_weights(half[i], t);
+    for (int i = 0; i < F::kIn; ++i) {
+      Vec<T> t[F::kIn];
+      F::weights(half[i], t);
       FASTNN_UNROLL
-      for (int j = 0; j < kTileIn; ++j) {
-        t[j].store(target + (i * kTileIn + j) * point_stride, lanes);
+      for (int j = 0; j < F::kIn; ++j) t[j].store(target + (i * F::kIn + j) * point_stride);
+    }
+  }
+
+  // The transformed inputs of a unit's tiles: v[point][block of channels][tile][kSize].
+  void transform_unit(int64_t group, const Unit& unit, T* v, T* pixels) const {
+    const int64_t k = conv_.in_channels, plane = conv_.axes[1].source * conv_.axes[2].source;
+    const T* const x = conv_.x + (unit.image * conv_.groups + group) * k * plane;
+    const int64_t pitch = (row_pixels() + kSize) * kSize;
+    for (int64_t c = 0; c < k; c += kSize, v += tiling_.tiles * kSize) {
+      for (int64_t i = 0; i < F::kIn; ++i) {
+        load_row(x + c * plane, min_of(kSize, k - c), unit, i, pixels + i * pitch);
+      }
+      for (int64_t t = 0; t < unit.tiles; ++t) {
+        transform_tile(pixels + t * F::kOut * kSize, pitch, v + t * kSize);
       }
     }
   }
 
-  // v: transformed inputs [point][group of tiles][channel][kGroup]; products: [point][row][pitch].
-  void run_block(int64_t group, int64_t first_unit, int64_t row, int64_t rows, T* v, T* products,
-                 T* scratch) const {
-    const int64_t units = min_of(tiling_.units, tiling_.all_units - first_unit);
-    const int64_t tiles = units * tiling_.width, k = conv_.in_channels, pitch = tiling_.pitch;
-    for (int64_t c = 0; c < k; ++c) {
-      load_patches(group * k + c, first_unit, units, scratch);
-      for (int64_t t = 0; t < tiles; t += kSize) {
-        transform_patch(scratch + t, v + (t / kGroup<T> * k + c) * kGroup<T> + t % kGroup<T>);
+  // target[pixel][channel]: row i of the patches of a unit, channels in the lanes.
+  void load_row(const T* x, int64_t channels, const Unit& unit, int64_t i, T* target) const {
+    const int64_t size = tiling_.cols.source, plane = conv_.axes[1].source * size;
+    const int64_t row =
+        padded_index(conv_.mode, unit.row * F::kOut + tiling_.rows.first + i, tiling_.rows.source);
+    const int64_t left = unit.col * F::kOut + tiling_.cols.first, count = row_pixels();
+    if (row < 0) return fill_zero(target, 0, count);
+    const T* const source = x + row * size;
+    const int64_t begin = min_of(count, max_of(0, -left));
+    const int64_t end = max_of(begin, min_of(count, size - left));
+    fill_zero(target, 0, begin);
+    for (int64_t p = begin; p < end; p += kSize) {
+      const T* const first = source + left + p;
+      const int64_t lanes = min_of(kSize, end - p);
+      Vec<T> rows[kSize];
+      FASTNN_UNROLL
+      for (int64_t c = 0; c < kSize; ++c) {
+        rows[c] = c < channels ? Vec<T>::load(first + c * plane, lanes) : Vec<T>::zero();
       }
+      transpose(rows);
+      FASTNN_UNROLL
+      for (int64_t j = 0; j < kSize; ++j) rows[j].store(target + (p + j) * kSize);
     }
-    for (int64_t point = 0; point < kProducts; ++point) {
-      multiply(point, group, row, rows, tiles, v + point * k * pitch,
-               products + point * rows * pitch);
-    }
-    for (int64_t i = 0; i < rows; ++i) {
-      for (int64_t t = 0; t < tiles; t += kSize) {
-        transform_products(products + i * pitch + t, rows * pitch, scratch + kTileOut * t);
-      }
-      store_outputs(group * conv_.out_channels + row + i, first_unit, units, scratch);
+    fill_zero(target, end, count);
+    if (conv_.mode == PaddingMode::kZeros) return;
+    for (int64_t p = 0; p < count; ++p) {
+      if (p == begin) p = end;
+      const int64_t index = p < count ? padded_index(conv_.mode, left + p, size) : -1;
+      if (index < 0) continue;
+      for (int64_t c = 0; c < channels; ++c) target[p * kSize + c] = source[c * plane + index];
     }
   }
 
-  // patches[i * 6 + j][tile]: element (i, j) of every tile's patch of one channel.
-  void load_patches(int64_t channel, int64_t first_unit, int64_t units, T* patches) const {
-    const int64_t row_pitch = tiling_.pitch + kSize;
-    T* const plane = patches + max_of(kProducts * row_pitch, kTileOut * kTileOut * tiling_.pitch);
-    const int64_t source = conv_.axes[1].source * conv_.axes[2].source;
-    const int64_t channels = conv_.groups * conv_.in_channels;
-    for (int64_t u = 0; u < units; ++u) {
-      const Unit unit = unit_at(first_unit + u);
-      layout_.load(conv_.x + (unit.image * channels + channel) * source, conv_.mode, unit.row, 1,
-                   unit.col, plane);
-      for (int64_t j = 0; j < kTileIn; ++j) {
-        const T* const column = plane + layout_.tap_col(j);
-        T* const target = patches + j * row_pitch + u * tiling_.width;
-        for (int64_t i = 0; i < kTileIn; ++i) {
-          // Whole vectors: what is written past the unit is overwritten by the next one.
-          for (int64_t t = 0; t < unit.tiles; t += kSize) {
-            Vec<T>::load(column + i * layout_.row_pitch + t)
-                .store(target + i * kTileIn * row_pitch + t);
-          }
-        }
-      }
-    }
+  static void fill_zero(T* target, int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) Vec<T>::zero().store(target + p * kSize);
   }
 
-  void transform_patch(const T* patch, T* target) const {
-    const int64_t row_pitch = tiling_.pitch + kSize;
-    const int64_t point_stride = conv_.in_channels * tiling_.pitch;
-    Vec<T> half[kTileIn][kTileIn];
+  void transform_tile(const T* pixels, int64_t pitch, T* target) const {
+    const int64_t point_stride = this->point_stride();
+    Vec<T> half[F::kIn][F::kIn];
     FASTNN_UNROLL
-    for (int j = 0; j < kTileIn; ++j) {
-      Vec<T> column[kTileIn], t[kTileIn];
+    for (int j = 0; j < F::kIn; ++j) {
+      Vec<T> column[F::kIn], t[F::kIn];
       FASTNN_UNROLL
-      for (int i = 0; i < kTileIn; ++i) {
-        column[i] = Vec<T>::load(patch + (i * kTileIn + j) * row_pitch);
-      }
-      transform_input(column, t);
+      for (int i = 0; i < F::kIn; ++i) column[i] = Vec<T>::load(pixels + i * pitch + j * kSize);
+      F::input(column, t);
       FASTNN_UNROLL
-      for (int i = 0; i < kTileIn; ++i) half[i][j] = t[i];
-    }
-    FASTNN_UNROLL
-    for (int i = 0; i < kTileIn; ++i) {
-      Vec<T> t[kTileIn];
-      transform_input(half[i], t);
-      FASTNN_UNROLL
-      for (int j = 0; j < kTileIn; ++j) t[j].store(target + (i * kTileIn + j) * point_stride);
-    }
-  }
-
-  void multiply(int64_t point, int64_t group, int64_t row, int64_t rows, int64_t tiles, const T* v,
-                T* products) const {
-    const int64_t k = conv_.in_channels, pitch = tiling_.pitch;
-    for (int64_t i = 0; i < rows; i += panel_) {
-      const int64_t height = min_of(panel_, rows - i);
-      const T* const a = panel_weights(group, row + i) + point * k * height;
-      const int64_t width = tile_vectors(static_cast<int>(height)) * kSize;
-      for (int64_t t = 0; t < tiles; t += width) {
-        run_tile<T>(static_cast<int>(height),
-                    {k, a, v + t * k, kGroup<T>, k * kGroup<T>, products + i * pitch + t, pitch,
-                     min_of(width, tiles - t), false});
-      }
-    }
-  }
-
-  // outputs[i][4 * tile + j]: row i of the tiles, one tile's four outputs after another's.
-  void transform_products(const T* products, int64_t point_stride, T* outputs) const {
-    Vec<T> half[kTileOut][kTileIn];
-    FASTNN_UNROLL
-    for (int j = 0; j < kTileIn; ++j) {
-      Vec<T> column[kTileIn], y[kTileOut];
-      FASTNN_UNROLL
-      for (int i = 0; i < kTileIn; ++i) {
-        column[i] = Vec<T>::load(products + (i * kTileIn + j) * point_stride);
-      }
-      transform_output(column, y);
-      FASTNN_UNROLL
-      for (int i = 0; i < kTileOut; ++i) half[i][j] = y[i];
+      for (int i = 0; i < F::kIn; ++i) half[i][j] = t[i];
     }
     FASTNN_UNROLL
-    for (int i = 0; i < kTileOut; ++i) {
-      Vec<T> y[kTileOut], even[2], odd[2], all[4];
-      transform_output(half[i], y);
-      interleave(y[0], y[2], &even[0], &even[1]);
-      interleave(y[1], y[3], &odd[0], &odd[1]);
-      interleave(even[0], odd[0], &all[0], &all[1]);
-      interleave(even[1], odd[1], &all[2], &all[3]);
-      T* const target = outputs + i * kTileOut * tiling_.pitch;
+    for (int i = 0; i < F::kIn; ++i) {
+      Vec<T> t[F::kIn];
+      F::input(half[i], t);
       FASTNN_UNROLL
-      for (int j = 0; j < 4; ++j) all[j].store(target + j * kSize);
+      for (int j = 0; j < F::kIn; ++j) t[j].store(target + (i * F::kIn + j) * point_stride);
     }
   }
 
-  void store_outputs(int64_t channel, int64_t first_unit, int64_t units, const T* outputs) const {
-    const Vec<T> bias(conv_.bias == nullptr ? T(0) : conv_.bias[channel]);
-    const int64_t channels = conv_.groups * conv_.out_channels;
-    const int64_t height = conv_.output[1], width = conv_.output[2];
-    for (int64_t u = 0; u < units; ++u) {
-      const Unit unit = unit_at(first_unit + u);
-      const int64_t row = unit.row * kTileOut, col = unit.col * kTileOut;
-      const int64_t count = min_of(unit.tiles * kTileOut, width - col);
-      for (int64_t i = 0; i < min_of(kTileOut, height - row); ++i) {
-        const T* const source =
-            outputs + i * kTileOut * tiling_.pitch + u * tiling_.width * kTileOut;
-        T* const y = conv_.y + ((unit.image * channels + channel) * height + row + i) * width + col;
-        for (int64_t j = 0; j < count; j += kSize) {
-          const Vec<T> sum = Vec<T>::load(source + j, min_of(kSize, count - j)) + bias;
-          sum.store(y + j, min_of(kSize, count - j));
-        }
+  void multiply(int64_t tiles, const T* v, const T* u, T* products) const {
+    for (int64_t point = 0; point < kPoints; ++point) {
+      multiply_winograd<T>({tiles, conv_.in_channels, v + point * point_stride(),
+                            tiling_.tiles * kSize, u + point * conv_.in_channels * kGroup<T>,
+                            products + point * product_stride()});
+    }
+  }
+
+  // products[point][tile][kGroup] of the filters from `row` on to their place in y.
+  void store_unit(int64_t group, int64_t row, const Unit& unit, const T* products,
+                  T* pixels) const {
+    const int64_t rows = min_of(kGroup<T>, conv_.out_channels - row);
+    const int64_t pitch = round_up(tiling_.width * F::kOut, kSize) * kSize;
+    const int64_t plane = conv_.output[1] * conv_.output[2];
+    const int64_t top = unit.row * F::kOut, left = unit.col * F::kOut;
+    const int64_t height = min_of(F::kOut, conv_.output[1] - top);
+    const int64_t width = min_of(unit.tiles * F::kOut, conv_.output[2] - left);
+    for (int64_t first = 0; first < rows; first += kSize) {
+      const int64_t filter = group * conv_.out_channels + row + first;
+      const int64_t lanes = min_of(kSize, rows - first);
+      const Vec<T> bias =
+          conv_.bias == nullptr ? Vec<T>::zero() : Vec<T>::load(conv_.bias + filter, lanes);
+      for (int64_t t = 0; t < unit.tiles; ++t) {
+        transform_products(products + t * kGroup<T> + first, bias, pixels + t * F::kOut * kSize,
+                           pitch);
+      }
+      T* const y = conv_.y + (unit.image * conv_.groups * conv_.out_channels + filter) * plane +
+                   top * conv_.output[2] + left;
+      for (int64_t i = 0; i < height; ++i) {
+        store_row(pixels + i * pitch, lanes, width, y + i * conv_.output[2], plane);
+      }
+    }
+  }
+
+  void transform_products(const T* products, Vec<T> bias, T* target, int64_t pitch) const {
+    const int64_t product_stride = this->product_stride();
+    Vec<T> half[F::kOut][F::kIn];
+    FASTNN_UNROLL
+    for (int j = 0; j < F::kIn; ++j) {
+      Vec<T> column[F::kIn], y[F::kOut];
+      FASTNN_UNROLL
+      for (int i = 0; i < F::kIn; ++i) {
+        column[i] = Vec<T>::load(products + (i * F::kIn + j) * product_stride);
+      }
+      F::output(column, y);
+      FASTNN_UNROLL
+      for (int i = 0; i < F::kOut; ++i) half[i][j] = y[i];
+    }
+    FASTNN_UNROLL
+    for (int i = 0; i < F::kOut; ++i) {
+      Vec<T> y[F::kOut];
+      F::output(half[i], y);
+      FASTNN_UNROLL
+      for (int j = 0; j < F::kOut; ++j) (y[j] + bias).store(target + i * pitch + j * kSize);
+    }
+  }
+
+  // pixels[pixel][channel] to rows of `width` pixels in `channels` planes.
+  static void store_row(const T* pixels, int64_t channels, int64_t width, T* y, int64_t plane) {
+    for (int64_t p = 0; p < width; p += kSize) {
+      Vec<T> rows[kSize];
+      FASTNN_UNROLL
+      for (int64_t j = 0; j < kSize; ++j) rows[j] = Vec<T>::load(pixels + (p + j) * kSize);
+      transpose(rows);
+      const Mask<T> mask = first_n_mask<T>(min_of(kSize, width - p));
+      FASTNN_UNROLL
+      for (int64_t c = 0; c < kSize; ++c) {
+        if (c < channels) rows[c].store(y + c * plane + p, mask);
       }
     }
   }
 
   const Convolution<T>& conv_;
   Tiling tiling_;
-  PlaneLayout<T> layout_;
-  int64_t panel_;
-  Weights<T> filters_;
-  T* weights_ = nullptr;
 };
 
 bool is_three_taps(const Axis& axis, int64_t output) {
@@ -313,30 +321,63 @@ bool is_three_taps(const Axis& axis, int64_t output) {
          axis.positions == output;
 }
 
+template <class T, class F>
+void run_winograd(const Convolution<T>& conv) {
+  const Winograd<T, F> winograd(conv);
+  if (conv.prepared != nullptr) return winograd.run(conv.prepared);
+  const int64_t elements = Winograd<T, F>::weights(conv);
+  Workspace workspace(elements * static_cast<int64_t>(sizeof(T)));
+  T* const weights = workspace.take<T>(elements);
+  winograd.transform_weights(weights);
+  winograd.run(weights);
+}
+
 }  // namespace
 
-// Worth it where the products that are saved, 6.75 an output, outweigh the transforms: by
-// measurement, from 16 channels and some hundred outputs on.
+// Worth it where the products that are saved outweigh the transforms: by measurement, from 16
+// channels on. Tiles of 4 leave too much of a small map empty.
 template <class T>
-bool is_winograd(const Convolution<T>& conv) {
-  const Axis& depth = conv.axes[0];
+int winograd_tile(const Convolution<T>& conv) {
+  const Axis &depth = conv.axes[0], &height = conv.axes[1], &width = conv.axes[2];
   const bool planar = depth.taps == 1 && depth.positions == 1 && depth.source == 1 &&
                       depth.first == 0 && conv.output[0] == 1;
   const int64_t m = conv.out_channels, k = conv.in_channels;
-  const int64_t bytes = conv.groups * kProducts * m * k * static_cast<int64_t>(sizeof(T));
-  return planar && is_three_taps(conv.axes[1], conv.output[1]) &&
-         is_three_taps(conv.axes[2], conv.output[2]) && m >= 16 && k >= 16 &&
-         m + k <= kMostChannels && k <= kMostSummed && conv.axes[1].positions >= 8 &&
-         conv.axes[2].positions >= 8 && positions_of(conv.axes) >= 100 &&
-         bytes <= kMaxWinogradWeights;
+  if (!planar || !is_three_taps(height, conv.output[1]) || !is_three_taps(width, conv.output[2]) ||
+      m < 16 || k < 16 || k > kMostChannels)
+    return 0;
+  const int64_t least = min_of(height.positions, width.positions);
+  const int64_t bytes = Winograd<T, WinogradF4>::weights(conv) * static_cast<int64_t>(sizeof(T));
+  if (least > 8 && k <= kMostSummed && bytes <= kMaxWinogradWeights) return 4;
+  return least > 2 && bytes * 4 / 9 <= kMaxWinogradWeights ? 2 : 0;
+}
+
+template <class T>
+int64_t winograd_weights(const Convolution<T>& conv) {
+  return winograd_tile(conv) == 4 ? Winograd<T, WinogradF4>::weights(conv)
+                                  : Winograd<T, WinogradF2>::weights(conv);
+}
+
+template <class T>
+void transform_winograd_weights(const Convolution<T>& conv, T* target) {
+  if (winograd_tile(conv) == 4) {
+    Winograd<T, WinogradF4>(conv).transform_weights(target);
+  } else {
+    Winograd<T, WinogradF2>(conv).transform_weights(target);
+  }
 }
 
 template <class T>
 void convolve_winograd(const Convolution<T>& conv) {
-  Winograd<T>(conv).run();
+  if (winograd_tile(conv) == 4) {
+    run_winograd<T, WinogradF4>(conv);
+  } else {
+    run_winograd<T, WinogradF2>(conv);
+  }
 }
 
-template bool is_winograd(const Convolution<float>&);
+template int winograd_tile(const Convolution<float>&);
+template int64_t winograd_weights(const Convolution<float>&);
+template void transform_winograd_weights(const Convolution<float>&, float*);
 template void convolve_winograd(const Convolution<float>&);
 
 }  // namespace fastnn::FASTNN_ISA
