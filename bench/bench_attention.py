@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx_models
 from harness import Case
 
 # (batch, heads, heads of key and value, queries, keys, width, causal)
@@ -124,26 +125,7 @@ def openvino(case: Case) -> Callable[[], Any] | None:
 
     parameters = [opset13.parameter(a.shape, np.float32) for a in arrays]
     node = opset13.scaled_dot_product_attention(*parameters, causal=options["is_causal"])
-    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
-    model = openvino.Core().compile_model(
-        openvino.Model([node], parameters),
-        "CPU",
-        {
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-        },
-    )
-    request = model.create_infer_request()
-    tensors = [openvino.Tensor(a) for a in arrays]
-    for i, tensor in enumerate(tensors):
-        request.set_input_tensor(i, tensor)
-
-    def call() -> Any:
-        request.infer()
-        return request.get_output_tensor(0).data
-
-    return call
+    return onnx_models.openvino_call(openvino.Model([node], parameters), list(arrays))
 
 
 def onnxruntime(case: Case) -> Callable[[], Any] | None:

@@ -14,6 +14,7 @@ import argparse
 import datetime
 import importlib
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,11 @@ def row(case: Case, timings: list[Timing], machine: dict[str, float], threads: i
     rate = (case.bytes if memory_bound else case.flops) / own / 1e9
     return {
         "case": case.name,
+        "bar": case.bar,
         "threads": threads,
         "median_us": {n: round(t.median * 1e6, 3) for n, t in good.items()},
         "min_us": {n: round(t.minimum * 1e6, 3) for n, t in good.items()},
+        "cores": {n: round(statistics.median(t.cores), 2) for n, t in good.items()},
         "errors": {t.library: t.error for t in timings if t.error},
         "rate": round(rate, 2),
         "unit": "GB/s" if memory_bound else "GFLOP/s",
@@ -84,9 +87,11 @@ def measure(
         print(
             f"{processor()}, {threads} thread(s): {machine['fma_gflops']:.0f} GFLOP/s float32, "
             f"copy {machine['copy_gbs']:.0f} GB/s, read {machine['read_gbs']:.0f} GB/s; "
-            f"libraries: {', '.join(bench.workers)}",
+            f"{', '.join(f'{n} {v}' for n, v in bench.versions.items())}",
             flush=True,
         )
+        for library, reason in bench.missing.items():
+            print(f"without {library}: {reason}")
         print(heading())
         for name in names:
             for case in importlib.import_module(f"bench_{name}").CASES:
@@ -96,7 +101,13 @@ def measure(
                 timings = bench.measure(f"bench_{name}", case, samples=samples, seconds=seconds)
                 rows.append({"family": name, **row(case, timings, machine, threads)})
                 print(line(rows[-1]), flush=True)
-    return {"threads": threads, "machine": machine, "rows": rows}
+        return {
+            "threads": threads,
+            "machine": machine,
+            "libraries": bench.versions,
+            "missing": bench.missing,
+            "rows": rows,
+        }
 
 
 def command(arguments: argparse.Namespace) -> str:

@@ -16,19 +16,18 @@ from typing import Any
 import numpy as np
 from harness import receive, send
 
+MODULES = {"tflite": "tensorflow"}
 
-def set_threads(library: str, threads: int) -> None:
-    """Import the library and give it its threads."""
-    if library == "fastnn":
-        import fastnn
 
-        fastnn.set_num_threads(threads)
-    elif library == "torch":
-        import torch
+def set_threads(library: str, threads: int) -> str:
+    """Import the library, give it its threads and return its version.
 
-        torch.set_num_threads(threads)
-    elif library != "numpy":
-        importlib.import_module({"tflite": "tensorflow"}.get(library, library))
+    The other peers read the number where they prepare a model (*_models.py).
+    """
+    module = importlib.import_module(MODULES.get(library, library))
+    if library in ("fastnn", "torch"):
+        module.set_num_threads(threads)
+    return str(module.__version__)
 
 
 def measure_machine() -> dict[str, float]:
@@ -43,6 +42,7 @@ def measure_machine() -> dict[str, float]:
 
 
 def as_arrays(result: Any) -> tuple[np.ndarray, ...]:
+    result = result() if callable(result) else result
     results = result if isinstance(result, (tuple, list)) else (result,)
     return tuple(np.asarray(r.detach().numpy() if hasattr(r, "detach") else r) for r in results)
 
@@ -58,8 +58,7 @@ class Session:
     def run(self, message: dict[str, Any]) -> Any:
         command = message["command"]
         if command == "import":
-            set_threads(self.library, self.threads)
-            return True
+            return set_threads(self.library, self.threads)
         if command == "machine":
             return measure_machine()
         if command == "prepare":
@@ -73,17 +72,21 @@ class Session:
             return as_arrays(self.call())
         if command == "calibrate":
             self.call()
-            return max(1, int(message["seconds"] / max(self.time(1), 1e-7)))
+            seconds, _ = self.time(1)
+            return max(1, int(message["seconds"] / max(seconds, 1e-7))), seconds
         if command == "time":
             return self.time(message["repeats"])
         raise ValueError(f"unknown command {command!r}")
 
-    def time(self, repeats: int) -> float:
+    def time(self, repeats: int) -> tuple[float, float]:
+        """Seconds a call, and how many cores this process kept busy."""
         call = self.call
+        busy = time.process_time()
         start = time.perf_counter()
         for _ in range(repeats):
             call()
-        return (time.perf_counter() - start) / repeats
+        seconds = time.perf_counter() - start
+        return seconds / repeats, (time.process_time() - busy) / max(seconds, 1e-9)
 
 
 def main() -> None:
@@ -95,7 +98,7 @@ def main() -> None:
         try:
             message = receive(sys.stdin.buffer)
         except EOFError:
-            return
+            os._exit(0)  # some libraries hang when they are unloaded
         try:
             answer = {"value": session.run(message)}
         except Exception as error:
