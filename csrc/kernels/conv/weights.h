@@ -20,6 +20,10 @@ struct Weights {
     pack(scratch, row, rows, panel, p, depth);
     return {scratch, depth};
   }
+  Fetch<T> source(int64_t row, int64_t p) const {
+    if (packed != nullptr) return Fetch<T>::contiguous(packed + row * columns + p * kTileRows);
+    return {data + row * row_stride, row_stride};
+  }
 
   // Panels of `panel` rows, each laid out [depth][panel].
   void pack(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p, int64_t depth) const;

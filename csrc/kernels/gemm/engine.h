@@ -36,9 +36,7 @@ int64_t column_block() {
 }
 
 // Rows a panel: M cut into the fewest panels, as evenly as possible.
-inline int64_t panel_rows(int64_t m) {
-  return m <= 1 ? 1 : ceil_div(m, ceil_div(m, kTileRows));
-}
+inline int64_t panel_rows(int64_t m) { return m <= 1 ? 1 : ceil_div(m, ceil_div(m, kTileRows)); }
 
 struct GemmShape {
   int64_t m, n, k;
@@ -54,25 +52,35 @@ struct NoEpilogue {
   void operator()(T*, int64_t, int64_t, int64_t, int64_t, int64_t) const {}
 };
 
-// All tiles of a block of A times a block of B.
+// All tiles of a block of A times a block of B. With `fetch_ahead`, what the next panel of A is
+// read from (after the last one: `next`) comes into L2 meanwhile.
 template <class T, class Epilogue>
-void gemm_block(const Cell& block, int64_t depth, const RowPanels<T>& a, const Panels<T>& b, T* c,
-                int64_t c_stride, bool accumulate, bool last, const Epilogue& epilogue) {
+void gemm_block(const Cell& block, int64_t depth, const RowPanels<T>& a, bool fetch_ahead,
+                const Fetch<T>& next, const Panels<T>& b, T* c, int64_t c_stride, bool accumulate,
+                bool last, const Epilogue& epilogue) {
   for (int64_t i = 0; i < block.rows; i += block.panel) {
     const int rows = static_cast<int>(min_of(block.panel, block.rows - i));
     const T* const panel = a.panel(i, rows);
     const int64_t width = tile_vectors(rows) * Vec<T>::kSize;
+    const Fetch<T> nothing{panel, 0};  // what is in L1
+    Fetch<T> fetch = !fetch_ahead ? nothing
+                     : i + block.panel < block.rows
+                         ? Fetch<T>::contiguous(a.panel(i + block.panel, block.panel))
+                         : next;
+    int64_t runs = block.panel;  // a row of the block is at most one
     for (int64_t j = 0; j < block.cols; j += width) {
       const int64_t cols = min_of(width, block.cols - j);
       T* tile = c + (block.row + i) * c_stride + block.col + j;
-      // The next tile of C is fetched while this one is computed.
-      const T* next = tile + width;
+      // The tile of C below is fetched into L2 while this one is computed.
+      const T* const below = tile + block.panel * c_stride;
       for (int r = 0; r < rows; ++r) {
-        __builtin_prefetch(next + r * c_stride, 1, 3);
-        __builtin_prefetch(next + r * c_stride + Vec<T>::kSize, 1, 3);
+        __builtin_prefetch(below + r * c_stride, 1, 2);
+        __builtin_prefetch(below + r * c_stride + Vec<T>::kSize, 1, 2);
       }
       run_tile<T>(rows, {depth, panel, b.data + j / kGroup<T> * b.group_stride, b.stride,
-                         b.group_stride, tile, c_stride, cols, accumulate});
+                         b.group_stride, tile, c_stride, cols, accumulate, fetch});
+      runs -= depth / kFetchRun;
+      fetch = runs > 0 ? fetch.from_run(depth / kFetchRun) : nothing;
       if (last) epilogue(tile, c_stride, block.row + i, block.col + j, rows, cols);
     }
   }
@@ -105,6 +113,7 @@ void gemm_cell(const Cell& cell, int64_t k, const A& a, const B& b, T* c, int64_
   const int64_t row_step = row_block<T>(cell.cols, cell.panel);
   T* const packed_a = scratch;
   T* const packed_b = scratch + packed_a_elements<T>(cell, k);
+  const bool fetch_ahead = cell.rows * k * static_cast<int64_t>(sizeof(T)) > cache_sizes().l2;
   Panels<T> block_b{};
   int64_t p = 0;
   do {  // once even for k = 0, which leaves C zero and runs the epilogue
@@ -112,14 +121,15 @@ void gemm_cell(const Cell& cell, int64_t k, const A& a, const B& b, T* c, int64_
     for (int64_t row = 0; row < cell.rows; row += row_step) {
       const int64_t rows = min_of(row_step, cell.rows - row);
       const RowPanels<T> block_a = a.a_block(packed_a, cell.row + row, rows, cell.panel, p, depth);
+      const Fetch<T> next = a.source(cell.row + min_of(row + rows, cell.rows - 1), p);
       for (int64_t col = 0; col < cell.cols; col += column_step) {
         const Cell block{cell.row + row, rows, cell.col + col, min_of(column_step, cell.cols - col),
                          cell.panel};
         if (row == 0 || cell.cols > column_step) {
           block_b = b.b_block(packed_b, block.col, block.cols, p, depth);
         }
-        gemm_block(block, depth, block_a, block_b, c, c_stride, accumulate || p > 0, p + depth >= k,
-                   epilogue);
+        gemm_block(block, depth, block_a, fetch_ahead, next, block_b, c, c_stride,
+                   accumulate || p > 0, p + depth >= k, epilogue);
       }
     }
     p += depth;

@@ -7,6 +7,7 @@
 //   them.
 // B-operand: `Panels<T> b_block(T* scratch, col, cols, p, depth)` gives B[p : p + depth,
 //   col : col + cols] as groups of kGroup columns (tile.h).
+//   `Fetch<T> source(row, p)` tells what memory the panel at `row` will be read from.
 // Transposed views are just strides.
 #pragma once
 
@@ -60,6 +61,7 @@ struct GatheredRows {
     }
     return {scratch, depth};
   }
+  Fetch<T> source(int64_t row, int64_t p) const { return {data + offsets[row] + p, 0}; }
 };
 
 // A matrix in memory with any strides.
@@ -79,6 +81,9 @@ struct DenseOperand {
                            outer_stride, depth, depth_stride);
     }
     return {scratch, depth};
+  }
+  Fetch<T> source(int64_t row, int64_t p) const {
+    return {data + row * outer_stride + p * depth_stride, depth_stride == 1 ? outer_stride : 0};
   }
 
   Panels<T> b_block(T* scratch, int64_t col, int64_t cols, int64_t p, int64_t depth) const {

@@ -24,7 +24,11 @@ void compute(const Tile<T>& tile) {
   const T* a = tile.a;
   const T* b = tile.b;
   const int64_t b_stride = tile.b_stride, group_stride = tile.b_group_stride;
-  for (int64_t p = tile.depth; p > 0; --p) {
+  const Fetch<T> fetch = tile.fetch;
+  const int64_t depth = tile.depth;
+  for (int64_t p = 0; p < depth; ++p) {
+    __builtin_prefetch(fetch.data + p % kFetchRun * kFetchLine<T> + p / kFetchRun * fetch.stride, 0,
+                       2);
     Vec<T> row[kVectors];
     FASTNN_UNROLL
     for (int j = 0; j < kVectors; ++j) {

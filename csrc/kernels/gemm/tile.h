@@ -36,6 +36,20 @@ inline constexpr int tile_vectors(int rows) {
 }
 inline constexpr int kMaxTileVectors = 8;
 
+// Memory to be fetched into L2 while a tile is computed: runs of kFetchRun cache lines, `stride`
+// elements from one to the next.
+inline constexpr int64_t kFetchRun = 32;
+template <class T>
+inline constexpr int64_t kFetchLine = 64 / static_cast<int64_t>(sizeof(T));
+template <class T>
+struct Fetch {
+  const T* data;
+  int64_t stride;
+
+  static Fetch contiguous(const T* data) { return {data, kFetchRun * kFetchLine<T>}; }
+  Fetch from_run(int64_t run) const { return {data + run * stride, stride}; }
+};
+
 template <class T>
 struct Tile {
   int64_t depth;
@@ -44,8 +58,9 @@ struct Tile {
   int64_t b_stride, b_group_stride;
   T* c;
   int64_t c_stride;
-  int64_t cols;     // 1 .. tile_vectors(rows) * Vec<T>::kSize
-  bool accumulate;  // start from C instead of zero
+  int64_t cols;      // 1 .. tile_vectors(rows) * Vec<T>::kSize
+  bool accumulate;   // start from C instead of zero
+  Fetch<T> fetch{};  // a line a step
 };
 
 // Computes one tile of 1 <= rows <= kTileRows. Touches nothing of B and C past `cols`.
