@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
+import ncnn_models
 import numpy as np
 import onnx_models
-from harness import Case
+import tflite_models
+from harness import Case, converted, fastest
 
-# (batch, heads, heads of key and value, queries, keys, width, causal)
-SHAPES = [
-    (1, 16, 16, 384, 384, 64, False),
-    (8, 12, 12, 197, 197, 64, False),
-    (8, 12, 12, 128, 128, 64, False),
-    (1, 25, 25, 1024, 1024, 64, False),
-    (1, 25, 25, 1024, 1024, 64, True),
-    (1, 8, 8, 2048, 2048, 64, False),
-    (1, 8, 8, 2048, 2048, 64, True),
-    (1, 16, 16, 4096, 4096, 128, True),
-    (1, 32, 8, 2048, 2048, 128, True),
-    (16, 12, 12, 64, 64, 32, False),
-    (64, 8, 8, 32, 32, 32, False),
-    (2, 8, 8, 1024, 77, 80, False),
-    (1, 32, 8, 1, 4096, 128, False),
-    (8, 16, 16, 1, 1024, 64, False),
-]
+# By row of the targets: (batch, heads, heads of key and value, queries, keys, width, causal).
+ROWS = {
+    "encoder": [
+        (1, 16, 16, 384, 384, 64, False),
+        (8, 12, 12, 197, 197, 64, False),
+        (8, 12, 12, 128, 128, 64, False),
+    ],
+    "long": [
+        (1, 25, 25, 1024, 1024, 64, False),
+        (1, 25, 25, 1024, 1024, 64, True),
+        (1, 8, 8, 2048, 2048, 64, False),
+        (1, 8, 8, 2048, 2048, 64, True),
+    ],
+    "wide, causal": [
+        (1, 16, 16, 4096, 4096, 128, True),
+        (1, 32, 8, 2048, 2048, 128, True),
+    ],
+    "small, cross": [
+        (16, 12, 12, 64, 64, 32, False),
+        (64, 8, 8, 32, 32, 32, False),
+        (2, 8, 8, 1024, 77, 80, False),
+    ],
+    "decode": [
+        (1, 32, 8, 1, 4096, 128, False),
+        (8, 16, 16, 1, 1024, 64, False),
+    ],
+}
 
 
-def _case(shape: tuple[Any, ...], train: bool) -> Case:
+def _case(row: str, shape: tuple[Any, ...], train: bool) -> Case:
     batch, heads, kv_heads, queries, keys, width, causal = shape
     # Query i sees keys 0 .. i: count only what must be computed.
     pairs = queries * (queries + 1) // 2 if causal else queries * keys
@@ -40,12 +51,17 @@ def _case(shape: tuple[Any, ...], train: bool) -> Case:
         {"shape": shape, "train": train},
         flops=(14.0 if train else 4.0) * batch * heads * pairs * width,
         bytes=(12.0 if train else 4.0) * size,
-        quick=shape == SHAPES[0] and not train,
+        quick=shape == ROWS["encoder"][0] and not train,
+        bar=f"{row}, {'forward + backward' if train else 'forward'}",
     )
 
 
-CASES = [_case(shape, False) for shape in SHAPES] + [
-    _case(shape, True) for shape in SHAPES if shape[3] > 1
+CASES = [
+    _case(row, shape, train)
+    for train in (False, True)
+    for row, shapes in ROWS.items()
+    for shape in shapes
+    if not train or row != "decode"
 ]
 
 
@@ -116,59 +132,98 @@ def torch(case: Case) -> Callable[[], Any]:
     return step
 
 
+def _mask(queries: int, keys: int) -> np.ndarray:
+    """What to add to the scores so that query i sees keys 0 .. i."""
+    return np.triu(np.full((queries, keys), -1e30, np.float32), 1)
+
+
+def _grouped(case: Case) -> tuple[np.ndarray, np.ndarray | None]:
+    """The queries that share keys below each other, and the causal mask for them."""
+    (q, k, _), options = _operands(case)
+    batch, heads, queries, width = q.shape
+    kv_heads, keys = k.shape[1:3]
+    mask = np.tile(_mask(queries, keys), (heads // kv_heads, 1)) if options["is_causal"] else None
+    return q.reshape(batch, kv_heads, -1, width), mask
+
+
 def openvino(case: Case) -> Callable[[], Any] | None:
-    arrays, options = _operands(case)
-    if case.params["train"] or options["enable_gqa"]:
+    if case.params["train"]:
         return None
     import openvino
     from openvino import opset13
 
-    parameters = [opset13.parameter(a.shape, np.float32) for a in arrays]
-    node = opset13.scaled_dot_product_attention(*parameters, causal=options["is_causal"])
-    return onnx_models.openvino_call(openvino.Model([node], parameters), list(arrays))
+    arrays, options = _operands(case)
+    q, mask = _grouped(case) if options["enable_gqa"] else (arrays[0], None)
+    parameters = [opset13.parameter(a.shape, np.float32) for a in (q, *arrays[1:])]
+    masks = [] if mask is None else [opset13.constant(mask)]
+    causal = options["is_causal"] and mask is None
+    node = opset13.scaled_dot_product_attention(*parameters, *masks, causal=causal)
+    call = onnx_models.openvino_call(openvino.Model([node], parameters), [q, *arrays[1:]])
+    return converted(call, lambda y: y.reshape(arrays[0].shape))
 
 
 def onnxruntime(case: Case) -> Callable[[], Any] | None:
-    """Run com.microsoft's MultiHeadAttention, which takes (batch, position, heads * width)."""
-    arrays, options = _operands(case)
-    if case.params["train"] or options["is_causal"] or options["enable_gqa"]:
+    """Run ONNX's Attention or one of the operators of com.microsoft, whichever is quicker.
+
+    The latter take (batch, position, heads * width).
+    """
+    if case.params["train"]:
         return None
-    import onnxruntime as ort
-    from onnx import TensorProto, helper
-
+    arrays, options = _operands(case)
     batch, heads, queries, width = arrays[0].shape
-    flat = [
-        np.ascontiguousarray(a.transpose(0, 2, 1, 3)).reshape(batch, a.shape[2], heads * width)
-        for a in arrays
-    ]
-    node = helper.make_node(
-        "MultiHeadAttention", ["q", "k", "v"], ["y"], domain="com.microsoft", num_heads=heads
-    )
-    graph = helper.make_graph(
-        [node],
-        "case",
-        [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, a.shape)
-            for name, a in zip("qkv", flat)
-        ],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-    )
-    domains = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(graph, opset_imports=domains)
-    model.ir_version = 9
-    session_options = ort.SessionOptions()
-    session_options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
-    session = ort.InferenceSession(
-        model.SerializeToString(), session_options, providers=["CPUExecutionProvider"]
-    )
-    binding = session.io_binding()
-    for name, a in zip("qkv", flat):
-        binding.bind_cpu_input(name, a)
-    binding.bind_output("y")
-    shape = (batch, queries, heads, width)
+    kv_heads, keys = arrays[1].shape[1:3]
+    inputs = dict(zip("qkv", arrays))
+    flat = {n: a.swapaxes(1, 2).reshape(batch, a.shape[2], -1) for n, a in inputs.items()}
+    causal = int(options["is_causal"])
+    attention = onnx_models.build("Attention", inputs, {}, {"is_causal": causal})
+    calls = [onnx_models.onnxruntime(attention, inputs)]
 
-    def call() -> Any:
-        session.run_with_iobinding(binding)
-        return binding.get_outputs()[0].numpy().reshape(shape).transpose(0, 2, 1, 3)
+    def heads_first(y: np.ndarray) -> np.ndarray:
+        return y.reshape(batch, queries, heads, width).swapaxes(1, 2)
 
-    return call
+    def contributed(operator: str, constants: Any, attributes: Any, **settings: Any) -> None:
+        settings["domain"] = "com.microsoft"
+        attributes["num_heads"] = heads
+        model = onnx_models.build(operator, flat, constants, attributes, **settings)
+        calls.append(converted(onnx_models.onnxruntime(model, flat), heads_first))
+
+    if heads == kv_heads:
+        contributed("MultiHeadAttention", {}, {"unidirectional": causal})
+    if causal:
+        lengths = {"last": np.full(batch, keys - 1, np.int32), "total": np.int32([keys])}
+        order = ["q", "k", "v", "", "", "last", "total"]
+        attributes = {"kv_num_heads": kv_heads}
+        # The cache's new keys and values are among its outputs.
+        contributed("GroupQueryAttention", lengths, attributes, order=order, unused_outputs=2)
+    return fastest(*calls)
+
+
+def ncnn(case: Case) -> Callable[[], Any] | None:
+    arrays, options = _operands(case)
+    if case.params["train"]:
+        return None
+    if not options["is_causal"]:
+        return ncnn_models.ncnn("SDPA", {}, [], *arrays)
+    batch, _, queries, _ = arrays[0].shape
+    mask = np.broadcast_to(_mask(queries, arrays[1].shape[2]), (batch, queries, queries))
+    return ncnn_models.ncnn("SDPA", {5: 1}, [], *arrays, mask)
+
+
+def tflite(case: Case) -> Callable[[], Any] | None:
+    """Run two batched products with softmax between them."""
+    if case.params["train"]:
+        return None
+    import tensorflow as tf
+
+    arrays, _ = _operands(case)
+
+    q, mask = _grouped(case)
+    scale = np.float32(q.shape[-1] ** -0.5)
+
+    def attention(q: Any, k: Any, v: Any) -> Any:
+        scores = tf.matmul(q * scale, k, transpose_b=True)
+        return tf.matmul(tf.nn.softmax(scores if mask is None else scores + mask), v)
+
+    return tflite_models.tflite(
+        attention, q, *arrays[1:], output=lambda y: y.reshape(arrays[0].shape)
+    )

@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ncnn_models
 import numpy as np
 import onnx_models
-from harness import Case
+import tflite_models
+from harness import Case, fastest
 
-SHAPES = [
-    (1024, 1024, 1024),
-    (2048, 2048, 2048),
-    (3072, 128, 1024),
-    (1760, 128, 1760),
-    (35, 8457, 2560),
-    (128, 361, 1152),
-    (2048, 1024, 1024),
-    (1, 1024, 1024),
-    (1, 4096, 4096),
-    (4, 1024, 1024),
-    (8, 2048, 512),
-    (16, 16, 16),
-    (32, 32, 32),
-    (64, 64, 64),
-    (100, 100, 100),
-]
+# By row of the targets: (m, n, k).
+ROWS = {
+    "square": [(1024, 1024, 1024), (2048, 2048, 2048)],
+    "rectangular": [
+        (3072, 128, 1024),
+        (1760, 128, 1760),
+        (35, 8457, 2560),
+        (128, 361, 1152),
+        (2048, 1024, 1024),
+    ],
+    "skinny": [(1, 1024, 1024), (1, 4096, 4096), (4, 1024, 1024), (8, 2048, 512)],
+    "tiny": [(16, 16, 16), (32, 32, 32), (64, 64, 64), (100, 100, 100)],
+}
 
 CASES = (
     [
@@ -35,8 +33,10 @@ CASES = (
             flops=2.0 * m * n * k,
             bytes=4.0 * (m * k + k * n + m * n),
             quick=(m, n, k) in {(1024, 1024, 1024), (1, 1024, 1024)},
+            bar=bar,
         )
-        for m, n, k in SHAPES
+        for bar, shapes in ROWS.items()
+        for m, n, k in shapes
     ]
     + [
         Case(
@@ -44,8 +44,10 @@ CASES = (
             {"m": m, "n": n, "k": k, "train": True},
             flops=6.0 * m * n * k,
             bytes=12.0 * (m * k + k * n + m * n),
+            bar="forward + backward",
         )
-        for m, n, k in SHAPES
+        for shapes in ROWS.values()
+        for m, n, k in shapes
     ]
     + [Case("column_sum 4096x1024", {"rows": 4096, "cols": 1024}, bytes=4.0 * 4096 * 1024)]
 )
@@ -106,10 +108,19 @@ def torch(case: Case) -> Callable[[], Any]:
     layer = torch.nn.Linear(w.shape[1], w.shape[0])
     layer.load_state_dict({"weight": w, "bias": b})
     if not case.params["train"]:
+        # Weights in the layouts of oneDNN and MKL, as torch.compile prepares them for inference.
+        calls = [lambda: layer(x)]
+        with torch.inference_mode():
+            onednn = torch.ops.mkldnn._reorder_linear_weight(w, len(x))
+            calls.append(lambda: torch.ops.mkldnn._linear_pointwise(x, onednn, b, "none", [], ""))
+            if torch.backends.mkl.is_available():
+                mkl = torch.ops.mkl._mkl_reorder_linear_weight(w, len(x))
+                calls.append(lambda: torch.ops.mkl._mkl_linear(x, mkl, w, b, len(x)))
+            best = fastest(*calls)
 
         def forward() -> Any:
             with torch.inference_mode():
-                return layer(x)
+                return best()
 
         return forward
     grad = torch.ones(len(x), len(w))
@@ -139,3 +150,25 @@ def onnxruntime(case: Case) -> Callable[[], Any] | None:
 def openvino(case: Case) -> Callable[[], Any] | None:
     model = _model(case)
     return None if model is None else onnx_models.openvino(*model)
+
+
+def ncnn(case: Case) -> Callable[[], Any] | None:
+    if "rows" in case.params or case.params["train"]:
+        return None
+    x, w, b = operands(case)
+    n, k = w.shape
+    weight, bias = ncnn_models.flagged(w), ncnn_models.flagged(b)
+    gemm = {3: 1, 5: 1, 6: 1, 8: n, 9: k, 10: 4}
+    return fastest(
+        ncnn_models.ncnn("InnerProduct", {0: n, 1: 1, 2: w.size}, [weight, b], x[None]),
+        ncnn_models.ncnn("Gemm", gemm, [weight, bias], x[None]),
+    )
+
+
+def tflite(case: Case) -> Callable[[], Any] | None:
+    if "rows" in case.params or case.params["train"]:
+        return None
+    import tensorflow as tf
+
+    x, w, b = operands(case)
+    return tflite_models.tflite(lambda x: tf.matmul(x, w, transpose_b=True) + b, x)

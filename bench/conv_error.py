@@ -45,9 +45,7 @@ def main() -> None:
             fastnn.set_conv_precision(precision)
             errors.append(error(F.conv2d(x32, w32, padding="same"), expected))
         fastnn.set_conv_precision("default")
-        print(
-            f"{channels:8d} {filters:8d} {size:5d} {kernel:6d} {errors[0]:9.1e} {errors[1]:9.1e}"
-        )
+        print(f"{channels:8d} {filters:8d} {size:5d} {kernel:6d} {errors[0]:9.1e} {errors[1]:9.1e}")
 
 
 if __name__ == "__main__":

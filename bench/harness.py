@@ -228,6 +228,25 @@ class Bench:
                 timing.samples.clear()
 
 
+def as_arrays(result: Any) -> tuple[np.ndarray, ...]:
+    """What a call returned, as arrays."""
+    result = result() if callable(result) else result
+    results = result if isinstance(result, (tuple, list)) else (result,)
+    return tuple(np.asarray(r.detach().numpy() if hasattr(r, "detach") else r) for r in results)
+
+
+def converted(
+    call: Callable[[], Any], convert: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[], Any]:
+    """Bring a call's results into fastnn's layout, for the comparison and untimed."""
+
+    def run() -> Any:
+        result = call()
+        return lambda: tuple(convert(a) for a in as_arrays(result))
+
+    return run
+
+
 def fastest(*calls: Callable[[], Any]) -> Callable[[], Any]:
     """Choose the quickest of several ways to the same result, so that a library shows its best."""
     best, least = calls[0], float("inf")

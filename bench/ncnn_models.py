@@ -98,8 +98,9 @@ def options() -> Any:
 def plain_mat(image: np.ndarray) -> Any:
     import ncnn
 
+    image = np.ascontiguousarray(image)  # must live until it has been copied
     # A clone has the alignment that ncnn gives its own blobs.
-    return ncnn.Mat(np.ascontiguousarray(image)).clone()
+    return ncnn.Mat(image).clone()
 
 
 def packed_mat(mat: Any) -> Any:

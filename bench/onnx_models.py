@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from harness import fastest
+from harness import converted, fastest
 
 kept: list[bytes] = []
 
@@ -22,7 +22,8 @@ def build(
     constants: dict[str, np.ndarray],
     attributes: dict[str, Any],
     order: Sequence[str] | None = None,
-    outputs: int = 1,
+    unused_outputs: int = 0,
+    domain: str = "",
 ) -> bytes:
     """Serialise a model of one operator; `order` lists its operands ("" skips an optional one)."""
     from onnx import TensorProto, helper, numpy_helper
@@ -30,8 +31,8 @@ def build(
     kinds = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
     kinds.update({"int64": TensorProto.INT64, "int32": TensorProto.INT32})
     operands = list(order) if order is not None else [*inputs, *constants]
-    names = [f"y{i}" for i in range(outputs)]
-    node = helper.make_node(operator, operands, names, **attributes)
+    names = [f"y{i}" for i in range(1 + unused_outputs)]
+    node = helper.make_node(operator, operands, names, domain=domain, **attributes)
     graph = helper.make_graph(
         [node],
         "case",
@@ -39,11 +40,12 @@ def build(
             helper.make_tensor_value_info(name, kinds[str(a.dtype)], a.shape)
             for name, a in inputs.items()
         ],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names],
+        [helper.make_tensor_value_info(names[0], TensorProto.FLOAT, None)],
         [numpy_helper.from_array(a, name) for name, a in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
-    model.ir_version = 9
+    opsets = [helper.make_opsetid("", 23), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets)
+    model.ir_version = 10
     return model.SerializeToString()
 
 
@@ -90,12 +92,7 @@ def openvino(model: bytes, inputs: dict[str, np.ndarray]) -> Callable[[], Any]:
         port.tensor().set_layout(ov.Layout("NHWC"))
     (x,) = inputs.values()
     channels_last = openvino_call(processor.build(), [np.moveaxis(x, 1, -1)])
-
-    def converted() -> Any:
-        results = channels_last()
-        return lambda: tuple(np.moveaxis(y, -1, 1) for y in results)
-
-    return fastest(call, converted)
+    return fastest(call, converted(channels_last, lambda y: np.moveaxis(y, -1, 1)))
 
 
 def openvino_call(network: Any, inputs: list[np.ndarray]) -> Callable[[], Any]:

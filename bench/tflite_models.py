@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from harness import converted
 
 
 def channels_last(x: np.ndarray) -> np.ndarray:
@@ -53,9 +54,9 @@ def tflite(
 
     def call() -> Any:
         interpreter.invoke()
-        return lambda: tuple(output(interpreter.get_tensor(index)) for index in targets)
+        return lambda: tuple(interpreter.get_tensor(index) for index in targets)
 
-    return call
+    return converted(call, output)
 
 
 def is_delegated(interpreter: Any, sources: set[int], targets: set[int]) -> bool:

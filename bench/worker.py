@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from harness import receive, send
+from harness import as_arrays, receive, send
 
 MODULES = {"tflite": "tensorflow"}
 
@@ -39,12 +38,6 @@ def measure_machine() -> dict[str, float]:
         "copy_gbs": _core.stream_copy(1 << 28),
         "read_gbs": _core.stream_read(1 << 28),
     }
-
-
-def as_arrays(result: Any) -> tuple[np.ndarray, ...]:
-    result = result() if callable(result) else result
-    results = result if isinstance(result, (tuple, list)) else (result,)
-    return tuple(np.asarray(r.detach().numpy() if hasattr(r, "detach") else r) for r in results)
 
 
 class Session:
