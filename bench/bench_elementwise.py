@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ncnn_models
 import numpy as np
 import onnx_models
+import tflite_models
 from harness import Case
 
 # Operation and the arguments after its input.
@@ -41,15 +43,54 @@ OPERATIONS: list[tuple[str, tuple[Any, ...]]] = [
 ]
 SIZES = {"1M": 1 << 20, "16M": 1 << 24}
 QUICK = {"gelu", "relu", "silu"}
-ONNX = {
-    "relu": "Relu",
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-    "exp": "Exp",
-    "gelu": "Gelu",
-    "softsign": "Softsign",
-    "hardswish": "HardSwish",
-    "mish": "Mish",
+TARGETED = {"gelu", "silu", "tanh", "sigmoid", "exp"}
+# Operator and attributes; the numbers that Clip takes as operands are in its attributes here.
+ONNX: dict[str, tuple[str, dict[str, Any]]] = {
+    "relu": ("Relu", {}),
+    "relu6": ("Clip", {"min": 0.0, "max": 6.0}),
+    "hardtanh": ("Clip", {"min": -1.0, "max": 1.0}),
+    "leaky_relu": ("LeakyRelu", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "tanh": ("Tanh", {}),
+    "exp": ("Exp", {}),
+    "log": ("Log", {}),
+    "sqrt": ("Sqrt", {}),
+    "gelu": ("Gelu", {}),
+    "gelu tanh": ("Gelu", {"approximate": "tanh"}),
+    "silu": ("QuickGelu", {"alpha": 1.0}),
+    "softsign": ("Softsign", {}),
+    "softplus": ("Softplus", {}),
+    "hardsigmoid": ("HardSigmoid", {"alpha": 1 / 6}),
+    "hardswish": ("HardSwish", {}),
+    "hardshrink": ("Shrink", {"lambd": 0.5}),
+    "softshrink": ("Shrink", {"lambd": 0.5, "bias": 0.5}),
+    "mish": ("Mish", {}),
+    "elu": ("Elu", {}),
+    "celu": ("Celu", {"alpha": 0.5}),
+    "selu": ("Selu", {}),
+    "prelu": ("PRelu", {}),
+}
+NCNN: dict[str, tuple[str, dict[int, float]]] = {
+    "relu": ("ReLU", {}),
+    "relu6": ("Clip", {0: 0.0, 1: 6.0}),
+    "hardtanh": ("Clip", {0: -1.0, 1: 1.0}),
+    "leaky_relu": ("ReLU", {0: 0.01}),
+    "sigmoid": ("Sigmoid", {}),
+    "tanh": ("TanH", {}),
+    "exp": ("UnaryOp", {0: 7}),
+    "log": ("UnaryOp", {0: 8}),
+    "sqrt": ("UnaryOp", {0: 5}),
+    "gelu": ("GELU", {}),
+    "gelu tanh": ("GELU", {0: 1}),
+    "silu": ("Swish", {}),
+    "softplus": ("Softplus", {}),
+    "hardsigmoid": ("HardSigmoid", {0: 1 / 6}),
+    "hardswish": ("HardSwish", {0: 1 / 6}),
+    "mish": ("Mish", {}),
+    "elu": ("ELU", {0: 1.0}),
+    "celu": ("CELU", {0: 0.5}),
+    "selu": ("SELU", {}),
+    "glu": ("GLU", {0: 1}),
 }
 
 
@@ -60,6 +101,7 @@ def _case(op: str, args: tuple[Any, ...], size: str, train: bool) -> Case:
         {"op": op, "args": args, "n": SIZES[size], "train": train},
         bytes=SIZES[size] * (20.0 if train else 8.0),
         quick=op in QUICK and not args and size == "1M" and not train,
+        bar=("forward + backward" if train else "forward") if op in TARGETED and not args else "",
     )
 
 
@@ -128,11 +170,23 @@ def torch(case: Case) -> Callable[[], Any]:
     return step
 
 
+def _name(case: Case) -> str:
+    """The operation, and what tells the two kinds of gelu apart."""
+    variant = " tanh" if case.params["args"] == ("tanh",) else ""
+    return case.params["op"] + variant
+
+
 def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
-    if case.params["train"] or case.params["args"] or case.params["op"] not in ONNX:
+    if case.params["train"] or _name(case) not in ONNX:
         return None
-    (x,) = operands(case)
-    return onnx_models.build(ONNX[case.params["op"]], {"x": x}, {}, {}), {"x": x}
+    x, *slopes = operands(case)
+    operator, attributes = ONNX[_name(case)]
+    if operator == "Clip":
+        limits = {name: np.float32(value) for name, value in attributes.items()}
+        return onnx_models.build(operator, {"x": x}, limits, {}), {"x": x}
+    domain = "com.microsoft" if operator == "QuickGelu" else ""
+    constants = dict(zip(["slope"], slopes))
+    return onnx_models.build(operator, {"x": x}, constants, attributes, domain=domain), {"x": x}
 
 
 def onnxruntime(case: Case) -> Callable[[], Any] | None:
@@ -143,3 +197,34 @@ def onnxruntime(case: Case) -> Callable[[], Any] | None:
 def openvino(case: Case) -> Callable[[], Any] | None:
     model = _model(case)
     return None if model is None else onnx_models.openvino(*model)
+
+
+def ncnn(case: Case) -> Callable[[], Any] | None:
+    if case.params["train"] or _name(case) not in NCNN:
+        return None
+    layer, params = NCNN[_name(case)]
+    (x,) = operands(case)
+    return ncnn_models.ncnn(layer, params, [], x[None])
+
+
+def tflite(case: Case) -> Callable[[], Any] | None:
+    if case.params["train"]:
+        return None
+    import tensorflow as tf
+
+    function = {
+        "relu": tf.nn.relu,
+        "relu6": tf.nn.relu6,
+        "hardtanh": lambda x: tf.maximum(tf.minimum(x, 1.0), -1.0),
+        "leaky_relu": lambda x: tf.nn.leaky_relu(x, 0.01),
+        "sigmoid": tf.sigmoid,
+        "tanh": tf.tanh,
+        "exp": tf.exp,
+        "sqrt": tf.sqrt,
+        "gelu": tf.nn.gelu,
+        "gelu tanh": lambda x: tf.nn.gelu(x, approximate=True),
+        "silu": lambda x: x * tf.sigmoid(x),
+        "hardswish": lambda x: x * tf.nn.relu6(x + 3.0) * (1 / 6),
+        "elu": tf.nn.elu,
+    }.get(_name(case))
+    return None if function is None else tflite_models.tflite(function, *operands(case))

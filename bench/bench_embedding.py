@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ncnn_models
 import numpy as np
-from harness import Case
+import onnx_models
+from harness import Case, converted
 
 # Vocabulary, row length, shape of the ids.
 SHAPES = [(50_000, 512, (64, 128)), (20_000, 32, (32, 50)), (30_000, 768, (1, 197))]
@@ -21,6 +23,7 @@ def _case(op: str, vocabulary: int, dim: int, ids: tuple[int, int], train: bool)
         {"op": op, "vocabulary": vocabulary, "dim": dim, "ids": ids, "train": train},
         bytes=forward + (4.0 * dim * (rows + vocabulary) if train else 0.0),
         quick=op == "embedding" and vocabulary == 50_000 and train,
+        bar="forward + backward" if op == "embedding" and vocabulary == 50_000 and train else "",
     )
 
 
@@ -86,3 +89,31 @@ def torch(case: Case) -> Callable[[], Any]:
         return t.grad
 
     return step
+
+
+def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
+    if case.params["train"] or case.params["op"] != "embedding":
+        return None
+    ids, weight = operands(case)
+    model = onnx_models.build("Gather", {"ids": ids}, {"w": weight}, {"axis": 0}, ["w", "ids"])
+    return model, {"ids": ids}
+
+
+def onnxruntime(case: Case) -> Callable[[], Any] | None:
+    model = _model(case)
+    return None if model is None else onnx_models.onnxruntime(*model)
+
+
+def openvino(case: Case) -> Callable[[], Any] | None:
+    model = _model(case)
+    return None if model is None else onnx_models.openvino(*model)
+
+
+def ncnn(case: Case) -> Callable[[], Any] | None:
+    if case.params["train"] or case.params["op"] != "embedding":
+        return None
+    ids, weight = operands(case)
+    params = {0: weight.shape[1], 1: len(weight), 3: weight.size}
+    words = ids.astype(np.int32).reshape(1, -1)
+    call = ncnn_models.ncnn("Embed", params, [ncnn_models.flagged(weight)], words)
+    return converted(call, lambda y: y.reshape(*ids.shape, -1))

@@ -29,6 +29,7 @@ SHAPES = [
     ("ctc_loss", (400, 32, 30), True),
 ]
 CLASSES = ("cross_entropy", "nll_loss")
+TARGETED = {(4096, 32000), (400, 32, 30)}
 CTC_LABELS = 60
 OPTIONS = {"kl_div": {"reduction": "sum"}}
 
@@ -46,6 +47,7 @@ CASES = [
         {"operation": operation, "shape": shape, "train": train},
         bytes=memory(operation, shape, train),
         quick=quick and not train,
+        bar=f"{operation} forward + backward" if train and shape in TARGETED else "",
     )
     for operation, shape, quick in SHAPES
     for train in (False, True)

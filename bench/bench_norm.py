@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ncnn_models
 import numpy as np
 import onnx_models
-from harness import Case
+import tflite_models
+from harness import Case, fastest
 
 ROWS = [(8192, 768), (197, 768)]
 IMAGES = [(16, 64, 56, 56)]
@@ -23,7 +25,9 @@ OPERATIONS = [(op, s) for op in ("layer_norm", "rms_norm") for s in ROWS] + [
     )
     for s in IMAGES
 ]
+TARGETED = ("layer_norm", "rms_norm", "group_norm", "batch_norm", "batch_norm eval")
 GROUPS = 32
+EPS = 1e-5
 
 
 def _case(op: str, shape: tuple[int, ...], train: bool) -> Case:
@@ -33,6 +37,7 @@ def _case(op: str, shape: tuple[int, ...], train: bool) -> Case:
         bytes=4.0 * float(np.prod(shape)) * (5 if train else 2),
         tolerance=1e-3,
         quick=not train and (op, shape) in {("layer_norm", ROWS[0]), ("batch_norm", IMAGES[0])},
+        bar=("forward + backward" if train else "forward") if op in TARGETED else "",
     )
 
 
@@ -56,7 +61,7 @@ def _call(op: str, f: Any, x: Any, w: Any, b: Any, mean: Any, var: Any) -> Any:
     if op == "layer_norm":
         return f.layer_norm(x, (x.shape[-1],), w, b)
     if op == "rms_norm":
-        return f.rms_norm(x, (x.shape[-1],), w, 1e-5)
+        return f.rms_norm(x, (x.shape[-1],), w, EPS)
     if op == "group_norm":
         return f.group_norm(x, GROUPS, w, b)
     if op == "instance_norm":
@@ -94,7 +99,7 @@ def numpy(case: Case) -> Callable[[], Any] | None:
 
         def rows() -> np.ndarray:
             centred = x if op == "rms_norm" else x - x.mean(-1, keepdims=True)
-            scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * w
+            scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + EPS) * w
             return scaled if op == "rms_norm" else scaled + b
 
         return rows
@@ -106,12 +111,12 @@ def numpy(case: Case) -> Callable[[], Any] | None:
 
     def images() -> np.ndarray:
         if op == "batch_norm eval":
-            scaled = (x - mean.reshape(column)) / np.sqrt(var.reshape(column) + 1e-5)
+            scaled = (x - mean.reshape(column)) / np.sqrt(var.reshape(column) + EPS)
         else:
             v = x.reshape(len(x), GROUPS, -1) if op == "group_norm" else x
             axes = {"group_norm": (2,), "instance_norm": (2, 3), "batch_norm": (0, 2, 3)}[op]
             centred = v - v.mean(axes, keepdims=True)
-            scaled = centred / np.sqrt((centred**2).mean(axes, keepdims=True) + 1e-5)
+            scaled = centred / np.sqrt((centred**2).mean(axes, keepdims=True) + EPS)
         return scaled.reshape(x.shape) * w.reshape(column) + b.reshape(column)
 
     return images
@@ -123,10 +128,16 @@ def torch(case: Case) -> Callable[[], Any]:
     op = case.params["op"]
     x, w, b, mean, var, grad = (torch.from_numpy(a) for a in operands(case))
     if not case.params["train"]:
+        layouts = [x]
+        if x.ndim == 4:
+            layouts.append(x.contiguous(memory_format=torch.channels_last))
+        functions = torch.nn.functional
+        with torch.inference_mode():
+            best = fastest(*(lambda x=x: _call(op, functions, x, w, b, mean, var) for x in layouts))
 
         def forward() -> Any:
             with torch.inference_mode():
-                return _call(op, torch.nn.functional, x, w, b, mean, var)
+                return best()
 
         return forward
 
@@ -141,20 +152,30 @@ def torch(case: Case) -> Callable[[], Any]:
 def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
     op = case.params["op"]
     x, w, b, mean, var, _ = operands(case)
-    if case.params["train"]:
+    if case.params["train"] or op == "batch_norm":
         return None
+    affine, epsilon = {"w": w, "b": b}, {"epsilon": EPS}
     if op == "layer_norm":
-        attributes = {"axis": -1, "epsilon": 1e-5}
-        model = onnx_models.build("LayerNormalization", {"x": x}, {"w": w, "b": b}, attributes)
-    elif op == "instance_norm":
         model = onnx_models.build(
-            "InstanceNormalization", {"x": x}, {"w": w, "b": b}, {"epsilon": 1e-5}
+            "LayerNormalization", {"x": x}, affine, {"axis": -1, "epsilon": EPS}
         )
+    elif op == "rms_norm":
+        model = onnx_models.build(
+            "RMSNormalization", {"x": x}, {"w": w}, {"axis": -1, "epsilon": EPS}
+        )
+    elif op == "group_norm":
+        model = onnx_models.build(
+            "GroupNormalization", {"x": x}, affine, {"num_groups": GROUPS, "epsilon": EPS}
+        )
+    elif op == "instance_norm":
+        model = onnx_models.build("InstanceNormalization", {"x": x}, affine, epsilon)
     elif op == "batch_norm eval":
-        constants = {"w": w, "b": b, "mean": mean, "var": var}
-        model = onnx_models.build("BatchNormalization", {"x": x}, constants, {"epsilon": 1e-5})
+        constants = {**affine, "mean": mean, "var": var}
+        model = onnx_models.build("BatchNormalization", {"x": x}, constants, epsilon)
+    elif op == "local_response_norm":
+        model = onnx_models.build("LRN", {"x": x}, {}, {"size": 5})
     else:
-        return None
+        model = onnx_models.build("LpNormalization", {"x": x}, {}, {"axis": 1, "p": 2})
     return model, {"x": x}
 
 
@@ -166,3 +187,47 @@ def onnxruntime(case: Case) -> Callable[[], Any] | None:
 def openvino(case: Case) -> Callable[[], Any] | None:
     model = _model(case)
     return None if model is None else onnx_models.openvino(*model)
+
+
+def ncnn(case: Case) -> Callable[[], Any] | None:
+    op = case.params["op"]
+    if case.params["train"] or op == "batch_norm":
+        return None
+    x, w, b, mean, var, _ = operands(case)
+    channels = len(w)
+    layer, params, weights = {
+        "layer_norm": ("LayerNorm", {0: channels, 1: EPS}, [w, b]),
+        "rms_norm": ("RMSNorm", {0: channels, 1: EPS}, [w]),
+        "group_norm": ("GroupNorm", {0: GROUPS, 1: channels, 2: EPS}, [w, b]),
+        "instance_norm": ("InstanceNorm", {0: channels, 1: EPS}, [w, b]),
+        "batch_norm eval": ("BatchNorm", {0: channels, 1: EPS}, [w, mean, var, b]),
+        "local_response_norm": ("LRN", {1: 5, 2: 1e-4, 3: 0.75, 4: 1.0}, []),
+        "normalize": ("Normalize", {1: 1, 2: 1e-12, 3: 1, 4: 1, 9: 1}, [np.ones(1)]),
+    }[op]
+    return ncnn_models.ncnn(layer, params, weights, x if x.ndim == 4 else x[None])
+
+
+def tflite(case: Case) -> Callable[[], Any] | None:
+    """Run what XNNPACK can be told with its sums and products."""
+    op = case.params["op"]
+    if case.params["train"] or op not in ("layer_norm", "rms_norm", "batch_norm eval"):
+        return None
+    import tensorflow as tf
+
+    x, w, b, mean, var, _ = operands(case)
+    if op == "batch_norm eval":
+        scale = w / np.sqrt(var + np.float32(EPS))
+        shift = b - mean * scale
+        return tflite_models.tflite(
+            lambda x: x * scale + shift,
+            tflite_models.channels_last(x),
+            output=tflite_models.channels_first,
+        )
+
+    def rows(x: Any) -> Any:
+        centred = x - tf.reduce_mean(x, -1, keepdims=True) if op == "layer_norm" else x
+        variance = tf.reduce_mean(centred * centred, -1, keepdims=True)
+        scaled = centred * tf.math.rsqrt(variance + EPS) * w
+        return scaled + b if op == "layer_norm" else scaled
+
+    return tflite_models.tflite(rows, x)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ncnn_models
 import numpy as np
-from harness import Case
+import onnx_models
+import tflite_models
+from harness import Case, fastest
 
 # (name, operation, shape, arguments, elements of the output an element of the input)
 SHAPES: list[tuple[str, str, tuple[int, ...], dict[str, Any], float]] = [
@@ -62,10 +65,13 @@ def torch(case: Case) -> Callable[[], Any]:
     f = getattr(torch.nn.functional, case.params["operation"])
     x, arguments = torch.from_numpy(operand(case)), case.params["arguments"]
     if not case.params["train"]:
+        layouts = (x, x.contiguous(memory_format=torch.channels_last))
+        with torch.inference_mode():
+            best = fastest(*(lambda x=x: f(x, **arguments) for x in layouts))
 
         def forward() -> Any:
             with torch.inference_mode():
-                return f(x, **arguments)
+                return best()
 
         return forward
     grad = torch.ones(f(x, **arguments).shape)
@@ -76,3 +82,73 @@ def torch(case: Case) -> Callable[[], Any]:
         return t.grad
 
     return step
+
+
+def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
+    operation, arguments = case.params["operation"], case.params["arguments"]
+    if case.params["train"] or operation == "pixel_unshuffle":
+        return None
+    x = operand(case)
+    if operation == "pixel_shuffle":
+        attributes = {"blocksize": arguments["upscale_factor"], "mode": "CRD"}
+        return onnx_models.build("DepthToSpace", {"x": x}, {}, attributes), {"x": x}
+    if operation == "pad":
+        left, right, top, bottom = arguments["pad"]
+        pads = {"pads": np.array([0, 0, top, left, 0, 0, bottom, right])}
+        mode = {"mode": arguments.get("mode", "constant")}
+        return onnx_models.build("Pad", {"x": x}, pads, mode), {"x": x}
+    linear = arguments.get("mode") == "bilinear"
+    scales = {"scales": np.array([1, 1, *[arguments["scale_factor"]] * 2], np.float32)}
+    attributes = {
+        "mode": "linear" if linear else "nearest",
+        "coordinate_transformation_mode": "half_pixel" if linear else "asymmetric",
+        "nearest_mode": "floor",
+    }
+    model = onnx_models.build("Resize", {"x": x}, scales, attributes, ["x", "", "scales"])
+    return model, {"x": x}
+
+
+def onnxruntime(case: Case) -> Callable[[], Any] | None:
+    model = _model(case)
+    return None if model is None else onnx_models.onnxruntime(*model)
+
+
+def openvino(case: Case) -> Callable[[], Any] | None:
+    model = _model(case)
+    return None if model is None else onnx_models.openvino(*model)
+
+
+def ncnn(case: Case) -> Callable[[], Any] | None:
+    operation, arguments = case.params["operation"], case.params["arguments"]
+    if case.params["train"] or operation == "pixel_unshuffle":
+        return None
+    x = operand(case)
+    if operation == "pixel_shuffle":
+        return ncnn_models.ncnn("PixelShuffle", {0: arguments["upscale_factor"]}, [], x)
+    if operation == "pad":
+        left, right, top, bottom = arguments["pad"]
+        kind = 2 if arguments.get("mode") == "reflect" else 0
+        return ncnn_models.ncnn("Padding", {0: top, 1: bottom, 2: left, 3: right, 4: kind}, [], x)
+    scale = float(arguments["scale_factor"])
+    kind = 2 if arguments.get("mode") == "bilinear" else 1
+    return ncnn_models.ncnn("Interp", {0: kind, 1: scale, 2: scale}, [], x)
+
+
+def tflite(case: Case) -> Callable[[], Any] | None:
+    operation, arguments = case.params["operation"], case.params["arguments"]
+    if case.params["train"]:
+        return None
+    import tensorflow as tf
+
+    x = operand(case)
+    if operation == "pad" and "mode" not in arguments:
+        left, right, top, bottom = arguments["pad"]
+        function = lambda x: tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]])  # noqa: E731
+    elif arguments.get("mode") == "bilinear":
+        sizes = [n * arguments["scale_factor"] for n in x.shape[2:]]
+        function = lambda x: tf.image.resize(x, sizes)  # noqa: E731
+    else:  # XNNPACK has no more
+        return None
+    return tflite_models.tflite(
+        function, tflite_models.channels_last(x), output=tflite_models.channels_first
+    )

@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ncnn_models
 import numpy as np
 import onnx_models
+import tflite_models
 from harness import Case
 
 # Attention scores, a language model's rows, a vocabulary, the channels of an image.
-SHAPES = [((3072, 197), 1), ((8192, 768), 1), ((64, 50257), 1), ((16, 21, 64, 64), 1)]
+TARGETED = [((3072, 197), 1), ((8192, 768), 1), ((64, 50257), 1)]
+SHAPES = [*TARGETED, ((16, 21, 64, 64), 1)]
 
 
 def _case(op: str, shape: tuple[int, ...], dim: int, backward: bool) -> Case:
     size = float(np.prod(shape))
+    counts = (shape, dim) in TARGETED and op in ("softmax", "log_softmax")
+    bar = ("backward" if backward else "forward") if counts else ""
     return Case(
         f"{op} {'x'.join(map(str, shape))} dim {dim}{' backward' if backward else ''}",
         {"op": op, "shape": shape, "dim": dim, "backward": backward},
         bytes=4.0 * size * (3 if backward else 1 if op == "logsumexp" else 2),
         quick=shape == (8192, 768) and not backward and op in ("softmax", "log_softmax"),
+        bar=bar,
     )
 
 
@@ -93,9 +99,14 @@ def torch(case: Case) -> Callable[[], Any]:
 
 def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
     operator = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}.get(case.params["op"])
-    if operator is None or case.params["backward"]:
+    if case.params["backward"] or case.params["op"] == "softmin":
         return None
     x, _ = operands(case)
+    if operator is None:
+        axes = np.array([case.params["dim"]])
+        return onnx_models.build("ReduceLogSumExp", {"x": x}, {"axes": axes}, {"keepdims": 0}), {
+            "x": x
+        }
     return onnx_models.build(operator, {"x": x}, {}, {"axis": case.params["dim"]}), {"x": x}
 
 
@@ -107,3 +118,23 @@ def onnxruntime(case: Case) -> Callable[[], Any] | None:
 def openvino(case: Case) -> Callable[[], Any] | None:
     model = _model(case)
     return None if model is None else onnx_models.openvino(*model)
+
+
+def ncnn(case: Case) -> Callable[[], Any] | None:
+    if case.params["backward"] or case.params["op"] != "softmax":
+        return None
+    x, _ = operands(case)
+    # A matrix is one "image" of ncnn's; of images the batch is not one of its axes.
+    axis, images = (1, x[None]) if x.ndim == 2 else (0, x)
+    return ncnn_models.ncnn("Softmax", {0: axis, 1: 1}, [], images)
+
+
+def tflite(case: Case) -> Callable[[], Any] | None:
+    if case.params["backward"] or case.params["op"] != "softmax":
+        return None
+    import tensorflow as tf
+
+    x, _ = operands(case)
+    return tflite_models.tflite(
+        tf.nn.softmax, tflite_models.channels_last(x), output=tflite_models.channels_first
+    )
