@@ -563,6 +563,129 @@ def test_layers(dims, rng):
         up(x, output_size=[15] * dims)
 
 
+# in_channels, out_channels, size, kernel, stride, groups: one of every algorithm
+ALGORITHMS = {
+    "winograd of 4": (20, 40, (14, 15), 3, 1, 1),
+    "winograd of 2": (17, 35, (6, 5), 3, 1, 1),
+    "im2col": (20, 30, (14, 15), 3, 2, 1),
+    "many rows": (20, 30, (40, 41), 5, 2, 1),
+    "small images": (24, 30, (5, 5), 3, 2, 1),
+    "pointwise": (24, 50, (9, 9), 1, 1, 1),
+    "grouped": (24, 36, (9, 9), 3, 2, 2),
+    "direct": (3, 8, (14, 15), 3, 1, 1),
+    "depthwise": (12, 12, (14, 15), 3, 1, 12),
+}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_layer_keeps_prepared_weights(name, transposed, isa, dtype, rng):
+    c, k, size, kernel, stride, groups = ALGORITHMS[name]
+    kind = fastnn.nn.ConvTranspose2d if transposed else fastnn.nn.Conv2d
+    layer = kind(c, k, kernel, stride, 1, groups=groups, dtype=dtype)
+    x = normal(rng, 3, c, *size, dtype=dtype)
+
+    def expected():
+        function = F.conv_transpose2d if transposed else F.conv2d
+        return function(x, layer.weight.data, layer.bias.data, stride, 1, groups=groups)
+
+    def infer():
+        with fastnn.no_grad():
+            return layer(x)
+
+    assert same_bytes(infer(), expected())
+    assert same_bytes(infer(), expected())
+    assert not layer.weight.data.flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        layer.weight.data[0] = 0
+    layer.weight.data = layer.weight.data + layer.weight.data
+    assert same_bytes(infer(), expected())
+    tensor = fastnn.Tensor(x, requires_grad=True)
+    layer(tensor)  # recording drops what is kept
+    assert layer.weight.data.flags.writeable
+    layer.weight.data[...] *= 2
+    assert same_bytes(infer(), expected())
+    layer.load_state_dict({n: a * 3 for n, a in layer.state_dict().items()})
+    assert same_bytes(infer(), expected())
+
+
+def test_prepared_weights_follow_precision_isa_and_sharing(rng):
+    layer = fastnn.nn.Conv2d(32, 32, 3, padding=1)
+    shared = fastnn.nn.ConvTranspose2d(32, 32, 3, stride=2)
+    shared.weight = layer.weight
+    grouped = fastnn.nn.Conv2d(64, 32, 3, groups=2)
+    grouped.weight = layer.weight
+    x, wide = (normal(rng, 1, c, 14, 14, dtype=np.float32) for c in (32, 64))
+    w, active = layer.weight, _core.active_isa()
+    try:
+        for isa in [*_core.available_isas(), active]:
+            _core.use_isa(isa)
+            for precision in ("highest", "default"):
+                fastnn.set_conv_precision(precision)
+                with fastnn.no_grad():
+                    for _ in range(2):
+                        expected = F.conv2d(x, w.data, layer.bias.data, padding=1)
+                        assert same_bytes(layer(x), expected)
+                        expected = F.conv_transpose2d(x, w.data, shared.bias.data, 2)
+                        assert same_bytes(shared(x), expected)
+                        expected = F.conv2d(wide, w.data, grouped.bias.data, groups=2)
+                        assert same_bytes(grouped(wide), expected)
+    finally:
+        _core.use_isa(active)
+        fastnn.set_conv_precision("default")
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("activation", [None, ("relu",), ("leaky_relu", 0.1), ("silu",)])
+def test_epilogue(name, transposed, activation, isa, dtype, rng):
+    c, k, size, kernel, stride, groups = ALGORITHMS[name]
+    x = normal(rng, 3, c, *size, dtype=dtype)
+    b = normal(rng, k, dtype=dtype)
+    if transposed:
+        w = normal(rng, c, k // groups, kernel, kernel, dtype=dtype)
+        plain = F.conv_transpose2d(x, w, b, stride, 1, 0, groups)
+
+        def fused(residual):
+            return _core.conv_transpose3d_forward(
+                2, x, w, b, stride, 1, 0, groups, 1, None, None, activation, residual
+            )
+    else:
+        w = normal(rng, k, c // groups, kernel, kernel, dtype=dtype)
+        plain = F.conv2d(x, w, b, stride, 1, 1, groups)
+
+        def fused(residual):
+            return _core.conv3d_forward(
+                2, x, w, b, stride, 1, 1, groups, "zeros", None, None, activation, residual
+            )
+
+    for residual in (None, normal(rng, *plain.shape, dtype=dtype)):
+        total = plain if residual is None else plain + residual
+        expected = getattr(F, activation[0])(total, *activation[1:]) if activation else total
+        y = same_bytes_for_every_thread_count(lambda r=residual: fused(r))
+        assert_close(y, expected, 10, scale=10.0)
+
+
+def test_epilogue_errors():
+    def call(activation=None, residual=None):
+        return _core.conv3d_forward(
+            2, X, W, None, 1, 0, 1, 1, "zeros", None, None, activation, residual
+        )
+
+    assert call(("relu",)).min() >= 0
+    for activation, error, message in [
+        ("relu", TypeError, "activation must be None or a tuple"),
+        ((), TypeError, "activation must be None or a tuple"),
+        (("rely",), ValueError, "activation must be one of those"),
+        (("relu", 1.0), ValueError, "activation relu must have 0 parameters, got 1"),
+        (("leaky_relu", "a"), TypeError, "negative_slope"),
+    ]:
+        with pytest.raises(error, match="conv2d: .*" + message):
+            call(activation)
+    with pytest.raises(ValueError, match=r"residual.shape must be \(2, 6, 4, 4\)"):
+        call(None, X)
+
+
 def test_layer_arguments(rng):
     layer = fastnn.nn.Conv2d(3, 5, (3, 2), padding=((1, 0), (2, 1)), padding_mode="reflect")
     assert repr(layer) == (

@@ -22,6 +22,7 @@ ELSEWHERE = {
     "matmul_forward": ("fastnn.functional", "linear"),
     "column_sum_forward": ("fastnn.functional", "linear"),
     "pack_matrix": ("fastnn.functional", "linear"),
+    "conv3d_prepare": ("fastnn.functional", "conv3d"),
     "gelu_tanh_forward": ("fastnn.functional", "gelu"),
     "gelu_tanh_backward": ("fastnn.functional", "gelu"),
     "philox_words": ("fastnn.functional", "dropout"),
@@ -36,7 +37,7 @@ ELSEWHERE = {
 }
 
 # Kernels whose binding has another name.
-BOUND_AS = {"pack_matrix": "pack_linear"}
+BOUND_AS = {"pack_matrix": "pack_linear", "conv3d_prepare": "ConvPacks"}
 
 LISTED = [tuple(pair) for pair in _core.kernel_names()]
 KERNELS = sorted((family, kernel) for family, kernel in LISTED if kernel not in MEASURES)

@@ -5,7 +5,9 @@
 #include <tuple>
 #include <vector>
 
+#include "bindings/activation.h"
 #include "bindings/conv_geometry.h"
+#include "bindings/conv_packs.h"
 
 namespace fastnn {
 namespace {
@@ -31,9 +33,26 @@ int64_t read_groups(const Check& check, py::handle groups) {
   return value;
 }
 
+template <class T>
+Array<T> read_residual(const Check& check, py::handle residual, const Shape& shape) {
+  auto a = check.optional<T>("residual", residual);
+  if (a) check.shape("residual", a, shape, "the output's");
+  return a;
+}
+
+// An empty array where no form is kept.
+template <class T>
+Array<T> prepared_weights(const Check& check, py::handle packs, const ConvGeometry& g,
+                          bool transposed, const Array<T>& w) {
+  if (packs.is_none()) return py::reinterpret_steal<Array<T>>(py::handle());
+  return py::cast<ConvPacks&>(packs).get(check, g, transposed, w);
+}
+
+// y = activation(conv + bias + residual), with `residual` of y's shape.
 py::object conv_forward(int dims, py::handle input, py::handle weight, py::handle bias,
                         py::handle stride, py::handle padding, py::handle dilation,
-                        py::handle groups, py::handle mode, py::handle out) {
+                        py::handle groups, py::handle mode, py::handle out, py::handle packs,
+                        py::handle activation, py::handle residual) {
   const Check check(name_of(kNames, dims));
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
@@ -45,10 +64,14 @@ py::object conv_forward(int dims, py::handle input, py::handle weight, py::handl
         {dims, stride, padding, dilation, read_groups(check, groups), padding_mode(check, mode)});
     if (b) check.shape("bias", b, {g.out_channels}, "out_channels");
     const bool batched = x.ndim() == dims + 2;
-    auto y = check.output<T>(conv_shape(batched, g.batch, g.out_channels, g.output, dims), out,
-                             {input, weight, bias});
+    const Shape shape = conv_shape(batched, g.batch, g.out_channels, g.output, dims);
+    const auto added = read_residual<T>(check, residual, shape);
+    const ConvEpilogue<T> epilogue{data_or_null(added), read_activation(check, activation)};
+    auto y = check.output<T>(shape, out, {input, weight, bias, residual});
+    const auto prepared = prepared_weights(check, packs, g, false, w);
     run(conv_kernels().conv3d_forward,
-        ConvForwardArgs<T>{g, x.data(), w.data(), data_or_null(b), y.mutable_data()});
+        ConvForwardArgs<T>{g, x.data(), w.data(), data_or_null(prepared), data_or_null(b),
+                           y.mutable_data(), epilogue});
     return std::move(y);
   });
 }
@@ -70,7 +93,8 @@ py::object conv_backward_input(int dims, py::handle grad_output, py::handle weig
                 "the output's");
     auto grad_input = check.output<T>(input_shape);
     run(conv_kernels().conv3d_backward_input,
-        ConvBackwardInputArgs<T>{g, grad.data(), w.data(), nullptr, grad_input.mutable_data()});
+        ConvBackwardInputArgs<T>{
+            g, grad.data(), w.data(), nullptr, nullptr, grad_input.mutable_data(), {}});
     return std::move(grad_input);
   });
 }
@@ -118,7 +142,8 @@ py::object conv_backward_bias(int dims, py::handle grad_output) {
 
 py::object conv_transpose_forward(int dims, py::handle input, py::handle weight, py::handle bias,
                                   py::handle stride, py::handle padding, py::handle output_padding,
-                                  py::handle groups, py::handle dilation, py::handle out) {
+                                  py::handle groups, py::handle dilation, py::handle out,
+                                  py::handle packs, py::handle activation, py::handle residual) {
   const Check check(name_of(kTransposedNames, dims));
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
@@ -130,10 +155,14 @@ py::object conv_transpose_forward(int dims, py::handle input, py::handle weight,
         {dims, stride, padding, dilation, read_groups(check, groups)}, output_padding);
     if (b) check.shape("bias", b, {g.in_channels}, "out_channels");
     const bool batched = x.ndim() == dims + 2;
-    auto y = check.output<T>(conv_shape(batched, g.batch, g.in_channels, g.input, dims), out,
-                             {input, weight, bias});
+    const Shape shape = conv_shape(batched, g.batch, g.in_channels, g.input, dims);
+    const auto added = read_residual<T>(check, residual, shape);
+    const ConvEpilogue<T> epilogue{data_or_null(added), read_activation(check, activation)};
+    auto y = check.output<T>(shape, out, {input, weight, bias, residual});
+    const auto prepared = prepared_weights(check, packs, g, true, w);
     run(conv_kernels().conv3d_backward_input,
-        ConvBackwardInputArgs<T>{g, x.data(), w.data(), data_or_null(b), y.mutable_data()});
+        ConvBackwardInputArgs<T>{g, x.data(), w.data(), data_or_null(prepared), data_or_null(b),
+                                 y.mutable_data(), epilogue});
     return std::move(y);
   });
 }
@@ -225,7 +254,12 @@ py::object fold_forward(py::handle input, py::handle output_size, py::handle ker
 }  // namespace
 
 void init_conv(py::module_& m) {
-  m.def("conv3d_forward", &conv_forward, "Convolution over the last `dims` axes");
+  py::class_<ConvPacks>(m, "ConvPacks", "Prepared forms of one weight array").def(py::init<>());
+  m.def("conv3d_forward", &conv_forward, py::arg("dims"), py::arg("input"), py::arg("weight"),
+        py::arg("bias"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
+        py::arg("groups"), py::arg("padding_mode"), py::arg("out"), py::arg("packs") = py::none(),
+        py::arg("activation") = py::none(), py::arg("residual") = py::none(),
+        "Convolution over the last `dims` axes");
   m.def("conv3d_backward_input", &conv_backward_input);
   m.def("conv3d_backward_weight", &conv_backward_weight);
   m.def("conv3d_backward_bias", &conv_backward_bias);
@@ -234,7 +268,11 @@ void init_conv(py::module_& m) {
   m.def("unfold_forward", &unfold_forward);
   m.def("fold_forward", &fold_forward);
   m.def("conv_plan", &conv_plan, "(padding before, padding after, output size) by dimension");
-  m.def("conv_transpose3d_forward", &conv_transpose_forward);
+  m.def("conv_transpose3d_forward", &conv_transpose_forward, py::arg("dims"), py::arg("input"),
+        py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
+        py::arg("output_padding"), py::arg("groups"), py::arg("dilation"), py::arg("out"),
+        py::arg("packs") = py::none(), py::arg("activation") = py::none(),
+        py::arg("residual") = py::none());
 }
 
 }  // namespace fastnn

@@ -31,3 +31,22 @@
   ACTIVATION(context, exp, "", "", Exp{})                                                      \
   ACTIVATION(context, log, "", "", Log{})                                                      \
   ACTIVATION(context, sqrt, "", "", Sqrt{})
+
+namespace fastnn {
+
+// An activation's parameters, in the order of its Python arguments.
+struct ActivationParameters {
+  double first, second;
+};
+
+#define FASTNN_ACTIVATION_KIND(_, name, ...) name,
+enum class ActivationKind { none, FASTNN_ACTIVATIONS(FASTNN_ACTIVATION_KIND, ) };
+#undef FASTNN_ACTIVATION_KIND
+
+// One activation, for kernels that fuse it.
+struct FusedActivation {
+  ActivationKind kind;
+  ActivationParameters p;
+};
+
+}  // namespace fastnn

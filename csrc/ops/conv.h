@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "ops/activations.h"
 #include "ops/kernel.h"
 
 namespace fastnn {
@@ -24,14 +25,23 @@ struct ConvGeometry {
   bool fast;  // Winograd is allowed
 };
 
-// y = conv(x, w) + bias. y overlaps nothing.
+// What follows a convolution: y = activation(conv + bias + residual).
+template <class T>
+struct ConvEpilogue {
+  const T* residual;  // of y's shape, or null; overlaps nothing
+  FusedActivation activation;
+};
+
+// y = conv(x, w) + bias, and the epilogue. y overlaps nothing.
 template <class T>
 struct ConvForwardArgs {
   ConvGeometry geometry;
   const T* x;
   const T* w;
-  const T* bias;  // (out_channels) or null
+  const T* prepared;  // from conv3d_prepare, or null
+  const T* bias;      // (out_channels) or null
   T* y;
+  ConvEpilogue<T> epilogue;
 };
 
 // x = the transpose of the convolution, applied to y, + bias: the gradient with respect to the
@@ -41,8 +51,24 @@ struct ConvBackwardInputArgs {
   ConvGeometry geometry;
   const T* y;
   const T* w;
-  const T* bias;  // (in_channels) or null
+  const T* prepared;  // from conv3d_prepare with `transposed`, or null
+  const T* bias;      // (in_channels) or null
   T* x;
+  ConvEpilogue<T> epilogue;
+};
+
+// Brings w into the form that the convolution of this geometry, or its transpose, works with, for
+// use in many calls. `form` names it: equal forms of the same weights, groups and (if transposed)
+// stride, padding and dilation hold the same. 0 is none: the weights are used as they are. With
+// `prepared` null only form and elements are set. The layout belongs to one instruction set.
+template <class T>
+struct ConvPrepareArgs {
+  ConvGeometry geometry;
+  bool transposed;
+  const T* w;
+  T* prepared;
+  int64_t* form;
+  int64_t* elements;
 };
 
 // The gradient with respect to the weights.
@@ -82,6 +108,7 @@ struct FoldArgs {
 
 #define FASTNN_CONV_KERNELS(KERNEL)                      \
   KERNEL(conv3d_forward, ConvForwardArgs)                \
+  KERNEL(conv3d_prepare, ConvPrepareArgs)                \
   KERNEL(conv3d_backward_input, ConvBackwardInputArgs)   \
   KERNEL(conv3d_backward_weight, ConvBackwardWeightArgs) \
   KERNEL(conv3d_backward_bias, ConvBackwardBiasArgs)     \

@@ -8,11 +8,6 @@
 
 namespace fastnn {
 
-// An activation's parameters, in the order of its Python arguments.
-struct ActivationParameters {
-  double first, second;
-};
-
 // y[i] = f(x[i]). y may be x.
 template <class T>
 struct UnaryForwardArgs {

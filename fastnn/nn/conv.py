@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 import fastnn.functional as F
-from fastnn.autograd import ArrayLike, Result
+from fastnn import _core
+from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled
 from fastnn.functional._args import integer, ntuple
 from fastnn.nn import init
 from fastnn.nn.module import Module, Parameter
@@ -101,6 +102,56 @@ class _ConvNd(Module):
         return text
 
 
+class _Conv(_ConvNd):
+    """What the ordinary convolutions share."""
+
+    def forward(self, input: ArrayLike) -> Result:
+        if not is_grad_enabled():
+            return self._infer(input)
+        return _CONV[len(self.stride) - 1](
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            padding_mode=self.padding_mode,
+        )
+
+    def _infer(
+        self,
+        input: ArrayLike,
+        activation: tuple[Any, ...] | None = None,
+        residual: ArrayLike | None = None,
+    ) -> Array:
+        """activation(conv(input) + residual), without recording; keeps the prepared weights."""
+        y: Array = _core.conv3d_forward(
+            len(self.stride),
+            array(input),
+            self.weight._data,
+            array(self.bias),
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            self.padding_mode,
+            None,
+            self.weight.pack("conv", _new_packs),
+            activation,
+            array(residual),
+        )
+        return y
+
+
+def _new_packs(_: Array) -> _core.ConvPacks:
+    return _core.ConvPacks()
+
+
+_CONV = (F.conv1d, F.conv2d, F.conv3d)
+_CONV_TRANSPOSE = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
+
+
 def _padding(name: str, value: Any, dims: int) -> Any:
     """'valid', 'same', a tuple of ints, or a tuple of (before, after) pairs."""
     if isinstance(value, str):
@@ -114,7 +165,7 @@ def _padding(name: str, value: Any, dims: int) -> Any:
     return ntuple(name, "padding", value, dims)
 
 
-class Conv1d(_ConvNd):
+class Conv1d(_Conv):
     """Convolution along one dimension; :class:`Conv2d` describes the arguments.
 
     Examples
@@ -154,20 +205,8 @@ class Conv1d(_ConvNd):
             dtype,
         )
 
-    def forward(self, input: ArrayLike) -> Result:
-        return F.conv1d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            padding_mode=self.padding_mode,
-        )
 
-
-class Conv2d(_ConvNd):
+class Conv2d(_Conv):
     """Convolution (cross-correlation) of images; :func:`fastnn.functional.conv2d` has the formula.
 
     Parameters
@@ -189,6 +228,12 @@ class Conv2d(_ConvNd):
         Uniform in +-1/sqrt(fan_in), fan_in being in_channels / groups * kernel_h * kernel_w.
     bias : Parameter, shape (out_channels,), or None
         The same distribution.
+
+    Notes
+    -----
+    Under ``no_grad`` the weights are prepared once for the algorithm (packed, or transformed) and
+    kept; while they are, their array is read-only. The optimizer, ``load_state_dict``, assigning
+    ``.data`` and recording drop what is kept.
 
     Examples
     --------
@@ -227,20 +272,8 @@ class Conv2d(_ConvNd):
             dtype,
         )
 
-    def forward(self, input: ArrayLike) -> Result:
-        return F.conv2d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            padding_mode=self.padding_mode,
-        )
 
-
-class Conv3d(_ConvNd):
+class Conv3d(_Conv):
     """Convolution over three dimensions; :class:`Conv2d` describes the arguments.
 
     Examples
@@ -278,18 +311,6 @@ class Conv3d(_ConvNd):
             bias,
             padding_mode,
             dtype,
-        )
-
-    def forward(self, input: ArrayLike) -> Result:
-        return F.conv3d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            padding_mode=self.padding_mode,
         )
 
 
@@ -331,6 +352,46 @@ class _ConvTransposeNd(_ConvNd):
             transposed=True,
         )
         self.output_padding = ntuple(name, "output_padding", output_padding, dims)
+
+    def forward(self, input: ArrayLike, output_size: Any = None) -> Result:
+        output_padding = self._output_padding(input, output_size)
+        if not is_grad_enabled():
+            return self._infer(input, output_padding=output_padding)
+        return _CONV_TRANSPOSE[len(self.stride) - 1](
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            output_padding,
+            self.groups,
+            self.dilation,
+        )
+
+    def _infer(
+        self,
+        input: ArrayLike,
+        activation: tuple[Any, ...] | None = None,
+        residual: ArrayLike | None = None,
+        output_padding: tuple[int, ...] | None = None,
+    ) -> Array:
+        """activation(conv^T(input) + residual), without recording; keeps the prepared weights."""
+        y: Array = _core.conv_transpose3d_forward(
+            len(self.stride),
+            array(input),
+            self.weight._data,
+            array(self.bias),
+            self.stride,
+            self.padding,
+            self.output_padding if output_padding is None else output_padding,
+            self.groups,
+            self.dilation,
+            None,
+            self.weight.pack("conv", _new_packs),
+            activation,
+            array(residual),
+        )
+        return y
 
     def _output_padding(self, input: ArrayLike, output_size: Any) -> tuple[int, ...]:
         """The output padding that gives `output_size` (spatial, or the whole shape)."""
@@ -393,18 +454,6 @@ class ConvTranspose1d(_ConvTransposeNd):
             dilation,
             padding_mode,
             dtype,
-        )
-
-    def forward(self, input: ArrayLike, output_size: Any = None) -> Result:
-        return F.conv_transpose1d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self._output_padding(input, output_size),
-            self.groups,
-            self.dilation,
         )
 
 
@@ -472,18 +521,6 @@ class ConvTranspose2d(_ConvTransposeNd):
             dtype,
         )
 
-    def forward(self, input: ArrayLike, output_size: Any = None) -> Result:
-        return F.conv_transpose2d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self._output_padding(input, output_size),
-            self.groups,
-            self.dilation,
-        )
-
 
 class ConvTranspose3d(_ConvTransposeNd):
     """Transposed convolution over three dimensions; :class:`ConvTranspose2d` has the arguments.
@@ -525,18 +562,6 @@ class ConvTranspose3d(_ConvTransposeNd):
             dilation,
             padding_mode,
             dtype,
-        )
-
-    def forward(self, input: ArrayLike, output_size: Any = None) -> Result:
-        return F.conv_transpose3d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self._output_padding(input, output_size),
-            self.groups,
-            self.dilation,
         )
 
 

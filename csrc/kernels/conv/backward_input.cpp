@@ -35,9 +35,10 @@ PhaseAxis phase_axis(const ConvGeometry& g, int dim, int64_t r) {
           period};
 }
 
+}  // namespace
+
 template <class T>
-void run_phase(const ConvBackwardInputArgs<T>& args, const int64_t (&r)[3]) {
-  const ConvGeometry& g = args.geometry;
+Convolution<T> phase_convolution(const ConvGeometry& g, const T* w, const int64_t (&r)[3]) {
   const int64_t taps = product(g.kernel);
   const int64_t in_channels = g.in_channels / g.groups, out_channels = g.out_channels / g.groups;
   const int64_t tap_stride[3] = {g.kernel[1] * g.kernel[2], g.kernel[2], 1};
@@ -48,7 +49,7 @@ void run_phase(const ConvBackwardInputArgs<T>& args, const int64_t (&r)[3]) {
   conv.in_channels = out_channels;
   conv.out_channels = in_channels;
   conv.mode = PaddingMode::kZeros;
-  conv.weights = {args.w, taps, in_channels * taps, {}, {}, out_channels};
+  conv.weights = {w, taps, in_channels * taps, {}, {}, out_channels};
   for (int i = 0; i < 3; ++i) {
     const PhaseAxis phase = phase_axis(g, i, r[i]);
     conv.axes[i] = phase.axis;
@@ -61,24 +62,27 @@ void run_phase(const ConvBackwardInputArgs<T>& args, const int64_t (&r)[3]) {
     conv.weights.columns *= phase.axis.taps;
   }
   conv.group_weights = out_channels * in_channels * taps;
-  conv.x = args.y;
-  conv.bias = args.bias;
-  conv.y = args.x;
-  convolve(conv);
+  return conv;
 }
-
-}  // namespace
 
 template <class T>
 void conv3d_backward_input(const ConvBackwardInputArgs<T>& args) {
-  const ConvGeometry& g = args.geometry;
-  for (int64_t d = 0; d < min_of(g.stride[0], g.input[0]); ++d) {
-    for (int64_t h = 0; h < min_of(g.stride[1], g.input[1]); ++h) {
-      for (int64_t w = 0; w < min_of(g.stride[2], g.input[2]); ++w) run_phase(args, {d, h, w});
-    }
-  }
+  const T* prepared = args.prepared;
+  for_each_phase(args.geometry, args.w, [&](Convolution<T> conv) {
+    conv.x = args.y;
+    conv.bias = args.bias;
+    conv.y = args.x;
+    conv.prepared = prepared;
+    conv.finish = {args.epilogue, args.x};
+    convolve(conv);
+    if (prepared != nullptr) prepared += prepared_elements(conv);
+  });
 }
 
+template Convolution<float> phase_convolution(const ConvGeometry&, const float*,
+                                              const int64_t (&)[3]);
+template Convolution<double> phase_convolution(const ConvGeometry&, const double*,
+                                               const int64_t (&)[3]);
 template void conv3d_backward_input(const ConvBackwardInputArgs<float>&);
 template void conv3d_backward_input(const ConvBackwardInputArgs<double>&);
 

@@ -6,23 +6,130 @@
 #include "kernels/conv/winograd.h"
 
 namespace fastnn::FASTNN_ISA {
+namespace {
+
+enum class Algorithm { kDepthwise, kDirect, kWinograd, kIm2col };
+
+template <class T>
+Algorithm choose(const Convolution<T>& conv) {
+  const bool planar = conv.output[0] == 1;
+  if (planar && is_depthwise<T>(conv.axes, conv.in_channels, conv.out_channels)) {
+    return Algorithm::kDepthwise;
+  }
+  if (planar && is_direct(conv)) return Algorithm::kDirect;
+  // float64 is asked for to be exact: it stays with the direct sum.
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (conv.fast && winograd_tile(conv) != 0) return Algorithm::kWinograd;
+  }
+  return Algorithm::kIm2col;
+}
+
+template <class T>
+bool is_empty(const Convolution<T>& conv) {
+  return conv.batch <= 0 || conv.out_channels <= 0 || positions_of(conv.axes) <= 0;
+}
+
+}  // namespace
 
 template <class T>
 void convolve(const Convolution<T>& conv) {
-  if (conv.batch <= 0 || conv.out_channels <= 0 || positions_of(conv.axes) <= 0) return;
-  const bool planar = conv.output[0] == 1;
-  if (planar && is_depthwise<T>(conv.axes, conv.in_channels, conv.out_channels)) {
-    return convolve_depthwise(conv);
+  if (is_empty(conv)) return;
+  switch (choose(conv)) {
+    case Algorithm::kDepthwise:
+      return convolve_depthwise(conv);
+    case Algorithm::kDirect:
+      return convolve_direct(conv);
+    case Algorithm::kWinograd:
+      if constexpr (sizeof(T) == sizeof(float)) convolve_winograd(conv);
+      return;
+    case Algorithm::kIm2col:
+      return convolve_im2col(conv);
   }
-  if (planar && is_direct(conv)) return convolve_direct(conv);
-  // float64 is asked for to be exact: it stays with the direct sum.
-  if constexpr (sizeof(T) == sizeof(float)) {
-    if (conv.fast && winograd_tile(conv) != 0) return convolve_winograd(conv);
-  }
-  convolve_im2col(conv);
 }
 
-template void convolve(const Convolution<float>&);
-template void convolve(const Convolution<double>&);
+template <class T>
+PreparedForm prepared_form(const Convolution<T>& conv) {
+  if (is_empty(conv)) return kAsTheyAre;
+  switch (choose(conv)) {
+    case Algorithm::kWinograd:
+      if constexpr (sizeof(T) == sizeof(float)) {
+        return winograd_tile(conv) == 4 ? kWinograd4 : kWinograd2;
+      }
+      break;
+    case Algorithm::kIm2col:
+      return kPanels;
+    case Algorithm::kDepthwise:
+    case Algorithm::kDirect:
+      break;
+  }
+  return kAsTheyAre;
+}
+
+template <class T>
+int64_t prepared_elements(const Convolution<T>& conv) {
+  switch (prepared_form(conv)) {
+    case kWinograd2:
+    case kWinograd4:
+      if constexpr (sizeof(T) == sizeof(float)) return winograd_weights(conv);
+      break;
+    case kPanels:
+      return conv.groups * conv.out_channels * conv.weights.columns;
+    case kAsTheyAre:
+      break;
+  }
+  return 0;
+}
+
+template <class T>
+void prepare_weights(const Convolution<T>& conv, T* target) {
+  switch (prepared_form(conv)) {
+    case kWinograd2:
+    case kWinograd4:
+      if constexpr (sizeof(T) == sizeof(float)) transform_winograd_weights(conv, target);
+      break;
+    case kPanels:
+      pack_panels(conv, target);
+      break;
+    case kAsTheyAre:
+      break;
+  }
+}
+
+template <class T>
+void conv3d_prepare(const ConvPrepareArgs<T>& args) {
+  // Phases of several forms are not worth keeping: the weights stay as they are.
+  bool uniform = true;
+  int64_t form = -1, elements = 0;
+  const auto look = [&](const Convolution<T>& conv) {
+    const int64_t own = prepared_form(conv);
+    uniform = uniform && (form < 0 || own == form);
+    form = own;
+    elements += prepared_elements(conv);
+  };
+  T* target = args.prepared;
+  const auto prepare = [&](const Convolution<T>& conv) {
+    prepare_weights(conv, target);
+    target += prepared_elements(conv);
+  };
+  if (args.transposed) {
+    for_each_phase(args.geometry, args.w, look);
+    if (uniform && target != nullptr) for_each_phase(args.geometry, args.w, prepare);
+  } else {
+    look(forward_convolution(args.geometry, args.w));
+    if (target != nullptr) prepare(forward_convolution(args.geometry, args.w));
+  }
+  *args.form = uniform ? max_of(form, 0) : 0;
+  *args.elements = uniform ? elements : 0;
+}
+
+#define FASTNN_INSTANTIATE(T)                                 \
+  template void convolve(const Convolution<T>&);              \
+  template PreparedForm prepared_form(const Convolution<T>&); \
+  template int64_t prepared_elements(const Convolution<T>&);  \
+  template void prepare_weights(const Convolution<T>&, T*);   \
+  template void conv3d_prepare(const ConvPrepareArgs<T>&);
+FASTNN_INSTANTIATE(float)
+FASTNN_INSTANTIATE(double)
+#undef FASTNN_INSTANTIATE
 
 }  // namespace fastnn::FASTNN_ISA

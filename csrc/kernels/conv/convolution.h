@@ -1,6 +1,7 @@
 // The problem that the forward algorithms solve, each in a file of its own, and their chooser.
 #pragma once
 
+#include "kernels/conv/finish.h"
 #include "kernels/conv/patch.h"
 #include "kernels/conv/weights.h"
 
@@ -27,6 +28,7 @@ struct Convolution {
   const T* bias;          // (groups * out_channels) or null
   T* y;                   // (batch, groups * out_channels, output...)
   const T* prepared;      // what prepare_weights wrote, or null
+  Finish<T> finish;
 };
 
 // The weights with taps in ascending order of the input they see, to which conv's axes are set.
@@ -47,5 +49,35 @@ Weights<T> ascending_taps(Convolution<T>* conv) {
 // Solves it with the algorithm that suits the shape; the batch size plays no part in the choice.
 template <class T>
 void convolve(const Convolution<T>& conv);
+
+// The form of the weights that the algorithm works with: see ConvPrepareArgs.
+enum PreparedForm : int64_t { kAsTheyAre = 0, kPanels = 1, kWinograd2 = 2, kWinograd4 = 4 };
+template <class T>
+PreparedForm prepared_form(const Convolution<T>& conv);
+template <class T>
+int64_t prepared_elements(const Convolution<T>& conv);
+template <class T>
+void prepare_weights(const Convolution<T>& conv, T* target);
+
+// The forward, without its arrays but the weights.
+template <class T>
+Convolution<T> forward_convolution(const ConvGeometry& g, const T* w);
+
+// The positions of the transpose with remainders r by the strides.
+template <class T>
+Convolution<T> phase_convolution(const ConvGeometry& g, const T* w, const int64_t (&r)[3]);
+
+// The transpose: calls f(convolution) for each of its phases, in order, without their arrays but
+// the weights.
+template <class T, class F>
+void for_each_phase(const ConvGeometry& g, const T* w, const F& f) {
+  for (int64_t d = 0; d < min_of(g.stride[0], g.input[0]); ++d) {
+    for (int64_t h = 0; h < min_of(g.stride[1], g.input[1]); ++h) {
+      for (int64_t v = 0; v < min_of(g.stride[2], g.input[2]); ++v) {
+        f(phase_convolution(g, w, {d, h, v}));
+      }
+    }
+  }
+}
 
 }  // namespace fastnn::FASTNN_ISA

@@ -175,6 +175,11 @@ void convolve_direct(const Convolution<T>& conv) {
       direct_block(ordered, weights, &mine, group, block, plane, rows, cols,
                    whole ? y + row * width + col : block + blocks, whole ? width : cols,
                    whole ? output : rows * cols);
+      for (int64_t k = 0; k < conv.out_channels && whole && conv.finish.is_needed(); ++k) {
+        for (int64_t i = 0; i < rows; ++i) {
+          conv.finish(y + k * output + (row + i) * width + col, cols);
+        }
+      }
       for (int64_t k = 0; k < conv.out_channels && !whole; ++k) {
         scatter_results(conv, block + blocks + k * rows * cols, row, rows, col, cols,
                         y + k * output);

@@ -4,8 +4,7 @@
 namespace fastnn::FASTNN_ISA {
 
 template <class T>
-void conv3d_forward(const ConvForwardArgs<T>& args) {
-  const ConvGeometry& g = args.geometry;
+Convolution<T> forward_convolution(const ConvGeometry& g, const T* w) {
   const int64_t taps = product(g.kernel);
   const int64_t in_channels = g.in_channels / g.groups, out_channels = g.out_channels / g.groups;
   Convolution<T> conv{};
@@ -21,19 +20,29 @@ void conv3d_forward(const ConvForwardArgs<T>& args) {
     conv.output[i] = g.output[i];
   }
   conv.mode = g.mode;
-  conv.x = args.x;
-  conv.weights = {args.w,
+  conv.weights = {w,
                   in_channels * taps,
                   taps,
                   {g.kernel[1] * g.kernel[2], g.kernel[2], 1},
                   {g.kernel[0], g.kernel[1], g.kernel[2]},
                   in_channels * taps};
   conv.group_weights = out_channels * in_channels * taps;
+  return conv;
+}
+
+template <class T>
+void conv3d_forward(const ConvForwardArgs<T>& args) {
+  Convolution<T> conv = forward_convolution(args.geometry, args.w);
+  conv.x = args.x;
   conv.bias = args.bias;
   conv.y = args.y;
+  conv.prepared = args.prepared;
+  conv.finish = {args.epilogue, args.y};
   convolve(conv);
 }
 
+template Convolution<float> forward_convolution(const ConvGeometry&, const float*);
+template Convolution<double> forward_convolution(const ConvGeometry&, const double*);
 template void conv3d_forward(const ConvForwardArgs<float>&);
 template void conv3d_forward(const ConvForwardArgs<double>&);
 

@@ -5,7 +5,7 @@
 namespace fastnn::FASTNN_ISA {
 namespace {
 
-// Adds the bias and spreads a tile over its images and their phase of y.
+// Adds the bias, finishes and spreads a tile over its images and their phase of y.
 template <class T>
 struct ScatterEpilogue {
   const Convolution<T>& conv;
@@ -28,10 +28,35 @@ struct ScatterEpilogue {
     }
     for (int64_t i = 0; i < rows; ++i) {
       T* const target = y + (row + i) * product(conv.output);
-      const T* const source = tile + i * stride;
+      T* const source = tile + i * stride;
       const T shift = bias == nullptr ? T(0) : bias[row + i];
-      for (int64_t j = 0; j < cols; ++j) target[offset[j]] = source[j] + shift;
+      if (conv.finish.is_needed()) {
+        const T* const residual = conv.finish.residual();
+        const int64_t start = target - conv.y;
+        for (int64_t j = 0; j < cols; ++j) {
+          source[j] += shift;
+          if (residual != nullptr) source[j] += residual[start + offset[j]];
+        }
+        conv.finish.activate(source, cols);
+        for (int64_t j = 0; j < cols; ++j) target[offset[j]] = source[j];
+      } else {
+        for (int64_t j = 0; j < cols; ++j) target[offset[j]] = source[j] + shift;
+      }
     }
+  }
+};
+
+// Adds the bias and finishes a tile of y.
+template <class T>
+struct RowEpilogue {
+  const Finish<T>& finish;
+  const T* bias;
+
+  void operator()(T* tile, int64_t stride, int64_t row, int64_t col, int64_t rows,
+                  int64_t cols) const {
+    RowBias<T>{bias}(tile, stride, row, col, rows, cols);
+    if (!finish.is_needed()) return;
+    for (int64_t i = 0; i < rows; ++i) finish(tile + i * stride, cols);
   }
 };
 
@@ -91,10 +116,15 @@ class Driver {
   void run() {
     constexpr int64_t kBytes = static_cast<int64_t>(sizeof(T));
     const int64_t packed = conv_.groups * shape_.m * shape_.k;
-    const bool pack =
-        products_ / conv_.groups * grid_.across > 1 && packed * kBytes <= kMaxPackedWeights;
+    const bool pack = conv_.prepared == nullptr && products_ / conv_.groups * grid_.across > 1 &&
+                      packed * kBytes <= kMaxPackedWeights;
     Workspace workspace(pack ? packed * kBytes : 0);
-    if (pack) pack_weights(workspace.take<T>(packed));
+    packed_ = conv_.prepared;
+    if (pack) {
+      T* const panels = workspace.take<T>(packed);
+      pack_panels(conv_, panels);
+      packed_ = panels;
+    }
     const int64_t block = scattered_ ? round_up(grid_.cell_rows * grid_.cell_cols, 16) : 0;
     gemm_grid<T>(products_, shape_, grid_, block,
                  [&](int64_t product, const Cell& cell, T* scratch) {
@@ -108,19 +138,6 @@ class Driver {
     w.data += group * conv_.group_weights;
     if (packed_ != nullptr) w.packed = packed_ + group * shape_.m * shape_.k;
     return w;
-  }
-
-  void pack_weights(T* packed) {
-    const int64_t panel = panel_rows(shape_.m), panels = ceil_div(shape_.m, panel);
-    const int64_t grain = max_of(1, (int64_t{1} << 15) / max_of(1, panel * shape_.k));
-    parallel_for(conv_.groups * panels, grain, [&](int64_t begin, int64_t end, int) {
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t group = item / panels, row = item % panels * panel;
-        weights(group).pack(packed + (group * shape_.m + row) * shape_.k, row,
-                            min_of(panel, shape_.m - row), panel, 0, shape_.k);
-      }
-    });
-    packed_ = packed;
   }
 
   void run_cell(int64_t index, const Cell& whole, T* block, T* scratch) const {
@@ -147,9 +164,11 @@ class Driver {
                    ScatterEpilogue<T>{conv_, bias, y, image_stride});
     } else if (pointwise_) {
       const DenseOperand<T> dense{x, 1, shape_.n, shape_.m <= kTileRows};
-      gemm_cell<T>(cell, shape_.k, a, dense, y, shape_.n, false, scratch, RowBias<T>{bias});
+      gemm_cell<T>(cell, shape_.k, a, dense, y, shape_.n, false, scratch,
+                   RowEpilogue<T>{conv_.finish, bias});
     } else {
-      gemm_cell<T>(cell, shape_.k, a, b, y, shape_.n, false, scratch, RowBias<T>{bias});
+      gemm_cell<T>(cell, shape_.k, a, b, y, shape_.n, false, scratch,
+                   RowEpilogue<T>{conv_.finish, bias});
     }
   }
 
@@ -165,10 +184,27 @@ class Driver {
 }  // namespace
 
 template <class T>
+void pack_panels(const Convolution<T>& conv, T* target) {
+  const int64_t m = conv.out_channels, k = conv.weights.columns;
+  const int64_t panel = panel_rows(m), panels = ceil_div(m, panel);
+  const int64_t grain = max_of(1, (int64_t{1} << 15) / max_of(1, panel * k));
+  parallel_for(conv.groups * panels, grain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t group = item / panels, row = item % panels * panel;
+      Weights<T> w = conv.weights;
+      w.data += group * conv.group_weights;
+      w.pack(target + (group * m + row) * k, row, min_of(panel, m - row), panel, 0, k);
+    }
+  });
+}
+
+template <class T>
 void convolve_im2col(const Convolution<T>& conv) {
   Driver<T>(conv).run();
 }
 
+template void pack_panels(const Convolution<float>&, float*);
+template void pack_panels(const Convolution<double>&, double*);
 template void convolve_im2col(const Convolution<float>&);
 template void convolve_im2col(const Convolution<double>&);
 

@@ -16,6 +16,10 @@ namespace fastnn::FASTNN_ISA {
 inline constexpr int64_t kMaxPackedWeights = int64_t{32} << 20;  // bytes
 inline constexpr int64_t kBlockElements = int64_t{1} << 19;
 
+// The weights as panels of the GEMM engine, each of panel_rows(out_channels) rows and all columns.
+template <class T>
+void pack_panels(const Convolution<T>& conv, T* target);
+
 template <class T>
 void convolve_im2col(const Convolution<T>& conv);
 

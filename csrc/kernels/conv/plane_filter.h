@@ -51,14 +51,15 @@ struct Filter {
   int64_t weight_strides[2] = {0, 0};
 };
 
-// Copies rows x cols results to their place in the phase of a plane y.
+// Finishes rows x cols results and copies them to their place in the phase of a plane y.
 template <class T>
-void scatter_results(const Convolution<T>& conv, const T* results, int64_t row, int64_t rows,
-                     int64_t col, int64_t cols, T* y) {
+void scatter_results(const Convolution<T>& conv, T* results, int64_t row, int64_t rows, int64_t col,
+                     int64_t cols, T* y) {
   const Phase& phase = conv.phase;
   for (int64_t i = 0; i < rows; ++i) {
     T* const target = y + (phase.first[1] + (row + i) * phase.step[1]) * conv.output[2] +
                       phase.first[2] + col * phase.step[2];
+    conv.finish(results + i * cols, cols, target, phase.step[2]);
     for (int64_t j = 0; j < cols; ++j) target[j * phase.step[2]] = results[i * cols + j];
   }
 }

@@ -271,6 +271,12 @@ class Winograd {
       for (int64_t i = 0; i < height; ++i) {
         store_row(pixels + i * pitch, lanes, width, y + i * conv_.output[2], plane);
       }
+      if (!conv_.finish.is_needed()) continue;
+      for (int64_t c = 0; c < lanes; ++c) {
+        for (int64_t i = 0; i < height; ++i) {
+          conv_.finish(y + c * plane + i * conv_.output[2], width);
+        }
+      }
     }
   }
 
