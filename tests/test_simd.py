@@ -88,7 +88,7 @@ def test_errors_within_their_bounds_sampled(program, isa):
         pytest.skip(reason)
     stride, samples = SAMPLED["native" if is_native(isa) else "emulated"]
     report = run(program(isa), "--stride", stride, "--samples", samples)
-    assert len(report) == 1 + 7 * 2  # Vec, then seven functions in two types
+    assert len(report) == 1 + 8 * 2  # Vec, then eight functions in two types
 
 
 @pytest.mark.slow

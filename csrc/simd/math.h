@@ -1,4 +1,5 @@
-// exp, expm1, log, log1p, tanh, sigmoid and erf over Vec<float> and Vec<double>, without branches.
+// exp, exp2, expm1, log, log1p, tanh, sigmoid and erf over Vec<float> and Vec<double>, without
+// branches.
 //
 // Errors in units in the last place (ULP), on every ISA: exp and log at most 1, the others at
 // most 2; tests/simd/math_accuracy.cpp measures them. The whole domain is covered: NaN gives NaN,
@@ -27,9 +28,11 @@ struct Constants<float> {
   static constexpr float kShifter = 0x1.8p23f;  // x + kShifter has no bits below the units
   static constexpr float kExpMin = -104.0f;     // exp of less rounds to zero ...
   static constexpr float kExpMax = 89.0f;       // ... and of more to infinity
-  static constexpr float kExpm1Min = -20.0f;    // expm1 of less rounds to -1
-  static constexpr float kTanhMax = 10.0f;      // tanh of more rounds to 1
-  static constexpr float kSigmoidMax = 30.0f;   // sigmoid of more rounds to 1
+  static constexpr float kExp2Min = -151.0f;
+  static constexpr float kExp2Max = 129.0f;
+  static constexpr float kExpm1Min = -20.0f;   // expm1 of less rounds to -1
+  static constexpr float kTanhMax = 10.0f;     // tanh of more rounds to 1
+  static constexpr float kSigmoidMax = 30.0f;  // sigmoid of more rounds to 1
   static constexpr float kSigmoidExponent = -32.0f;
   static constexpr float kErfMax = 4.0f;  // erf of more rounds to 1
   static constexpr float kErfSmall = 0.95f;
@@ -46,6 +49,8 @@ struct Constants<double> {
   static constexpr double kShifter = 0x1.8p52;
   static constexpr double kExpMin = -746.0;
   static constexpr double kExpMax = 710.0;
+  static constexpr double kExp2Min = -1076.0;
+  static constexpr double kExp2Max = 1025.0;
   static constexpr double kExpm1Min = -40.0;
   static constexpr double kTanhMax = 20.0;
   static constexpr double kSigmoidMax = 60.0;
@@ -78,6 +83,16 @@ FASTNN_INLINE Vec<double> exp_tail(Vec<double> r) {
                     0x1.1111111127f42p-7, 0x1.6c16c18436118p-10, 0x1.a01a012965462p-13,
                     0x1.a01999e6dc051p-16, 0x1.71df27018c5f4p-19, 0x1.28ad9902e9b35p-22,
                     0x1.ad7d6c302882ep-26);
+}
+
+// 2^r for |r| <= 1/2.
+FASTNN_INLINE Vec<float> exp2_near_zero(Vec<float> r) {
+  return polynomial(r, 1.0f, 0x1.62e432p-1f, 0x1.ebfbe2p-3f, 0x1.c6ae72p-5f, 0x1.3b270ep-7f,
+                    0x1.5f7276p-10f, 0x1.470b4ap-13f);
+}
+FASTNN_INLINE Vec<double> exp2_near_zero(Vec<double> r) {
+  const Vec<double> x = r * Vec<double>(0x1.62e42fefa39efp-1), one(1.0);
+  return fma(x, fma(x, exp_tail(x), one), one);
 }
 
 // log(1 + f) = f - f^2/2 + s (f^2/2 + R(s^2)) with s = f / (2 + f); this is R (FreeBSD's e_log.c
@@ -220,6 +235,20 @@ FASTNN_INLINE Vec<T> exp(Vec<T> x) {
   x = min(Vec<T>(K::kExpMax), max(Vec<T>(K::kExpMin), x));
   const math::ScaledExp<T> e = math::scaled_exp(x);
   return scale_by_pow2(e.y, e.n);
+}
+
+// 2^x for x <= 1, which is not checked: a softmax's weights, with fewer instructions than exp
+// takes.
+template <class T>
+FASTNN_INLINE Vec<T> exp2_nonpositive(Vec<T> x) {
+  using K = math::Constants<T>;
+  x = max(Vec<T>(K::kExp2Min), x);
+  const Vec<T> n = (x + K::kShifter) - K::kShifter;
+  return scale_by_pow2(math::exp2_near_zero(x - n), n);
+}
+template <class T>
+FASTNN_INLINE Vec<T> exp2(Vec<T> x) {
+  return exp2_nonpositive(min(Vec<T>(math::Constants<T>::kExp2Max), x));
 }
 
 // exp(x) - 1 = 2^n y + (2^n - 1), computed halved since 2^n may overflow before the result does.

@@ -47,6 +47,7 @@ struct Function {
     }                                                           \
   }
 FASTNN_RUN(exp)
+FASTNN_RUN(exp2)
 FASTNN_RUN(expm1)
 FASTNN_RUN(log)
 FASTNN_RUN(log1p)
@@ -67,6 +68,7 @@ Quad sigmoid_in_quad(Quad x) { return Quad(1) / (Quad(1) + FASTNN_QUAD(exp)(-x))
 const Function kFunctions[] = {
     FASTNN_FUNCTION(exp, 1.0),
     FASTNN_FUNCTION(log, 1.0),
+    FASTNN_FUNCTION(exp2, 2.0),
     FASTNN_FUNCTION(expm1, 2.0),
     FASTNN_FUNCTION(log1p, 2.0),
     FASTNN_FUNCTION(tanh, 2.0),
@@ -178,7 +180,9 @@ const double kPlaces[] = {
     37.42994775023705, 40.0,
     // of exp
     87.336544, 88.722839, 89.0, 103.27893, 103.97208, 104.0, 708.39641853226408,
-    709.78271289338397, 710.0, 744.44007192138122, 745.13321910194111, 746.0};
+    709.78271289338397, 710.0, 744.44007192138122, 745.13321910194111, 746.0,
+    // of exp2
+    0.5, 126.0, 128.0, 129.0, 149.0, 150.0, 151.0, 1022.0, 1024.0, 1025.0, 1074.0, 1075.0, 1076.0};
 // clang-format on
 
 constexpr double kSigns[] = {1.0, -1.0};

@@ -7,7 +7,7 @@
 // so that both give the same bytes.
 //
 // Workspace a thread, in elements: lane_block (at most 192 KiB, or one group) + kMaxBlockRows *
-// (2 width + 2 value_width + 8 kGroup).
+// (2 width + 2 value_width + 7 kGroup + 128).
 #include "kernels/attention/dropout.h"
 #include "kernels/attention/weights.h"
 
@@ -20,15 +20,12 @@ struct BackwardScratch {
   T* value_groups;  // [group][value_width][kGroup]
   T* gradients;     // [group][width][kGroup]
   T* value_gradients;
-  T* panels;  // of the rows' side, for both products
-  T* value_panels;
-  Slices<T> slices;
-  Slices<T> value_slices;
+  RowBlock<T> rows;  // of the rows' side
+  RowBlock<T> value_rows;
   T* scores;  // tiles [kMaxBlockRows][kGroup]
   T* grad_scores;
   T* cap_slope;
-  T* extra;   // gradient of the weights, then dropout
-  T* turned;  // grad_scores as panels of A
+  T* extra;  // gradient of the weights, then dropout
   RuleScratch<T> rules;
 
   BackwardScratch(Carver<T>& carver, const AttentionProblem<T>& p, int64_t block, int64_t rows) {
@@ -36,15 +33,12 @@ struct BackwardScratch {
     value_groups = carver.take(block * p.value_width);
     gradients = carver.take(block * p.width);
     value_gradients = carver.take(block * p.value_width);
-    panels = carver.take(rows * p.width + Vec<T>::kSize);
-    value_panels = carver.take(rows * p.value_width + Vec<T>::kSize);
-    slices = Slices<T>::carve(carver, rows, p.width);
-    value_slices = Slices<T>::carve(carver, rows, p.value_width);
+    this->rows = RowBlock<T>::carve(carver, rows, p.width);
+    value_rows = RowBlock<T>::carve(carver, rows, p.value_width);
     scores = carver.take(kMaxBlockRows * kGroup<T>);
     grad_scores = carver.take(kMaxBlockRows * kGroup<T>);
     cap_slope = carver.take(kMaxBlockRows * kGroup<T>);
     extra = carver.take(kMaxBlockRows * kGroup<T> + Vec<T>::kSize);
-    turned = carver.take(kMaxBlockRows * kGroup<T> + Vec<T>::kSize);
     rules = RuleScratch<T>::carve(carver);
   }
 };
@@ -70,16 +64,16 @@ class GradientTile {
 
   // scores: the weights after dropout; grad_scores: the gradient of the scaled products. `at` has
   // been narrowed. False if all is masked. `group` counts the lanes' groups from the part's first.
-  bool compute(const Rectangle& at, int64_t group, const Rows& used, int64_t lanes) const {
-    const int64_t first_lane = group * kGroup<T>, rows = used.count();
+  bool compute(const Rectangle& at, int64_t group, Range used, int64_t lanes,
+               Prefetcher& ahead) const {
+    const int64_t first_lane = group * kGroup<T>, rows = used.end - used.begin;
     if (rows <= 0) return false;
-    multiply(s_.panels, used, problem_.width, s_.groups + first_lane * problem_.width, s_.scores,
-             lanes);
+    s_.rows.multiply(s_.groups + first_lane * problem_.width, s_.scores, used, lanes, ahead);
     const bool capped = problem_.rules.softcap != T(0);
     if (!rules_.apply(s_.scores, at, lanes, capped ? s_.cap_slope : nullptr)) return false;
     weights_.weigh(s_.scores, at, rows, lanes);
-    multiply(s_.value_panels, used, problem_.value_width,
-             s_.value_groups + first_lane * problem_.value_width, s_.grad_scores, lanes);
+    s_.value_rows.multiply(s_.value_groups + first_lane * problem_.value_width, s_.grad_scores,
+                           used, lanes, ahead);
     if (args_.grad_weights) {
       load_rectangle<T, kQueriesInLanes>(
           s_.extra, args_.grad_weights + head_ * problem_.queries * problem_.keys, problem_.keys,
@@ -113,7 +107,7 @@ class GradientTile {
 
 // grad_query of a block of queries of one head: lanes are queries, rows keys.
 template <class T>
-void query_part(const AttentionBackwardArgs<T>& args, const BackwardScratch<T>& s, int64_t head,
+void query_part(const AttentionBackwardArgs<T>& args, BackwardScratch<T>& s, int64_t head,
                 Range queries) {
   const AttentionProblem<T>& p = args.problem;
   const GradientTile<T, true> tile(args, s, head);
@@ -125,24 +119,23 @@ void query_part(const AttentionBackwardArgs<T>& args, const BackwardScratch<T>& 
   fill(s.gradients, groups * kGroup<T> * p.width, T(0));
   const auto key = Matrix<T>::of(p.key, head / p.group);
   const auto value = Matrix<T>::of(p.value, head / p.group);
-  Slices<T> key_slices = s.slices;
+  Prefetcher ahead;
   const Range seen = tile.rules().keys_of(queries);
   const int64_t step = block_rows(p.keys);
   for (int64_t k = seen.begin / step * step; k < seen.end; k += step) {
     const Range keys = block_of(k, step, p.keys);
-    const int64_t rows = keys.end - keys.begin;
-    pack_panels(s.panels, key.from_row(k), rows, p.width);
-    pack_panels(s.value_panels, value.from_row(k), rows, p.value_width);
-    key_slices.pack(key.from_row(k), rows);
+    s.rows.load(key.from_row(k), keys.end - k, T(1));
+    s.rows.set_specials_aside();
+    s.value_rows.load(value.from_row(k), keys.end - k, T(1));
     for (int64_t g = 0; g < groups; ++g) {
       const Range lane_range = block_of(queries.begin + g * kGroup<T>, kGroup<T>, queries.end);
       const Rectangle at = tile.rules().narrowed({lane_range, keys});
-      const Rows used{rows, {at.keys.begin - k, at.keys.end - k}};
+      const Range used{at.keys.begin - k, at.keys.end - k};
       const int64_t lanes = round_up(at.queries.end - at.queries.begin, Vec<T>::kSize);
-      if (!tile.compute(at, g, used, lanes)) continue;
-      tile.apply_cap_slope(used.count(), lanes);
-      key_slices.multiply_into(s.gradients + g * kGroup<T> * p.width, s.grad_scores, used.used,
-                               lanes, true);
+      if (!tile.compute(at, g, used, lanes, ahead)) continue;
+      tile.apply_cap_slope(used.end - used.begin, lanes);
+      s.rows.multiply_transposed(s.gradients + g * kGroup<T> * p.width, s.grad_scores, used, lanes,
+                                 true, ahead);
     }
   }
   for (int64_t g = 0; g < groups; ++g) {
@@ -157,13 +150,11 @@ void query_part(const AttentionBackwardArgs<T>& args, const BackwardScratch<T>& 
 template <class T>
 class KeyPart {
  public:
-  KeyPart(const AttentionBackwardArgs<T>& args, const BackwardScratch<T>& scratch, int64_t key_head,
+  KeyPart(const AttentionBackwardArgs<T>& args, BackwardScratch<T>& scratch, int64_t key_head,
           Range keys, bool adds_grad_query)
       : args_(args),
         p_(args.problem),
         s_(scratch),
-        query_slices_(scratch.slices),
-        grad_slices_(scratch.value_slices),
         key_head_(key_head),
         keys_(keys),
         adds_grad_query_(adds_grad_query),
@@ -194,33 +185,30 @@ class KeyPart {
     const int64_t step = block_rows(p_.queries);
     for (int64_t q = seen.begin / step * step; q < seen.end; q += step) {
       const Range queries = block_of(q, step, p_.queries);
-      const int64_t rows = queries.end - queries.begin;
-      pack_panels(s_.panels, query.from_row(q), rows, p_.width);
-      scale_run(s_.panels, rows * p_.width, p_.scale);
-      pack_panels(s_.value_panels, grad.from_row(q), rows, p_.value_width);
-      if (args_.grad_key) query_slices_.pack(query.from_row(q), rows);
-      if (args_.grad_value) grad_slices_.pack(grad.from_row(q), rows);
+      s_.rows.load(query.from_row(q), queries.end - q, p_.scale);
+      s_.value_rows.load(grad.from_row(q), queries.end - q, T(1));
+      if (args_.grad_key) s_.rows.set_specials_aside();
+      if (args_.grad_value) s_.value_rows.set_specials_aside();
       for (int64_t g = 0; g < groups_; ++g) add_block(tile, head, g, queries);
     }
   }
 
   void add_block(const GradientTile<T, false>& tile, int64_t head, int64_t g, Range queries) {
     const Rectangle at = tile.rules().narrowed({queries, keys_of_group(g)});
-    const Rows used{queries.end - queries.begin,
-                    {at.queries.begin - queries.begin, at.queries.end - queries.begin}};
+    const Range used{at.queries.begin - queries.begin, at.queries.end - queries.begin};
     const int64_t lanes = round_up(at.keys.end - at.keys.begin, Vec<T>::kSize);
-    if (!tile.compute(at, g, used, lanes)) return;
+    if (!tile.compute(at, g, used, lanes, ahead_)) return;
     if (args_.grad_value) {
-      grad_slices_.multiply_into(s_.value_gradients + g * kGroup<T> * p_.value_width, s_.scores,
-                                 used.used, lanes, true);
+      s_.value_rows.multiply_transposed(s_.value_gradients + g * kGroup<T> * p_.value_width,
+                                        s_.scores, used, lanes, true, ahead_);
     }
     if (args_.grad_bias) {
       store_rectangle(args_.grad_bias + head * p_.queries * p_.keys, p_.keys, s_.grad_scores, at);
     }
-    tile.apply_cap_slope(used.count(), lanes);
+    tile.apply_cap_slope(used.end - used.begin, lanes);
     if (args_.grad_key) {
-      query_slices_.multiply_into(s_.gradients + g * kGroup<T> * p_.width, s_.grad_scores,
-                                  used.used, lanes, true);
+      s_.rows.multiply_transposed(s_.gradients + g * kGroup<T> * p_.width, s_.grad_scores, used,
+                                  lanes, true, ahead_);
     }
     if (adds_grad_query_) add_grad_query(head, at);
   }
@@ -229,16 +217,14 @@ class KeyPart {
   void add_grad_query(int64_t head, const Rectangle& at) {
     const int64_t rows = at.queries.end - at.queries.begin, depth = at.keys.end - at.keys.begin;
     const int64_t panel = panel_rows(rows);
-    const DenseOperand<T> scores{s_.grad_scores, kGroup<T>, 1};
-    const T* const panels = scores.a_block(s_.turned, 0, rows, panel, 0, depth).data;
     const auto key = Matrix<T>::of(p_.key, key_head_).from_row(at.keys.begin);
     T* const target = args_.grad_query + (head * p_.queries + at.queries.begin) * p_.width;
     for (int64_t i = 0; i < rows; i += panel) {
       const int count = static_cast<int>(min_of(panel, rows - i));
-      const int64_t step = tile_vectors(count) * Vec<T>::kSize;
-      for (int64_t c = 0; c < p_.width; c += step) {
-        run_tile<T>(count, {depth, panels + i * depth, key.data + c, key.row_stride, kGroup<T>,
-                            target + i * p_.width + c, p_.width, min_of(step, p_.width - c), true});
+      for (int64_t c = 0; c < p_.width; c += kGroup<T>) {
+        run_strided_tile<T>(count, {depth, s_.grad_scores + i * kGroup<T>, kGroup<T>, 1,
+                                    key.data + c, key.row_stride, target + i * p_.width + c,
+                                    p_.width, min_of(kGroup<T>, p_.width - c), true});
       }
     }
   }
@@ -248,7 +234,7 @@ class KeyPart {
     const int64_t count = keys.end - keys.begin, row = key_head_ * p_.keys + keys.begin;
     if (args_.grad_key) {
       store_transposed(args_.grad_key + row * p_.width, p_.width,
-                       s_.gradients + g * kGroup<T> * p_.width, p_.width, count, p_.scale);
+                       s_.gradients + g * kGroup<T> * p_.width, p_.width, count, T(1));
     }
     if (args_.grad_value) {
       store_transposed(args_.grad_value + row * p_.value_width, p_.value_width,
@@ -259,12 +245,12 @@ class KeyPart {
 
   const AttentionBackwardArgs<T>& args_;
   const AttentionProblem<T>& p_;
-  const BackwardScratch<T>& s_;
-  Slices<T> query_slices_, grad_slices_;
+  BackwardScratch<T>& s_;
   int64_t key_head_;
   Range keys_;
   bool adds_grad_query_;
   int64_t groups_;
+  Prefetcher ahead_;
 };
 
 template <class T>
@@ -313,7 +299,7 @@ void for_parts(const AttentionProblem<T>& p, int64_t parts, int64_t block, int64
   T* const memory = workspace.take<T>(workers * counter.used);
   parallel_for(parts, grain, [&](int64_t begin, int64_t end, int worker) {
     Carver<T> carver{memory + worker * counter.used};
-    const BackwardScratch<T> scratch(carver, p, block, block_rows(rows));
+    BackwardScratch<T> scratch(carver, p, block, block_rows(rows));
     for (int64_t part = begin; part < end; ++part) f(scratch, part);
   });
 }
@@ -325,7 +311,7 @@ void grad_of_queries(const AttentionBackwardArgs<T>& args) {
   const int64_t block = lane_block<T>(p.queries, p.heads, width);
   const int64_t blocks = ceil_div(p.queries, block);
   for_parts(p, p.heads * blocks, block, p.keys, min_of(block, p.queries) * p.keys * width,
-            [&](const BackwardScratch<T>& scratch, int64_t part) {
+            [&](BackwardScratch<T>& scratch, int64_t part) {
               query_part(args, scratch, part / blocks,
                          block_of(part % blocks * block, block, p.queries));
             });
@@ -339,7 +325,7 @@ void grad_of_keys(const AttentionBackwardArgs<T>& args) {
   const int64_t blocks = ceil_div(p.keys, block);
   for_parts(p, key_heads * blocks, block, p.queries,
             min_of(block, p.keys) * p.queries * p.group * width,
-            [&](const BackwardScratch<T>& scratch, int64_t part) {
+            [&](BackwardScratch<T>& scratch, int64_t part) {
               KeyPart<T>(args, scratch, part / blocks,
                          block_of(part % blocks * block, block, p.keys), false)
                   .run();
@@ -354,7 +340,7 @@ void grad_by_heads(const AttentionBackwardArgs<T>& args) {
   const int64_t size = p.group * p.queries * p.width;
   const int64_t block = lane_block<T>(p.keys, INT32_MAX, width);
   for_parts(p, key_heads, block, p.queries, p.keys * p.group * p.queries * width,
-            [&](const BackwardScratch<T>& scratch, int64_t key_head) {
+            [&](BackwardScratch<T>& scratch, int64_t key_head) {
               T* const grad_query = args.grad_query + key_head * size;
               fill(grad_query, size, T(0));
               for (int64_t k = 0; k < p.keys; k += block) {

@@ -4,17 +4,19 @@
 // in the gradients of keys and values) run along the vectors, "rows" (a block of the other side)
 // down the memory. So the softmax over keys goes down the rows of a tile, without a sum across
 // lanes, and the tile is at once the B operand of the second product. The lanes' side is packed as
-// groups of B once for a part; the rows' side, block by block, as panels of A: along the width for
-// the first product, and as slices of columns for the second.
+// groups of B once for a part; the rows' side is the A of both products where it lies.
 #pragma once
 
+#include "kernels/attention/prefetch.h"
+#include "kernels/attention/strided_tile.h"
 #include "kernels/gemm/engine.h"
+#include "kernels/rows.h"
 #include "ops/attention.h"
 
 namespace fastnn::FASTNN_ISA {
 
 // Rows of a tile of scores, at most: a tile stays in L1.
-inline constexpr int64_t kMaxBlockRows = kTileRows * (144 / kTileRows);
+inline constexpr int64_t kMaxBlockRows = kTileRows * (196 / kTileRows);
 
 // Rows of a block when `count` rows are cut evenly.
 inline int64_t block_rows(int64_t count) {
@@ -41,13 +43,6 @@ inline int64_t part_grain(int64_t multiply_adds) {
 
 struct Range {
   int64_t begin, end;
-};
-
-// Which rows of a packed block take part; used.begin is the start of a panel.
-struct Rows {
-  int64_t total;
-  Range used;
-  int64_t count() const { return used.end - used.begin; }
 };
 
 // Cuts scratch memory; without a base it only counts.
@@ -93,106 +88,133 @@ void pack_groups(T* target, const Matrix<T>& m, int64_t rows, int64_t width, T f
   if (factor != T(1)) scale_run(target, round_up(rows, kGroup<T>) * width, factor);
 }
 
-// Rows of m as panels of A: [panel][width][row of the panel].
+// A block of rows of one head as the A operand of both products: of the one that sums along the
+// width, and of the one that sums over the rows. It is used in place, or from a copy where factors
+// or strides ask for one. The sum over the rows needs set_specials_aside() first: there a row that
+// holds NaN or infinity is replaced by zeros and added by itself, only where its weight is not
+// zero, since otherwise 0 * NaN would leak out of masked positions.
 template <class T>
-void pack_panels(T* target, const Matrix<T>& m, int64_t rows, int64_t width) {
-  if (rows <= 0) return;
-  const DenseOperand<T> operand{m.data, m.row_stride, m.col_stride};
-  operand.a_block(target, 0, rows, panel_rows(rows), 0, width);
-}
+class RowBlock {
+ public:
+  static int64_t copy_stride(int64_t width) { return round_up(width, Vec<T>::kSize) + 16; }
 
-// c[used rows][kGroup] = panels times a group of B, for so many lanes of the group. Whole panels
-// are computed, so up to kTileRows - 1 rows more.
-template <class T>
-void multiply(const T* panels, const Rows& rows, int64_t depth, const T* group, T* c,
-              int64_t lanes) {
-  if (rows.total <= 0) return;
-  const int64_t panel = panel_rows(rows.total);
-  for (int64_t i = rows.used.begin; i < rows.used.end; i += panel) {
-    const int count = static_cast<int>(min_of(panel, rows.total - i));
-    run_tile<T>(count,
-                {depth, panels + i * depth, group, kGroup<T>, 0, c, kGroup<T>, lanes, false});
-    c += panel * kGroup<T>;
-  }
-}
-
-// Columns of a block of rows as panels of A, for the product that sums over the rows. A row that
-// holds NaN or infinity is packed as zeros and added by itself, only where its weight is not zero:
-// otherwise 0 * NaN would leak out of masked positions.
-template <class T>
-struct Slices {
-  T* packed;
-  int64_t* special;  // the rows with NaN or infinity
-  int64_t specials;
-  Matrix<T> source;
-  int64_t rows, width;
-
-  static Slices carve(Carver<T>& carver, int64_t rows, int64_t width) {
-    Slices s{};
-    s.packed = carver.take(rows * width + Vec<T>::kSize);
-    s.special = reinterpret_cast<int64_t*>(carver.take(rows * 8 / static_cast<int64_t>(sizeof(T))));
-    s.width = width;
-    return s;
+  static RowBlock carve(Carver<T>& carver, int64_t rows, int64_t width) {
+    RowBlock block{};
+    block.copy_ = carver.take(rows * copy_stride(width));
+    block.finite_copy_ = carver.take(rows * copy_stride(width));
+    block.special_ =
+        reinterpret_cast<int64_t*>(carver.take(rows * 8 / static_cast<int64_t>(sizeof(T))));
+    block.width_ = width;
+    return block;
   }
 
-  void pack(const Matrix<T>& matrix, int64_t count) {
-    source = matrix;
-    rows = count;
-    specials = 0;
-    if (width <= 0) return;
-    const DenseOperand<T> operand{matrix.data, matrix.col_stride, matrix.row_stride};
-    operand.a_block(packed, 0, width, panel_rows(width), 0, rows);
-    constexpr int64_t kSize = Vec<T>::kSize;
-    const int64_t n = rows * width;
-    Vec<T> acc = Vec<T>::zero();
-    for (int64_t i = 0; i < n; i += kSize) {
-      acc = fma(Vec<T>::load(packed + i, n - i), Vec<T>::zero(), acc);
+  void load(const Matrix<T>& source, int64_t rows, T factor) {
+    source_ = source;
+    factor_ = factor;
+    rows_ = rows;
+    specials_ = 0;
+    data_ = source.data;
+    stride_ = source.row_stride;
+    // Rows a multiple of 2 KiB apart share a few sets of the cache.
+    const bool crowded = stride_ * static_cast<int64_t>(sizeof(T)) % 2048 == 0 && stride_ != 0;
+    if (factor != T(1) || source.col_stride != 1 || crowded) copy();
+    finite_ = data_;
+    finite_stride_ = stride_;
+  }
+
+  void set_specials_aside() {
+    Chains<T> chains(0);  // zero times what is finite
+    for (int64_t r = 0; r < rows_; ++r) {
+      const T* const row = data_ + r * stride_;
+      for_vectors_in_chains<T>(width_, [&](int64_t i, auto lanes, auto c) FASTNN_INLINE_LAMBDA {
+        chains[c] = fma(lanes.load(row + i), Vec<T>::zero(), chains[c]);
+      });
     }
-    if (!all(acc == Vec<T>::zero())) set_specials_aside();
+    if (chains.sum() != T(0)) find_specials();
   }
 
-  // acc[width][kGroup] (+)= slices * weights[used rows][kGroup].
-  void multiply_into(T* acc, const T* weights, Range used, int64_t lanes, bool accumulate) const {
-    if (width <= 0) return;
-    const int64_t panel = panel_rows(width);
-    for (int64_t i = 0; i < width; i += panel) {
-      const int64_t count = min_of(panel, width - i);
-      run_tile<T>(static_cast<int>(count),
-                  {used.end - used.begin, packed + i * rows + used.begin * count, weights,
-                   kGroup<T>, 0, acc + i * kGroup<T>, kGroup<T>, lanes, accumulate});
+  // c[used rows][kGroup] = rows times a group of B, for so many lanes of the group.
+  void multiply(const T* group, T* c, Range used, int64_t lanes, Prefetcher& ahead) const {
+    const int64_t panel = panel_rows(used.end - used.begin);
+    for (int64_t i = used.begin; i < used.end; i += panel) {
+      const int64_t count = min_of(panel, used.end - i);
+      run_strided_tile<T>(static_cast<int>(count), {width_, data_ + i * stride_, stride_, 1, group,
+                                                    kGroup<T>, c, kGroup<T>, lanes, false});
+      c += panel * kGroup<T>;
+      ahead.step();
     }
-    for (int64_t s = 0; s < specials; ++s) {
-      if (special[s] < used.begin || special[s] >= used.end) continue;
-      add_special(acc, weights + (special[s] - used.begin) * kGroup<T>, special[s], lanes);
+  }
+
+  // acc[width][kGroup] (+)= the rows, transposed, times weights[used rows][kGroup].
+  void multiply_transposed(T* acc, const T* weights, Range used, int64_t lanes, bool accumulate,
+                           Prefetcher& ahead) const {
+    if (width_ <= 0) return;
+    const int64_t panel = panel_rows(width_);
+    for (int64_t i = 0; i < width_; i += panel) {
+      ahead.step();
+      run_strided_tile<T>(
+          static_cast<int>(min_of(panel, width_ - i)),
+          {used.end - used.begin, finite_ + used.begin * finite_stride_ + i, 1, finite_stride_,
+           weights, kGroup<T>, acc + i * kGroup<T>, kGroup<T>, lanes, accumulate});
+    }
+    for (int64_t s = 0; s < specials_; ++s) {
+      if (special_[s] < used.begin || special_[s] >= used.end) continue;
+      add_special(acc, weights + (special_[s] - used.begin) * kGroup<T>, special_[s], lanes);
     }
   }
 
  private:
-  void set_specials_aside() {
-    const int64_t panel = panel_rows(width);
-    for (int64_t r = 0; r < rows; ++r) {
-      bool finite = true;
-      for (int64_t c = 0; c < width; ++c) finite &= source.at(r, c) * T(0) == T(0);
-      if (finite) continue;
-      special[specials++] = r;
-      for (int64_t c = 0; c < width; ++c) {
-        const int64_t first = c / panel * panel;
-        packed[first * rows + r * min_of(panel, width - first) + c - first] = T(0);
+  void copy() {
+    const int64_t stride = copy_stride(width_);
+    const Vec<T> factor(factor_);
+    for (int64_t r = 0; r < rows_; ++r) {
+      T* const target = copy_ + r * stride;
+      const Matrix<T> row = source_.from_row(r);
+      if (row.col_stride == 1) {
+        for_vectors<T>(width_, [&](int64_t c, auto lanes) FASTNN_INLINE_LAMBDA {
+          lanes.store(lanes.load(row.data + c) * factor, target + c);
+        });
+      } else {
+        for (int64_t c = 0; c < width_; ++c) target[c] = row.at(0, c) * factor_;
       }
+    }
+    data_ = copy_;
+    stride_ = stride;
+  }
+
+  void find_specials() {
+    finite_ = finite_copy_;
+    finite_stride_ = copy_stride(width_);
+    for (int64_t r = 0; r < rows_; ++r) {
+      const T* const row = data_ + r * stride_;
+      T* const target = finite_copy_ + r * finite_stride_;
+      bool finite = true;
+      for (int64_t c = 0; c < width_; ++c) finite &= row[c] * T(0) == T(0);
+      for (int64_t c = 0; c < width_; ++c) target[c] = finite ? row[c] : T(0);
+      if (!finite) special_[specials_++] = r;
     }
   }
 
   void add_special(T* acc, const T* weights, int64_t row, int64_t lanes) const {
     for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
       const Vec<T> weight = Vec<T>::load(weights + v);
-      for (int64_t c = 0; c < width; ++c) {
+      for (int64_t c = 0; c < width_; ++c) {
         T* const target = acc + c * kGroup<T> + v;
         const Vec<T> old = Vec<T>::load(target);
-        const Vec<T> sum = fma(weight, Vec<T>(source.at(row, c)), old);
+        const Vec<T> sum = fma(weight, Vec<T>(data_[row * stride_ + c]), old);
         select(weight == Vec<T>::zero(), old, sum).store(target);
       }
     }
   }
+
+  Matrix<T> source_;
+  T factor_;
+  const T* data_;
+  const T* finite_;  // without what has been set aside
+  T* copy_;
+  T* finite_copy_;
+  int64_t* special_;  // the rows with NaN or infinity
+  int64_t stride_, finite_stride_, rows_, width_, specials_;
 };
 
 // tile *= factors and tile += terms, element by element.

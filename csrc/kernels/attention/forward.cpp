@@ -5,7 +5,7 @@
 // neither threads nor the batch change a bit.
 //
 // Workspace a thread, in elements: lane_block (at most 192 KiB, or one group) + kMaxBlockRows *
-// (width + value_width + 3 kGroup).
+// (2 width + 2 value_width + 3 kGroup + 128).
 #include "kernels/attention/decode.h"
 #include "kernels/attention/dropout.h"
 #include "kernels/rows.h"
@@ -17,11 +17,10 @@ template <class T>
 struct ForwardScratch {
   T* query_groups;  // [group][width][kGroup], scaled
   T* outputs;       // [group][value_width][kGroup]
-  T* maxima;        // [group][kGroup]
+  T* shifts;        // [group][kGroup], the running maxima times log2(e)
   T* sums;
   T* begun;  // [group], whether outputs hold anything yet
-  T* key_panels;
-  Slices<T> values;
+  RowBlock<T> keys, values;
   T* scores;   // [kMaxBlockRows][kGroup]
   T* factors;  // [kGroup]
   RuleScratch<T> rules;
@@ -29,12 +28,12 @@ struct ForwardScratch {
   ForwardScratch(Carver<T>& carver, const AttentionProblem<T>& p, int64_t block) {
     query_groups = carver.take(block * p.width);
     outputs = carver.take(block * p.value_width);
-    maxima = carver.take(block);
+    shifts = carver.take(block);
     sums = carver.take(block);
     begun = carver.take(ceil_div(block, kGroup<T>));
     const int64_t rows = block_rows(p.keys);
-    key_panels = carver.take(rows * p.width + Vec<T>::kSize);
-    values = Slices<T>::carve(carver, rows, p.value_width);
+    keys = RowBlock<T>::carve(carver, rows, p.width);
+    values = RowBlock<T>::carve(carver, rows, p.value_width);
     scores = carver.take(kMaxBlockRows * kGroup<T>);
     factors = carver.take(kGroup<T>);
     rules = RuleScratch<T>::carve(carver);
@@ -42,11 +41,12 @@ struct ForwardScratch {
 };
 
 // Turns a tile of scores into weights relative to the new maximum and adds them up; `factors`
-// receives what sums so far have to be multiplied by.
+// receives what sums so far have to be multiplied by. exp(s - m) is 2^(s log2(e) - shift), where
+// shift is m log2(e) rounded once, so that its rounding cancels in the quotient.
 template <class T>
-void softmax_step(T* tile, int64_t rows, int64_t lanes, T* maxima, T* sums, T* factors) {
+void softmax_step(T* tile, int64_t rows, int64_t lanes, T* shifts, T* sums, T* factors) {
   constexpr int kDown = 4;  // independent chains
-  const Vec<T> lowest(-infinite<T>()), zero = Vec<T>::zero();
+  const Vec<T> lowest(-infinite<T>()), zero = Vec<T>::zero(), log2_e(math::Constants<T>::kLog2E);
   for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
     T* const column = tile + v;
     Vec<T> largest[kDown] = {lowest, lowest, lowest, lowest};
@@ -58,12 +58,13 @@ void softmax_step(T* tile, int64_t rows, int64_t lanes, T* maxima, T* sums, T* f
       }
     }
     for (; r < rows; ++r) largest[0] = max(Vec<T>::load(column + r * kGroup<T>), largest[0]);
-    const Vec<T> old = Vec<T>::load(maxima + v);
-    const Vec<T> top = max(max(max(largest[0], largest[1]), max(largest[2], largest[3])), old);
-    const Vec<T> shift = select(abs(top) < Vec<T>(infinite<T>()), top, zero);
+    const Vec<T> old = Vec<T>::load(shifts + v);
+    const Vec<T> top = max(max(largest[0], largest[1]), max(largest[2], largest[3]));
+    const Vec<T> highest = max(top * log2_e, old);
+    const Vec<T> shift = select(abs(highest) < Vec<T>(infinite<T>()), highest, zero);
     const auto weigh = [&](int64_t row) FASTNN_INLINE_LAMBDA {
       T* const p = column + row * kGroup<T>;
-      const Vec<T> e = exp(Vec<T>::load(p) - shift);
+      const Vec<T> e = exp2_nonpositive(fma(Vec<T>::load(p), log2_e, -shift));
       e.store(p);
       return e;
     };
@@ -74,9 +75,9 @@ void softmax_step(T* tile, int64_t rows, int64_t lanes, T* maxima, T* sums, T* f
       for (int c = 0; c < kDown; ++c) sum[c] += weigh(r + c);
     }
     for (; r < rows; ++r) sum[0] += weigh(r);
-    const Vec<T> factor = exp(old - shift);
+    const Vec<T> factor = exp2_nonpositive(old - shift);
     factor.store(factors + v);
-    top.store(maxima + v);
+    highest.store(shifts + v);
     fma(Vec<T>::load(sums + v), factor, (sum[0] + sum[1]) + (sum[2] + sum[3])).store(sums + v);
   }
 }
@@ -97,14 +98,18 @@ void rescale(T* acc, int64_t width, int64_t lanes, const T* factors) {
 template <class T>
 class ForwardPart {
  public:
+  // The next part, of next_head from query next_begin on, follows on the same thread; next_head may
+  // be past the last one.
   ForwardPart(const AttentionForwardArgs<T>& args, const ForwardScratch<T>& scratch, int64_t head,
-              Range queries)
+              Range queries, int64_t next_head, int64_t next_begin)
       : args_(args),
         problem_(args.problem),
         s_(scratch),
         rules_(args.problem, head, scratch.rules),
         head_(head),
-        queries_(queries) {}
+        queries_(queries) {
+    look_ahead(next_head, next_begin);
+  }
 
   void run() {
     start();
@@ -114,8 +119,9 @@ class ForwardPart {
     const auto value = Matrix<T>::of(problem_.value, head_ / problem_.group);
     for (int64_t k = seen.begin / step * step; k < seen.end; k += step) {
       const Range keys{k, min_of(k + step, problem_.keys)};
-      pack_panels(s_.key_panels, key.from_row(k), keys.end - k, problem_.width);
-      s_.values.pack(value.from_row(k), keys.end - k);
+      s_.keys.load(key.from_row(k), keys.end - k, T(1));
+      s_.values.load(value.from_row(k), keys.end - k, T(1));
+      s_.values.set_specials_aside();
       for (int64_t g = 0; g < groups(); ++g) add_block(g, keys);
     }
     for (int64_t g = 0; g < groups(); ++g) finish(g);
@@ -132,52 +138,74 @@ class ForwardPart {
     return round_up(queries.end - queries.begin, Vec<T>::kSize);
   }
 
+  void look_ahead(int64_t next_head, int64_t next_begin) {
+    const AttentionProblem<T>& p = problem_;
+    const int64_t count = queries_.end - queries_.begin, rows = block_rows(p.keys);
+    if (next_head < p.heads) {
+      const auto add = [&](const MatrixStack<T>& stack, int64_t head, Range range, int64_t width) {
+        const auto m = Matrix<T>::of(stack, head).from_row(range.begin);
+        if (m.col_stride == 1) ahead_.add(m.data, m.row_stride, range.end - range.begin, width);
+      };
+      const int64_t key_head = next_head / p.group;
+      add(p.query, next_head, {next_begin, min_of(next_begin + count, p.queries)}, p.width);
+      add(p.key, key_head, {0, min_of(rows, p.keys)}, p.width);
+      add(p.value, key_head, {0, min_of(rows, p.keys)}, p.value_width);
+    }
+    ahead_.add(output(queries_.begin), args_.output_row_stride, count, p.value_width);
+    ahead_.spread_over(groups() * ceil_div(p.keys, rows) *
+                       (ceil_div(rows, kTileRows) + ceil_div(p.value_width, kTileRows)));
+  }
+
+  T* output(int64_t query) const {
+    return args_.output + args_.output_offsets[head_] + query * args_.output_row_stride;
+  }
+
   void start() {
     const int64_t padded = groups() * kGroup<T>;
     pack_groups(s_.query_groups, Matrix<T>::of(problem_.query, head_).from_row(queries_.begin),
                 queries_.end - queries_.begin, problem_.width, problem_.scale);
     fill(s_.begun, groups(), T(0));
-    fill(s_.maxima, padded, -infinite<T>());
+    fill(s_.shifts, padded, -infinite<T>());
     fill(s_.sums, padded, T(0));
   }
 
   void add_block(int64_t g, Range keys) {
     const Rectangle at = rules_.narrowed({queries_of_group(g), keys});
-    const Rows rows{keys.end - keys.begin, {at.keys.begin - keys.begin, at.keys.end - keys.begin}};
-    if (rows.count() <= 0) return;
-    const int64_t lanes = lanes_of(at.queries);
-    multiply(s_.key_panels, rows, problem_.width, s_.query_groups + g * kGroup<T> * problem_.width,
-             s_.scores, lanes);
+    const Range used{at.keys.begin - keys.begin, at.keys.end - keys.begin};
+    const int64_t rows = used.end - used.begin, lanes = lanes_of(at.queries);
+    if (rows <= 0) return;
+    s_.keys.multiply(s_.query_groups + g * kGroup<T> * problem_.width, s_.scores, used, lanes,
+                     ahead_);
     if (!rules_.apply(s_.scores, at, lanes, nullptr)) return;
-    softmax_step(s_.scores, rows.count(), lanes, s_.maxima + g * kGroup<T>, s_.sums + g * kGroup<T>,
+    softmax_step(s_.scores, rows, lanes, s_.shifts + g * kGroup<T>, s_.sums + g * kGroup<T>,
                  s_.factors);
-    T* const output = s_.outputs + g * kGroup<T> * problem_.value_width;
-    if (s_.begun[g] != T(0)) rescale(output, problem_.value_width, lanes, s_.factors);
+    T* const acc = s_.outputs + g * kGroup<T> * problem_.value_width;
+    if (s_.begun[g] != T(0)) rescale(acc, problem_.value_width, lanes, s_.factors);
     if (problem_.dropout.threshold != 0) {
       load_dropout<T, true>(s_.rules.mask, problem_, head_, at, s_.rules.lanes);
-      multiply_tiles(s_.scores, s_.rules.mask, rows.count(), lanes);
+      multiply_tiles(s_.scores, s_.rules.mask, rows, lanes);
     }
-    s_.values.multiply_into(output, s_.scores, rows.used, lanes, s_.begun[g] != T(0));
+    s_.values.multiply_transposed(acc, s_.scores, used, lanes, s_.begun[g] != T(0), ahead_);
     s_.begun[g] = T(1);
   }
 
   void finish(int64_t g) {
     const Range queries = queries_of_group(g);
     const int64_t count = queries.end - queries.begin;
-    T* const output = s_.outputs + g * kGroup<T> * problem_.value_width;
+    T* const acc = s_.outputs + g * kGroup<T> * problem_.value_width;
     T* const log_sum_exp = args_.log_sum_exp + head_ * problem_.queries + queries.begin;
+    const Vec<T> ln2(static_cast<T>(0x1.62e42fefa39efp-1));
     for (int64_t v = 0; v < count; v += Vec<T>::kSize) {
       const Vec<T> sum = Vec<T>::load(s_.sums + g * kGroup<T> + v);
-      const Vec<T> top = Vec<T>::load(s_.maxima + g * kGroup<T> + v);
+      const Vec<T> top = Vec<T>::load(s_.shifts + g * kGroup<T> + v) * ln2;
       const Mask<T> unseen = sum == Vec<T>::zero();  // the query sees no key
       select(unseen, Vec<T>::zero(), Vec<T>(T(1)) / sum).store(s_.factors + v);
       select(unseen, Vec<T>(-infinite<T>()), top + log(sum)).store(log_sum_exp + v, count - v);
     }
-    if (s_.begun[g] == T(0)) fill(output, kGroup<T> * problem_.value_width, T(0));
-    rescale(output, problem_.value_width, lanes_of(queries), s_.factors);
-    store_transposed(
-        args_.output + args_.output_offsets[head_] + queries.begin * args_.output_row_stride,
-        args_.output_row_stride, output, problem_.value_width, count, T(1));
+    if (s_.begun[g] == T(0)) fill(acc, kGroup<T> * problem_.value_width, T(0));
+    rescale(acc, problem_.value_width, lanes_of(queries), s_.factors);
+    store_transposed(output(queries.begin), args_.output_row_stride, acc, problem_.value_width,
+                     count, T(1));
   }
 
   const AttentionForwardArgs<T>& args_;
@@ -186,6 +214,7 @@ class ForwardPart {
   HeadRules<T, true> rules_;
   int64_t head_;
   Range queries_;
+  Prefetcher ahead_;
 };
 
 }  // namespace
@@ -210,7 +239,9 @@ void scaled_dot_product_attention_forward(const AttentionForwardArgs<T>& args) {
     const ForwardScratch<T> scratch(carver, p, block);
     for (int64_t part = begin; part < end; ++part) {
       const int64_t first = part % blocks * block;
-      ForwardPart<T>(args, scratch, part / blocks, {first, min_of(first + block, p.queries)}).run();
+      ForwardPart<T>(args, scratch, part / blocks, {first, min_of(first + block, p.queries)},
+                     (part + 1) / blocks, (part + 1) % blocks * block)
+          .run();
     }
   });
 }

@@ -72,17 +72,12 @@ class HeadRules {
             min_of(queries_, end - diagonal_ + rules_.left)};
   }
 
-  // The rectangle without the rows that no lane sees, but from the start of a panel.
+  // The rectangle without the rows that no lane sees.
   Rectangle narrowed(const Rectangle& at) const {
     const Range rows = kQueriesInLanes ? at.keys : at.queries;
     const Range seen = kQueriesInLanes ? keys_of(at.queries) : queries_of(at.keys);
-    Range left{max_of(seen.begin, rows.begin), min_of(seen.end, rows.end)};
-    if (left.begin < left.end) {
-      const int64_t panel = panel_rows(rows.end - rows.begin);
-      left.begin = rows.begin + (left.begin - rows.begin) / panel * panel;
-    } else {
-      left.end = left.begin;
-    }
+    const int64_t begin = max_of(seen.begin, rows.begin);
+    const Range left{begin, max_of(begin, min_of(seen.end, rows.end))};
     return kQueriesInLanes ? Rectangle{at.queries, left} : Rectangle{left, at.keys};
   }
 

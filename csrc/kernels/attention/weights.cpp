@@ -1,6 +1,6 @@
 // The weights of attention as an array, recomputed from the log-sum-exp: lanes are keys, rows
 // queries. Workspace a thread, in elements: one group of keys and a block of queries, kMaxBlockRows
-// * (width + 3 kGroup).
+// * (2 width + 3 kGroup + 128).
 #include "kernels/attention/weights.h"
 
 #include "kernels/attention/dropout.h"
@@ -11,12 +11,12 @@ namespace {
 template <class T>
 struct WeightsScratch {
   T* group;
-  T* panels;
+  RowBlock<T> rows;
   T* tile;
   RuleScratch<T> rules;
   WeightsScratch(Carver<T>& carver, const AttentionProblem<T>& p) {
     group = carver.take(kGroup<T> * p.width);
-    panels = carver.take(block_rows(p.queries) * p.width + Vec<T>::kSize);
+    rows = RowBlock<T>::carve(carver, block_rows(p.queries), p.width);
     tile = carver.take(kMaxBlockRows * kGroup<T>);
     rules = RuleScratch<T>::carve(carver);
   }
@@ -24,20 +24,21 @@ struct WeightsScratch {
 
 // All weights of one head for a block of queries.
 template <class T>
-void weights_part(const AttentionWeightsArgs<T>& args, const WeightsScratch<T>& s, int64_t head,
+void weights_part(const AttentionWeightsArgs<T>& args, WeightsScratch<T>& s, int64_t head,
                   Range queries) {
   const AttentionProblem<T>& p = args.problem;
   const HeadRules<T, false> rules(p, head, s.rules);
   const TileWeights<T, false> weights{p, args.log_sum_exp + head * p.queries};
   const int64_t rows = queries.end - queries.begin;
-  pack_panels(s.panels, Matrix<T>::of(p.query, head).from_row(queries.begin), rows, p.width);
+  s.rows.load(Matrix<T>::of(p.query, head).from_row(queries.begin), rows, p.scale);
   const auto key = Matrix<T>::of(p.key, head / p.group);
+  Prefetcher ahead;
   for (int64_t k = 0; k < p.keys; k += kGroup<T>) {
     const Rectangle at{queries, {k, min_of(k + kGroup<T>, p.keys)}};
     const int64_t count = at.keys.end - k, lanes = round_up(count, Vec<T>::kSize);
     if (rules.is_empty(at)) continue;
-    pack_groups(s.group, key.from_row(k), count, p.width, p.scale);
-    multiply(s.panels, {rows, {0, rows}}, p.width, s.group, s.tile, lanes);
+    pack_groups(s.group, key.from_row(k), count, p.width, T(1));
+    s.rows.multiply(s.group, s.tile, {0, rows}, lanes, ahead);
     if (!rules.apply(s.tile, at, lanes, nullptr)) continue;
     weights.weigh(s.tile, at, rows, lanes);
     if (p.dropout.threshold != 0) {
@@ -64,7 +65,7 @@ void attention_weights(const AttentionWeightsArgs<T>& args) {
   T* const memory = workspace.take<T>(workers * counter.used);
   parallel_for(p.heads * blocks, grain, [&](int64_t begin, int64_t end, int worker) {
     Carver<T> carver{memory + worker * counter.used};
-    const WeightsScratch<T> scratch(carver, p);
+    WeightsScratch<T> scratch(carver, p);
     for (int64_t part = begin; part < end; ++part) {
       const int64_t first = part % blocks * step;
       weights_part(args, scratch, part / blocks, {first, min_of(first + step, p.queries)});

@@ -7,10 +7,12 @@
 
 namespace fastnn::FASTNN_ISA {
 
-// log-sum-exp of a query as what to subtract: a query that sees no key has -inf, and no weight.
+// log-sum-exp of a query as what to subtract from scores times log2(e): a query that sees no key
+// has -inf, and no weight.
 template <class T>
 FASTNN_INLINE Vec<T> shift_of_query(Vec<T> log_sum_exp) {
-  return select(log_sum_exp == Vec<T>(-infinite<T>()), Vec<T>(infinite<T>()), log_sum_exp);
+  return select(log_sum_exp == Vec<T>(-infinite<T>()), Vec<T>(infinite<T>()),
+                log_sum_exp * Vec<T>(math::Constants<T>::kLog2E));
 }
 
 // Numbers of the queries, one each, over the tile: along the lanes or down the rows.
@@ -30,13 +32,14 @@ struct TileWeights {
   // scores -> exp(scores - log_sum_exp).
   void weigh(T* tile, const Rectangle& at, int64_t rows, int64_t lanes) const {
     const T* const lse = log_sum_exp + at.queries.begin;
+    const Vec<T> log2_e(math::Constants<T>::kLog2E);
     const int64_t count = at.queries.end - at.queries.begin;
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
         T* const p = tile + r * kGroup<T> + v;
         const Vec<T> shift =
             shift_of_query(query_values<T, kQueriesInLanes>(lse, r, v, count, infinite<T>()));
-        exp(Vec<T>::load(p) - shift).store(p);
+        exp2(fma(Vec<T>::load(p), log2_e, -shift)).store(p);
       }
     }
   }

@@ -1,0 +1,55 @@
+// Brings rows of matrices into L2 a few cache lines at a time, between the tiles of other work: the
+// operands of small heads come from far away, and nothing but their own head would wait for them.
+#pragma once
+
+#include "kernels/gemm/engine.h"
+
+namespace fastnn::FASTNN_ISA {
+
+class Prefetcher {
+ public:
+  // Rows with contiguous columns; what passes the budget of 256 KiB is left out.
+  template <class T>
+  void add(const T* first, int64_t row_stride, int64_t rows, int64_t width) {
+    constexpr int64_t kBytes = static_cast<int64_t>(sizeof(T));
+    if (row_stride == width) {
+      width *= rows;
+      rows = min_of(rows, 1);
+    }
+    if (rows <= 0 || width <= 0 || budget_ <= 0) return;
+    const auto within_line = static_cast<int64_t>(reinterpret_cast<uintptr_t>(first) % kLine);
+    const bool aligned = rows == 1 || row_stride * kBytes % kLine == 0;
+    const int64_t lines = ceil_div(width * kBytes + (aligned ? within_line : kLine - 1), kLine);
+    Region& region = regions_[count_++];
+    region.row = reinterpret_cast<const char*>(first);
+    region.stride = row_stride * kBytes;
+    region.lines = min_of(lines, budget_);
+    region.rows = min_of(rows, budget_ / region.lines);
+    budget_ -= region.rows * region.lines;
+  }
+
+  // To be called after all of add().
+  void spread_over(int64_t steps) { rate_ = ceil_div(kBudget - budget_, max_of(1, steps)); }
+
+  void step() {
+    for (int64_t i = 0; i < rate_ && current_ < count_; ++i) {
+      Region& region = regions_[current_];
+      __builtin_prefetch(region.row + line_ * kLine, 0, 2);
+      if (++line_ < region.lines) continue;
+      line_ = 0;
+      region.row += region.stride;
+      if (--region.rows == 0) ++current_;
+    }
+  }
+
+ private:
+  static constexpr int64_t kLine = 64, kBudget = (int64_t{256} << 10) / kLine;
+  struct Region {
+    const char* row;
+    int64_t stride, rows, lines;
+  };
+  Region regions_[4];
+  int64_t count_ = 0, current_ = 0, line_ = 0, budget_ = kBudget, rate_ = 0;
+};
+
+}  // namespace fastnn::FASTNN_ISA
