@@ -141,7 +141,15 @@ def fastnn(case: Case) -> Callable[[], Any]:
 
     call, arrays = _call(case, F), operands(case)
     if not case.params["train"]:
-        return lambda: call(*arrays)
+        if case.params["name"] not in SHAPES:
+            return lambda: call(*arrays)
+        layer, x = _layer(case, fastnn.nn, *arrays), arrays[0]
+
+        def forward() -> Any:
+            with fastnn.no_grad():
+                return layer(x)
+
+        return forward
     grad = np.ones_like(call(*arrays))
 
     def step() -> Any:
@@ -150,6 +158,15 @@ def fastnn(case: Case) -> Callable[[], Any]:
         return tuple(t.grad for t in tensors)
 
     return step
+
+
+def _layer(case: Case, nn: Any, x: Any, w: Any, b: Any) -> Any:
+    """The layer, which keeps its prepared weights."""
+    c, k, sizes, kernel, stride, padding, groups = SHAPES[case.params["name"]]
+    kind = "ConvTranspose" if _transposed(case.params["name"]) else "Conv"
+    layer = getattr(nn, f"{kind}{len(sizes)}d")(c, k, kernel, stride, padding, groups=groups)
+    layer.weight.data, layer.bias.data = w, b
+    return layer
 
 
 def torch(case: Case) -> Callable[[], Any]:
