@@ -41,7 +41,8 @@ OPERATIONS: list[tuple[str, tuple[Any, ...]]] = [
     ("glu", ()),
     ("prelu", ()),
 ]
-SIZES = {"1M": 1 << 20, "16M": 1 << 24}
+# Elements, and the row of the targets.
+SIZES = {"1M": (1 << 20, "cache"), "16M": (1 << 24, "memory")}
 QUICK = {"gelu", "relu", "silu"}
 TARGETED = {"gelu", "silu", "tanh", "sigmoid", "exp"}
 # Operator and attributes; the numbers that Clip takes as operands are in its attributes here.
@@ -98,10 +99,10 @@ def _case(op: str, args: tuple[Any, ...], size: str, train: bool) -> Case:
     words = [op, *map(str, args), size, *(["forward+backward"] if train else [])]
     return Case(
         " ".join(words),
-        {"op": op, "args": args, "n": SIZES[size], "train": train},
-        bytes=SIZES[size] * (20.0 if train else 8.0),
+        {"op": op, "args": args, "n": SIZES[size][0], "train": train},
+        bytes=SIZES[size][0] * (20.0 if train else 8.0),
         quick=op in QUICK and not args and size == "1M" and not train,
-        bar=("forward + backward" if train else "forward") if op in TARGETED and not args else "",
+        bar=SIZES[size][1] if op in TARGETED and not args and not train else "",
     )
 
 

@@ -19,7 +19,7 @@ SHAPES = [*TARGETED, ((16, 21, 64, 64), 1)]
 def _case(op: str, shape: tuple[int, ...], dim: int, backward: bool) -> Case:
     size = float(np.prod(shape))
     counts = (shape, dim) in TARGETED and op in ("softmax", "log_softmax")
-    bar = ("backward" if backward else "forward") if counts else ""
+    bar = "forward" if counts and not backward else ""
     return Case(
         f"{op} {'x'.join(map(str, shape))} dim {dim}{' backward' if backward else ''}",
         {"op": op, "shape": shape, "dim": dim, "backward": backward},

@@ -54,6 +54,7 @@ class Case:
     flops: float = 0.0
     bytes: float = 0.0
     tolerance: float = 1e-4
+    reads: bool = False  # hardly a byte is written: the limit is the bandwidth of reading
     quick: bool = False  # part of the short table
     bar: str = ""  # the row of targets.py that it counts for
 

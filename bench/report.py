@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import PEERS
+from targets import TARGETS
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
@@ -99,6 +100,42 @@ def table(run: dict[str, Any]) -> list[str]:
     return lines
 
 
+def reached(value: float | None, target: float | None, pattern: str) -> str:
+    """A figure with its target behind it, in bold where it falls short."""
+    text = number(value, pattern)
+    if target is None or value is None or value != value:
+        return text
+    text = f"{text} (of {target:{pattern}})"
+    return text if value >= target else f"**{text}**"
+
+
+def bars(family: str, run: dict[str, Any]) -> list[str]:
+    """Markdown rows: what each row of the targets reaches."""
+    lines = [
+        "| row | cases | against the fastest peer | each at least | without ncnn | "
+        "against PyTorch | share of the limit at least |",
+        "|" + "---|" * 7,
+    ]
+    for name, target in TARGETS.get(family, {}).items():
+        rows = [r for r in run["rows"] if r.get("bar") == name and r["ratio"]]
+        if not rows:
+            continue
+        torch = [r["ratios"]["torch"] for r in rows if "torch" in r["ratios"]]
+        others = [[v for n, v in r["ratios"].items() if n not in ("numpy", "ncnn")] for r in rows]
+        share = target.share and target.share[run["threads"] > 1]
+        cells = [
+            name,
+            str(len(rows)),
+            reached(geometric_mean(r["ratio"] for r in rows), target.mean, ".2f"),
+            reached(min(r["ratio"] for r in rows), target.each, ".2f"),
+            reached(geometric_mean(min(o) for o in others if o), target.without_ncnn, ".2f"),
+            reached(geometric_mean(torch), target.torch, ".2f"),
+            reached(min(r["share"] for r in rows), share, ".0%"),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines if len(lines) > 2 else []
+
+
 def details(records: list[dict[str, Any]]) -> str:
     lines = [
         "# Measurements",
@@ -106,7 +143,8 @@ def details(records: list[dict[str, Any]]) -> str:
         "Medians of samples taken in turns, each library in its own process. A ratio is the peer's",
         "time divided by fastnn's: above 1, fastnn is faster. The limit is the measured peak of",
         "fused multiply-adds, or the measured copy bandwidth where a case is bound by memory; a",
-        "share above 100% means data in cache, or an algorithm with fewer operations.",
+        "share above 100% means data in cache, or an algorithm with fewer operations. Figures that",
+        "fall short of their target, which stands beside them, are in bold.",
     ]
     for record in records:
         lines += ["", f"## {record['family']}", ""]
@@ -116,7 +154,13 @@ def details(records: list[dict[str, Any]]) -> str:
         )
         for run in record["runs"]:
             limits = ", ".join(f"{k} {v:.0f}" for k, v in run["machine"].items())
-            lines += ["", f"Threads: {run['threads']}; {limits}", "", *table(run)]
+            lines += ["", f"Threads: {run['threads']}; {limits}"]
+            if run.get("libraries"):
+                versions = ", ".join(f"{n} {v}" for n, v in run["libraries"].items())
+                lines += ["", f"Versions: {versions}"]
+            if targets := bars(record["family"], run):
+                lines += ["", *targets]
+            lines += ["", *table(run)]
             mean = geometric_mean(r["ratio"] for r in run["rows"] if r["ratio"])
             lines += ["", f"Geometric mean against the fastest peer: {number(mean, '.2f')}"]
     return "\n".join(lines) + "\n"

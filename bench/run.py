@@ -31,8 +31,9 @@ def row(case: Case, timings: list[Timing], machine: dict[str, float], threads: i
     own = good["fastnn"].median if "fastnn" in good else float("nan")
     peers = {n: t.median for n, t in good.items() if n not in ("fastnn", "numpy")}
     fastest = min(peers, key=lambda name: peers[name]) if peers else None
+    bandwidth = machine["read_gbs" if case.reads else "copy_gbs"]
     # A case that touches memory more than the machine could compute meanwhile is memory-bound.
-    memory_bound = case.bytes / machine["copy_gbs"] > case.flops / machine["fma_gflops"]
+    memory_bound = case.bytes / bandwidth > case.flops / machine["fma_gflops"]
     rate = (case.bytes if memory_bound else case.flops) / own / 1e9
     return {
         "case": case.name,
@@ -44,7 +45,7 @@ def row(case: Case, timings: list[Timing], machine: dict[str, float], threads: i
         "errors": {t.library: t.error for t in timings if t.error},
         "rate": round(rate, 2),
         "unit": "GB/s" if memory_bound else "GFLOP/s",
-        "share": round(rate / machine["copy_gbs" if memory_bound else "fma_gflops"], 4),
+        "share": round(rate / (bandwidth if memory_bound else machine["fma_gflops"]), 4),
         "gflops": round(case.flops / own / 1e9, 3),
         "intensity": round(case.flops / case.bytes, 4) if case.bytes else None,
         "fastest_peer": fastest,

@@ -1,0 +1,91 @@
+"""What fastnn wants to reach, by family and by the row that a case names as its `bar`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """Least values, each None where nothing is asked.
+
+    `mean` and `each` are ratios to the fastest peer of a case: their geometric mean over the row,
+    and the smallest of them. `torch` and `without_ncnn` are geometric means against PyTorch, and
+    against the fastest peer when ncnn is left out. `share` is of the machine's limit in every
+    case, with one thread and with more.
+    """
+
+    mean: float | None = None
+    each: float | None = None
+    torch: float | None = None
+    without_ncnn: float | None = None
+    share: tuple[float, float] | None = None
+
+
+def _recurrent() -> dict[str, Target]:
+    rows = {}
+    for size, forward, training in (
+        ("batch 1", {"lstm": 1.4, "gru": 1.4, "rnn": 1.4}, 3.0),
+        ("batch 8 to 32", {"lstm": 1.1, "gru": 1.15, "rnn": 1.3}, 1.6),
+        ("batch 64 and more", {"lstm": 1.02, "gru": 1.05, "rnn": 1.1}, 1.4),
+    ):
+        for cell, mean in forward.items():
+            rows[f"{cell} forward, {size}"] = Target(mean, 0.95)
+            rows[f"{cell} training step, {size}"] = Target(torch=training, each=0.95)
+    for cell in ("lstm", "gru", "rnn"):
+        rows[f"{cell} forward, lengths"] = Target(torch=2.0)
+        rows[f"{cell} training step, lengths"] = Target(torch=3.0)
+    return rows
+
+
+TARGETS: dict[str, dict[str, Target]] = {
+    "gemm": {
+        "square": Target(share=(0.95, 0.92)),
+        "rectangular": Target(mean=1.0, torch=1.15, share=(0.9, 0.9)),
+        "skinny": Target(mean=1.1, torch=2.0),
+        "tiny": Target(mean=1.3, torch=2.5),
+        "forward + backward": Target(torch=1.3),
+    },
+    "conv": {
+        "3x3 stride 1": Target(mean=1.1, each=0.95, without_ncnn=2.6),
+        "1x1": Target(each=0.97, torch=1.4),
+        "others": Target(mean=1.03, each=0.92, torch=1.3),
+        "depthwise, grouped": Target(mean=1.15, torch=3.0),
+        "1d, 3d, transposed": Target(mean=1.3),
+        "training step": Target(torch=1.8, each=1.0),
+    },
+    "rnn": _recurrent(),
+    "attention": {
+        "encoder, forward": Target(mean=1.25, each=1.0),
+        "encoder, forward + backward": Target(torch=1.5, each=1.0),
+        "long, forward": Target(mean=1.25, each=1.0, share=(0.85, 0.85)),
+        "long, forward + backward": Target(torch=1.5, each=1.0),
+        "long causal, forward": Target(mean=1.25, each=1.0, share=(0.78, 0.78)),
+        "long causal, forward + backward": Target(torch=1.5, each=1.0),
+        "wide causal, forward": Target(mean=1.3, each=1.0, share=(0.8, 0.8)),
+        "wide causal, forward + backward": Target(torch=1.5, each=1.0),
+        "small and cross, forward": Target(mean=1.3, each=1.0),
+        "small and cross, forward + backward": Target(torch=2.0, each=1.0),
+        "decode, forward": Target(mean=1.3, each=1.0, share=(0.85, 0.85)),
+        "encoder layer": Target(mean=1.3),
+    },
+    "pool": {
+        "forward": Target(mean=1.1, each=0.9),
+        "forward + backward": Target(torch=5.0, each=0.9),
+    },
+    "norm": {
+        "forward": Target(mean=1.2, each=0.9),
+        "forward + backward": Target(torch=1.3, each=0.9),
+    },
+    "softmax": {"forward": Target(mean=1.15, each=0.9, torch=1.8)},
+    "elementwise": {
+        "cache": Target(mean=1.1, each=0.9, torch=1.5),
+        "memory": Target(mean=1.1, each=0.9, torch=1.5, share=(0.9, 0.9)),
+    },
+    "loss": {
+        "cross_entropy forward + backward": Target(torch=1.5),
+        "ctc_loss forward + backward": Target(torch=2.0),
+    },
+    "optim": {"Adam": Target(torch=1.0, share=(0.9, 0.9))},
+    "embedding": {"forward + backward": Target(torch=2.0)},
+}
