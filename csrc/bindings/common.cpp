@@ -1,6 +1,7 @@
 #include "bindings/common.h"
 
-#include <limits>
+#include <algorithm>
+#include <cstdint>
 
 namespace fastnn {
 namespace {
@@ -24,8 +25,27 @@ bool is_aligned(const py::array& a) {
 
 bool is_contiguous(const py::array& a) { return (a.flags() & py::array::c_style) != 0; }
 
-bool may_share_memory(py::handle a, py::handle b) {
-  return py::module_::import("numpy").attr("may_share_memory")(a, b).cast<bool>();
+// The bytes between an array's first and last element.
+struct Bytes {
+  uintptr_t begin, end;
+
+  explicit Bytes(const py::array& a) : begin(reinterpret_cast<uintptr_t>(a.data())), end(begin) {
+    for (py::ssize_t axis = 0; axis < a.ndim(); ++axis) {
+      if (a.shape(axis) == 0) return;
+    }
+    end += static_cast<uintptr_t>(a.itemsize());
+    for (py::ssize_t axis = 0; axis < a.ndim(); ++axis) {
+      const auto reach = static_cast<intptr_t>((a.shape(axis) - 1) * a.strides(axis));
+      (reach < 0 ? begin : end) += static_cast<uintptr_t>(reach);
+    }
+  }
+};
+
+// By their bounds alone, as numpy.may_share_memory: interleaved arrays count as sharing.
+bool may_share_memory(const py::array& a, py::handle b) {
+  if (!py::isinstance<py::array>(b)) return false;
+  const Bytes x(a), y(py::reinterpret_borrow<py::array>(b));
+  return std::max(x.begin, y.begin) < std::min(x.end, y.end);
 }
 
 py::object contiguous_copy(const py::array& a) {

@@ -365,6 +365,11 @@ template <class T>
 FASTNN_INLINE void interleave(Vec<T>& a, Vec<T>& b) {
   native::interleave(a.v, b.v);
 }
+// Lanes kFirst, kFirst + 1, ... of a followed by b; 0 < kFirst < kSize.
+template <int kFirst, class T>
+FASTNN_INLINE Vec<T> lanes_from(Vec<T> a, Vec<T> b) {
+  return Vec<T>(native::lanes_from<kFirst>(a.v, b.v));
+}
 
 // Into the first-level cache, to be read soon.
 FASTNN_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }

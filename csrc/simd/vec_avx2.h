@@ -252,5 +252,28 @@ FASTNN_INLINE void interleave(__m256d& a, __m256d& b) {
   a = _mm256_permute2f128_pd(low, high, 0x20);
   b = _mm256_permute2f128_pd(low, high, 0x31);
 }
+// Lanes kFirst, kFirst + 1, ... of a followed by b: a shift of bytes in each half, from the half
+// before.
+template <int kFirstByte>
+FASTNN_INLINE __m256i bytes_from(__m256i a, __m256i b) {
+  const __m256i middle = _mm256_permute2x128_si256(a, b, 0x21);
+  if constexpr (kFirstByte == 16) {
+    return middle;
+  } else if constexpr (kFirstByte < 16) {
+    return _mm256_alignr_epi8(middle, a, kFirstByte);
+  } else {
+    return _mm256_alignr_epi8(b, middle, kFirstByte - 16);
+  }
+}
+template <int kFirst>
+FASTNN_INLINE __m256 lanes_from(__m256 a, __m256 b) {
+  return _mm256_castsi256_ps(
+      bytes_from<4 * kFirst>(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+}
+template <int kFirst>
+FASTNN_INLINE __m256d lanes_from(__m256d a, __m256d b) {
+  return _mm256_castsi256_pd(
+      bytes_from<8 * kFirst>(_mm256_castpd_si256(a), _mm256_castpd_si256(b)));
+}
 
 }  // namespace fastnn::FASTNN_ISA::native

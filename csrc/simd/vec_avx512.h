@@ -310,5 +310,16 @@ FASTNN_INLINE void interleave(__m512d& a, __m512d& b) {
   a = _mm512_permutex2var_pd(first, bits(low), b);
   b = _mm512_permutex2var_pd(first, bits(low + 4), b);
 }
+// Lanes kFirst, kFirst + 1, ... of a followed by b.
+template <int kFirst>
+FASTNN_INLINE __m512 lanes_from(__m512 a, __m512 b) {
+  return _mm512_castsi512_ps(_mm512_maskz_alignr_epi32(__mmask16{0xffff}, _mm512_castps_si512(b),
+                                                       _mm512_castps_si512(a), kFirst));
+}
+template <int kFirst>
+FASTNN_INLINE __m512d lanes_from(__m512d a, __m512d b) {
+  return _mm512_castsi512_pd(_mm512_maskz_alignr_epi64(__mmask8{0xff}, _mm512_castpd_si512(b),
+                                                       _mm512_castpd_si512(a), kFirst));
+}
 
 }  // namespace fastnn::FASTNN_ISA::native

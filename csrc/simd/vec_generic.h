@@ -232,5 +232,15 @@ FASTNN_INLINE void interleave(Float32x4& a, Float32x4& b) {
   b = Float32x4{first[2], b[2], first[3], b[3]};
 }
 FASTNN_INLINE void interleave(Float64x2& a, Float64x2& b) { deinterleave(a, b); }
+// Lanes kFirst, kFirst + 1, ... of a followed by b.
+template <int kFirst>
+FASTNN_INLINE Float32x4 lanes_from(Float32x4 a, Float32x4 b) {
+  const auto lane = [&](int i) { return i < 4 ? a[i] : b[i - 4]; };
+  return Float32x4{lane(kFirst), lane(kFirst + 1), lane(kFirst + 2), lane(kFirst + 3)};
+}
+template <int kFirst>
+FASTNN_INLINE Float64x2 lanes_from(Float64x2 a, Float64x2 b) {
+  return Float64x2{a[1], b[0]};
+}
 
 }  // namespace fastnn::FASTNN_ISA::native

@@ -218,5 +218,14 @@ FASTNN_INLINE void interleave(float32x4_t& a, float32x4_t& b) {
   b = vzip2q_f32(first, b);
 }
 FASTNN_INLINE void interleave(float64x2_t& a, float64x2_t& b) { deinterleave(a, b); }
+// Lanes kFirst, kFirst + 1, ... of a followed by b.
+template <int kFirst>
+FASTNN_INLINE float32x4_t lanes_from(float32x4_t a, float32x4_t b) {
+  return vextq_f32(a, b, kFirst);
+}
+template <int kFirst>
+FASTNN_INLINE float64x2_t lanes_from(float64x2_t a, float64x2_t b) {
+  return vextq_f64(a, b, kFirst);
+}
 
 }  // namespace fastnn::FASTNN_ISA::native

@@ -240,12 +240,37 @@ void check_reductions_and_transpose() {
   }
 }
 
+// Lane i of a is i, of b kSize + i.
+template <class T>
+void check_permutations() {
+  using V = Vec<T>;
+  constexpr int64_t kSize = V::kSize;
+  T lanes[2 * kSize];
+  for (int64_t i = 0; i < 2 * kSize; ++i) lanes[i] = static_cast<T>(i);
+  const V a = V::load(lanes), b = V::load(lanes + kSize);
+  V even = a, odd = b;
+  deinterleave(even, odd);
+  const V second = lanes_from<1>(a, b), last = lanes_from<kSize - 1>(a, b);
+  for (int64_t i = 0; i < kSize; ++i) {
+    FASTNN_CHECK(lane(even, i) == static_cast<T>(2 * i));
+    FASTNN_CHECK(lane(odd, i) == static_cast<T>(2 * i + 1));
+    FASTNN_CHECK(lane(second, i) == static_cast<T>(1 + i));
+    FASTNN_CHECK(lane(last, i) == static_cast<T>(kSize - 1 + i));
+  }
+  interleave(even, odd);
+  for (int64_t i = 0; i < kSize; ++i) {
+    FASTNN_CHECK(lane(even, i) == static_cast<T>(i));
+    FASTNN_CHECK(lane(odd, i) == static_cast<T>(kSize + i));
+  }
+}
+
 template <class T>
 void check_vec() {
   check_tails<T>();
   check_arithmetic<T>();
   check_integers<T>();
   check_reductions_and_transpose<T>();
+  check_permutations<T>();
 }
 
 }  // namespace fastnn::FASTNN_ISA

@@ -81,7 +81,7 @@ void adaptive_max_pool3d_forward(const AdaptiveMaxPoolForwardArgs<T>& args) {
 // One thread a plane, outputs in order. Indices outside the plane are passed over.
 template <class T>
 void adaptive_max_pool3d_backward(const AdaptiveMaxPoolBackwardArgs<T>& args) {
-  const int64_t grain = larger(1, kPartElements / 4 / larger(1, args.inputs + args.outputs));
+  const int64_t grain = larger(1, kPartWork / 4 / larger(1, args.inputs + args.outputs));
   parallel_for(args.planes, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t plane = begin; plane < end; ++plane) {
       T* to = args.grad_x + plane * args.inputs;

@@ -91,14 +91,14 @@ void spread_average(const AvgPoolBackwardArgs<T>& args, Divisor<T>& divisor) {
   const int64_t row_bytes = pitch * static_cast<int64_t>(sizeof(T));
   const int64_t block_rows = larger(1, smaller(kBlockBytes / row_bytes, height.in));
   const int64_t taps = divide_up(width.kernel, width.stride) + 1;
-  const int64_t grain = larger(1, kPartElements / (taps * tiles.columns + 2 * pitch));
+  const int64_t grain = larger(1, kPartWork / (taps * tiles.columns + 2 * pitch));
 
   const int64_t workers = plan_workers(divide_up(tiles.count, grain));
   const int64_t each = block_rows * pitch + width.stride * spare;
-  const int64_t shared = divisor.scratch_elements();
+  const int64_t shared = divisor.scratch_elements(width.out);
   Workspace workspace(Workspace::padded_bytes(workers * each * static_cast<int64_t>(sizeof(T))) +
                       Workspace::padded_bytes(shared * static_cast<int64_t>(sizeof(T))));
-  divisor.prepare(workspace.take<T>(shared));
+  divisor.prepare(workspace.take<T>(shared), width.out, 1);
   T* const scratch = workspace.take<T>(workers * each);
 
   parallel_for(tiles.count, grain, [&](int64_t unit, int64_t end, int worker) {
@@ -132,7 +132,7 @@ void spread_average(const AvgPoolBackwardArgs<T>& args, Divisor<T>& divisor) {
 template <class T>
 void fill_planes(const AvgPoolBackwardArgs<T>& args, T count) {
   const int64_t size = args.depth.in * args.height.in * args.width.in;
-  parallel_for(args.planes, larger(1, kPartElements / larger(size, 1)),
+  parallel_for(args.planes, larger(1, kPartWork / larger(size, 1)),
                [&](int64_t begin, int64_t end, int) {
                  for (int64_t plane = begin; plane < end; ++plane) {
                    const T share = args.grad_y[plane] / count;

@@ -28,6 +28,19 @@ struct ColumnTable {
     for (int64_t i = 0; i < Vec<T>::kSize; ++i) values[held + i] = fill;
   }
 
+  // The row `rows` times, starts `pitch` apart, with `fill` in the gaps. In all at most 2 * kEnd.
+  void repeat(int64_t pitch, int64_t rows, T fill) {
+    if (pitch == outputs && rows == 1) return;
+    for (int64_t i = outputs; i < pitch; ++i) values[i] = fill;
+    outputs = pitch * rows;
+    for (int64_t held = pitch; held < outputs;) {
+      const int64_t n = smaller(held, outputs - held);
+      __builtin_memcpy(values + held, values, static_cast<size_t>(n) * sizeof(T));
+      held += n;
+    }
+    for (int64_t i = 0; i < Vec<T>::kSize; ++i) values[outputs + i] = fill;
+  }
+
   // The numbers of outputs o, o + 1, ... up to kRange of them.
   FASTNN_INLINE const T* at(int64_t o) const {
     if (outputs <= 2 * kEnd || o < kBorder) return values + o;

@@ -10,10 +10,12 @@ template <class T>
 struct Divisor {
   PoolAxis depth, height, width;
   bool count_padding;
-  int64_t fixed;            // the divisor where the caller gave one, or 0
-  T whole_rows;             // the rows of a window that touches no border
-  ColumnTable<T> counts;    // columns of each output's window
-  ColumnTable<T> inverses;  // 1 / (counts * whole_rows)
+  int64_t fixed;                    // the divisor where the caller gave one, or 0
+  T whole_rows;                     // the rows of a window that touches no border
+  Range whole_depth, whole_height;  // the outputs whose count is the whole kernel
+  bool uniform;                     // all of them
+  ColumnTable<T> counts;            // columns of each output's window
+  ColumnTable<T> inverses;          // 1 / (counts * whole_rows)
 
   template <class Args>
   explicit Divisor(const Args& args)
@@ -22,15 +24,29 @@ struct Divisor {
         width(args.width),
         count_padding(args.count_padding),
         fixed(args.divisor_override),
-        whole_rows(static_cast<T>(fixed != 0 ? 1 : depth.kernel * height.kernel)) {}
+        whole_rows(static_cast<T>(fixed != 0 ? 1 : depth.kernel * height.kernel)),
+        whole_depth(whole_counts(depth)),
+        whole_height(whole_counts(height)),
+        uniform(fixed != 0 || (covers(whole_depth, depth) && covers(whole_height, height))) {}
 
-  int64_t scratch_elements() const { return 2 * ColumnTable<T>::elements(width.out); }
+  static int64_t scratch_elements(int64_t outputs) { return 2 * ColumnTable<T>::elements(outputs); }
 
-  void prepare(T* scratch) {
-    T* const second = scratch + ColumnTable<T>::elements(width.out);
+  // For `rows` rows end to end, from each row's start to the next `pitch` outputs.
+  void prepare(T* scratch, int64_t pitch, int64_t rows) {
+    T* const second = scratch + ColumnTable<T>::elements(pitch * rows);
     counts.prepare(scratch, width.out, T{1}, [this](int64_t o) { return columns(o); });
     inverses.prepare(second, width.out, T{1},
                      [this](int64_t o) { return 1 / (columns(o) * whole_rows); });
+    counts.repeat(pitch, rows, T{1});
+    inverses.repeat(pitch, rows, T{1});
+  }
+
+  // How many rows from (od, oh) on have the same count, of `most`.
+  FASTNN_INLINE int64_t uniform_rows(int64_t od, int64_t oh, int64_t most) const {
+    if (uniform) return most;
+    const bool whole = od >= whole_depth.begin && od < whole_depth.end &&
+                       oh >= whole_height.begin && oh < whole_height.end;
+    return whole ? smaller(most, whole_height.end - oh) : 1;
   }
 
   FASTNN_INLINE T count(const PoolAxis& axis, int64_t o) const {
@@ -48,6 +64,15 @@ struct Divisor {
     return fixed != 0 ? T{1} : count(depth, od) * count(height, oh);
   }
 
+  Range whole_counts(const PoolAxis& axis) const {
+    PoolAxis padded = axis;
+    if (count_padding) padded.in += 2 * axis.padding, padded.padding = 0;
+    return whole_windows(padded);
+  }
+  static bool covers(Range range, const PoolAxis& axis) {
+    return range.begin == 0 && range.end == axis.out;
+  }
+
   struct Row {
     const T *counts, *inverses;
     T rows;
@@ -58,6 +83,16 @@ struct Divisor {
       return sum / (Vec<T>::load(counts + j) * Vec<T>(rows));
     }
   };
+  // The same where every row is whole.
+  struct WholeRow {
+    const T *counts, *inverses;
+    T rows;
+    FASTNN_INLINE Vec<T> operator()(Vec<T> sum, int64_t j) const {
+      if constexpr (sizeof(T) == 4) return sum * Vec<T>::load(inverses + j);
+      return sum / (Vec<T>::load(counts + j) * Vec<T>(rows));
+    }
+  };
+  FASTNN_INLINE WholeRow whole_row() const { return {counts.at(0), inverses.at(0), whole_rows}; }
   FASTNN_INLINE Row row(int64_t od, int64_t oh, int64_t ow) const {
     const T row_count = rows(od, oh);
     return {counts.at(ow), inverses.at(ow), row_count, sizeof(T) == 4 && row_count == whole_rows};

@@ -66,19 +66,26 @@ struct Root {
         volume(static_cast<T>(args.depth.kernel * args.height.kernel * args.width.kernel)),
         p(args.power) {}
 
-  int64_t scratch_elements() const { return divisor.scratch_elements(); }
-  void prepare(T* scratch) { divisor.prepare(scratch); }
+  int64_t scratch_elements(int64_t outputs) const { return divisor.scratch_elements(outputs); }
+  void prepare(T* scratch, int64_t pitch, int64_t rows) { divisor.prepare(scratch, pitch, rows); }
+  FASTNN_INLINE int64_t uniform_rows(int64_t od, int64_t oh, int64_t most) const {
+    return divisor.uniform_rows(od, oh, most);
+  }
 
-  struct Row {
-    typename Divisor<T>::Row mean;
+  template <class Mean>
+  struct RowOf {
+    Mean mean;
     T volume;
     double inverse;
     FASTNN_INLINE Vec<T> operator()(Vec<T> sum, int64_t j) const {
       return power(mean(sum, j) * Vec<T>(volume), inverse);
     }
   };
-  FASTNN_INLINE Row row(int64_t od, int64_t oh, int64_t ow) const {
+  FASTNN_INLINE RowOf<typename Divisor<T>::Row> row(int64_t od, int64_t oh, int64_t ow) const {
     return {divisor.row(od, oh, ow), volume, 1 / p};
+  }
+  FASTNN_INLINE RowOf<typename Divisor<T>::WholeRow> whole_row() const {
+    return {divisor.whole_row(), volume, 1 / p};
   }
   FASTNN_INLINE T operator()(T sum, const Place& o) const {
     return scalar_power(divisor(sum, o) * volume, static_cast<T>(1 / p));
@@ -88,7 +95,7 @@ struct Root {
 // Parts of a contiguous array: f(i, n) for n <= kSize elements from i.
 template <class T, class F>
 void for_each_vector(int64_t count, const F& f) {
-  parallel_for(count, kPartElements / 8, [&](int64_t begin, int64_t end, int) {
+  parallel_for(count, kPartWork / 8, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; i += Vec<T>::kSize) f(i, smaller(Vec<T>::kSize, end - i));
   });
 }

@@ -102,7 +102,7 @@ void max_pool3d_backward(const MaxPoolBackwardArgs<T>& original) {
   const int64_t covering_taps = divide_up(depth.kernel, depth.stride) *
                                 divide_up(height.kernel, height.stride) *
                                 divide_up(width.kernel, width.stride);
-  const int64_t grain = larger(1, kPartElements / ((3 * covering_taps + 2) * tiles.columns));
+  const int64_t grain = larger(1, kPartWork / ((3 * covering_taps + 2) * tiles.columns));
 
   const int64_t workers = plan_workers(divide_up(tiles.count, grain));
   const int64_t each = 2 * held + width.stride * spare;

@@ -8,7 +8,7 @@ using namespace pool;
 
 template <class T>
 void max_unpool3d_forward(const MaxUnpoolForwardArgs<T>& args) {
-  const int64_t grain = larger(1, kPartElements / 4 / larger(1, args.inputs + args.outputs));
+  const int64_t grain = larger(1, kPartWork / 4 / larger(1, args.inputs + args.outputs));
   parallel_for(args.planes, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t plane = begin; plane < end; ++plane) {
       T* to = args.y + plane * args.outputs;
@@ -22,7 +22,7 @@ void max_unpool3d_forward(const MaxUnpoolForwardArgs<T>& args) {
 
 template <class T>
 void max_unpool3d_backward(const MaxUnpoolBackwardArgs<T>& args) {
-  const int64_t grain = larger(1, kPartElements / 4 / larger(1, args.inputs));
+  const int64_t grain = larger(1, kPartWork / 4 / larger(1, args.inputs));
   parallel_for(args.planes, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t plane = begin; plane < end; ++plane) {
       const T* from = args.grad_y + plane * args.outputs;

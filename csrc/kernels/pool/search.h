@@ -30,7 +30,7 @@ void search_windows(int64_t planes, const Axis& depth, const Axis& height, const
                     const T* x, T* y, int64_t* indices) {
   const int64_t inputs = depth.in * height.in * width.in;
   const int64_t outputs = planes * depth.out * height.out * width.out;
-  const int64_t grain = larger(1, kPartElements / 8 / (4 + most_taps(depth, height, width)));
+  const int64_t grain = larger(1, kPartWork / 8 / (4 + most_taps(depth, height, width)));
   parallel_for(outputs, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const Place o(i, depth, height, width);

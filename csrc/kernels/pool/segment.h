@@ -80,7 +80,7 @@ void fold_windows(int64_t planes, const Axis& depth, const Axis& height, const A
                   const T* x, T* y, const Finish& finish, const Op& op = Op()) {
   const int64_t inputs = depth.in * height.in * width.in;
   const int64_t outputs = planes * depth.out * height.out * width.out;
-  const int64_t grain = larger(1, kPartElements / (16 + most_taps(depth, height, width)));
+  const int64_t grain = larger(1, kPartWork / (16 + most_taps(depth, height, width)));
   parallel_for(outputs, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const Place o(i, depth, height, width);
@@ -101,7 +101,7 @@ void add_windows(int64_t planes, const Axis& depth, const Axis& height, const Ax
                  const T* grad_y, T* grad_x, const Share& share) {
   const int64_t inputs = depth.in * height.in * width.in;
   const int64_t outputs = depth.out * height.out * width.out;
-  const int64_t grain = larger(1, kPartElements / 4 / larger(1, inputs));
+  const int64_t grain = larger(1, kPartWork / 4 / larger(1, inputs));
   parallel_for(planes, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t plane = begin; plane < end; ++plane) {
       T* to = grad_x + plane * inputs;
@@ -124,7 +124,7 @@ void fold_planes(int64_t planes, int64_t n, const T* x, T* y, const Finish& fini
                  const Op& op = Op()) {
   constexpr int64_t kSize = Vec<T>::kSize;
   const int64_t groups = divide_up(planes, kSize);
-  const int64_t grain = larger(1, kPartElements / (kSize * larger(n, 1)));
+  const int64_t grain = larger(1, kPartWork / (kSize * larger(n, 1)));
   parallel_for(groups, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t first = begin * kSize; first < smaller(end * kSize, planes); first += kSize) {
       const int64_t count = smaller(kSize, planes - first);

@@ -2,7 +2,7 @@
 // scratch, then across its columns.
 #pragma once
 
-#include "kernels/pool/window.h"
+#include "kernels/pool/plane.h"
 
 namespace fastnn::FASTNN_ISA::pool {
 
@@ -136,8 +136,8 @@ void fold_columns(const Op& op, const RowLayout<T>& layout, const PoolAxis& widt
 }
 
 // y[window] = finish(fold of the window). finish.row(od, oh, ow) gives the function of
-// (folded, j) for the outputs from (od, oh, ow); finish.prepare(scratch) gets
-// finish.scratch_elements() elements before.
+// (folded, j) for the outputs from (od, oh, ow); finish.prepare(scratch, width.out, 1) gets
+// finish.scratch_elements(width.out) elements before.
 //
 // Workspace a thread: max(16 KiB, one row of up to kTileColumns outputs) + finish's.
 template <class T, class Op, class Finish>
@@ -145,18 +145,25 @@ void slide(int64_t planes, const PoolAxis& depth, const PoolAxis& height, const 
            const T* x, T* y, Finish& finish, const Op& op = Op()) {
   const Tiles tiles(planes, depth.out, height.out, width.out, kTileColumns);
   if (tiles.count == 0) return;
+  if (fits_plane<T>(depth, height, width, finish)) {
+    return slide_planes<T, Op>(planes, height, width, x, y, finish, op);
+  }
+  const FlatLayout<T> flat(width, planes * depth.out * height.out);
+  if (flat.fits()) {
+    return slide_flat<T, Op>(flat, planes, depth, height, width, x, y, finish, op);
+  }
   const RowLayout<T> layout(width, tiles.columns);
   const int64_t row_bytes = layout.pitch * static_cast<int64_t>(sizeof(T));
   const int64_t block_rows = larger(1, smaller(kBlockBytes / row_bytes, height.out));
   const int64_t row_cost =
       (depth.kernel * height.kernel + 1) * layout.pitch + (width.kernel + 1) * tiles.columns;
-  const int64_t grain = larger(1, kPartElements / row_cost);
+  const int64_t grain = larger(1, kPartWork / row_cost);
 
   const int64_t workers = plan_workers(divide_up(tiles.count, grain));
-  const int64_t extra = finish.scratch_elements();
+  const int64_t extra = finish.scratch_elements(width.out);
   Workspace workspace(workers * Workspace::padded_bytes(block_rows * row_bytes) +
                       Workspace::padded_bytes(extra * static_cast<int64_t>(sizeof(T))));
-  finish.prepare(workspace.take<T>(extra));
+  finish.prepare(workspace.take<T>(extra), width.out, 1);
   T* const scratch = workspace.take<T>(workers * block_rows * layout.pitch);
 
   parallel_for(tiles.count, grain, [&](int64_t unit, int64_t end, int worker) {

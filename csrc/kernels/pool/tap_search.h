@@ -146,7 +146,7 @@ void search_taps(const MaxPoolForwardArgs<T>& args) {
   const int64_t per_slice = held_rows / depth.kernel;
   const int64_t block_rows = (per_slice - extent) / height.stride + 1;
   const int64_t volume = TapTables<T>::window_volume(args);
-  const int64_t grain = larger(1, kPartElements / ((2 * volume + 2) * tiles.columns));
+  const int64_t grain = larger(1, kPartWork / ((2 * volume + 2) * tiles.columns));
 
   const int64_t workers = plan_workers(divide_up(tiles.count, grain));
   const int64_t taps_pitch = divide_up(tiles.columns, Vec<T>::kSize) * Vec<T>::kSize;

@@ -16,7 +16,7 @@ namespace fastnn::FASTNN_ISA::pool {
 inline constexpr int64_t kTileColumns = 1024;
 inline constexpr int64_t kBlockBytes = 16 << 10;
 // Vector operations' worth of elements a part: some 20 microseconds.
-inline constexpr int64_t kPartElements = int64_t{1} << 18;
+inline constexpr int64_t kPartWork = int64_t{1} << 18;
 
 FASTNN_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 FASTNN_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -101,6 +101,13 @@ FASTNN_INLINE Range taps_inside(const PoolAxis& axis, int64_t o) {
   }
   const int64_t end = smaller(axis.kernel, reach);
   return {smaller(before, end), end};
+}
+
+// The outputs along an axis whose windows lie inside the input.
+FASTNN_INLINE Range whole_windows(const PoolAxis& axis) {
+  const int64_t begin = smaller(axis.out, divide_up(axis.padding, axis.stride));
+  const int64_t room = axis.in + axis.padding - window_extent(axis);
+  return {begin, room < 0 ? begin : larger(begin, smaller(axis.out, room / axis.stride + 1))};
 }
 
 // The same questions about adaptive windows, whose taps are all inside.
