@@ -1,6 +1,6 @@
 #include "ops/gemm.h"
 
-#include "bindings/common.h"
+#include "bindings/activation.h"
 
 namespace fastnn {
 namespace {
@@ -119,7 +119,8 @@ PackedMatrix pack_linear(py::handle weight) {
 
 // input (..., in) times weight (out, in) transposed: one product of all rows of input. `weight` is
 // an array or a PackedMatrix.
-py::object linear_forward(py::handle input, py::handle weight, py::handle bias, py::handle out) {
+py::object linear_forward(py::handle input, py::handle weight, py::handle bias, py::handle out,
+                          py::handle scale, py::handle residual, py::handle activation) {
   const Check check("linear");
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
@@ -158,7 +159,12 @@ py::object linear_forward(py::handle input, py::handle weight, py::handle bias, 
     shape.pop_back();
     args.m = check.size("input", shape, 1);
     if (!vector) shape.push_back(args.n);
-    auto y = check.output<T>(shape, out, {input, kept, bias});
+    const auto r = check.optional<T>("residual", residual);
+    if (r) check.shape("residual", r, shape, "the output's shape");
+    args.residual = data_or_null(r);
+    if (!scale.is_none()) args.scale = static_cast<T>(check.number("scale", scale));
+    args.activation = read_activation(check, activation);
+    auto y = check.output<T>(shape, out, {input, kept, bias, r});
     args.c = y.mutable_data();
     run(gemm_kernels().matmul_forward, args);
     return std::move(y);
@@ -191,7 +197,8 @@ void init_gemm(py::module_& m) {
   m.def("pack_linear", &pack_linear, py::arg("weight"),
         "Packs a weight (out, in) for linear_forward, for the active instruction set");
   m.def("linear_forward", &linear_forward, py::arg("input"), py::arg("weight"),
-        py::arg("bias") = py::none(), py::arg("out") = py::none());
+        py::arg("bias") = py::none(), py::arg("out") = py::none(), py::arg("scale") = py::none(),
+        py::arg("residual") = py::none(), py::arg("activation") = py::none());
   m.def("column_sum_forward", &column_sum_forward, py::arg("input"),
         "Sums over all axes but the last");
 }

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 
+#include "ops/activations.h"
 #include "ops/kernel.h"
 
 namespace fastnn {
 
-// C[i] = A[i] B[i] + bias for i < batch; A[i] is (m, k), B[i] is (k, n), C contiguous (batch, m,
-// n). Any strides. The offsets (elements, one a product) allow broadcasting. C overlaps nothing.
+// C[i] = activation(scale A[i] B[i] + bias + residual[i]) for i < batch; A[i] is (m, k), B[i] is
+// (k, n), C and residual contiguous (batch, m, n). Any strides. The offsets (elements, one a
+// product) allow broadcasting. C overlaps nothing.
 template <class T>
 struct MatmulForwardArgs {
   int64_t batch, m, n, k;
@@ -21,6 +23,9 @@ struct MatmulForwardArgs {
   const T* packed_b;  // from pack_matrix, in place of b (batch 1), or null
   const T* bias;      // (n) or null
   T* c;
+  T scale = 1;
+  const T* residual = nullptr;  // or null
+  FusedActivation activation{};
 };
 
 // Packs B (k, n), any strides, for use in many products. With `packed` null only `elements`, the

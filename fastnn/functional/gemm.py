@@ -14,21 +14,38 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
-from fastnn.functional._args import refuse_none, refuse_out_while_recording
+from fastnn.functional._args import number, recorded, refuse_none, refuse_out_while_recording
+from fastnn.functional._fused import Activation
 
 __all__ = ["bilinear", "bmm", "column_sum", "linear", "matmul"]
 
 
 def linear(
-    input: ArrayLike, weight: ArrayLike, bias: ArrayLike = None, *, out: Array | None = None
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike = None,
+    *,
+    scale: float = 1.0,
+    residual: ArrayLike = None,
+    activation: str | tuple[Any, ...] | None = None,
+    out: Array | None = None,
 ) -> Result:
     """Affine map of the last dimension: ``input @ weight.T + bias``.
+
+    With the keyword arguments ``activation(scale * input @ weight.T + bias + residual)``, applied
+    to each tile of the product while it is in cache. (While a gradient is being recorded they are
+    operations of their own.)
 
     Parameters
     ----------
     input : array or Tensor, shape (..., in_features), float32 or float64
     weight : array or Tensor, shape (out_features, in_features) or (in_features,)
     bias : array or Tensor, shape (out_features,) or (), optional
+    scale : float
+    residual : array or Tensor of the result's shape, optional
+    activation : str or tuple, optional
+        The name of an activation in this module, or a tuple of the name and its parameters:
+        ``"relu"``, ``("leaky_relu", 0.2)``; ``"gelu_tanh"`` is gelu's approximation.
     out : array, optional
         Where to write the result; not while a gradient is being recorded.
 
@@ -49,10 +66,18 @@ def linear(
     >>> import fastnn.functional as F
     >>> F.linear(np.ones((1, 2)), np.array([[1.0, 2.0]]), np.array([0.5]))
     array([[3.5]])
+    >>> F.linear(np.ones((1, 2)), np.array([[1.0, -2.0]]), activation="relu")
+    array([[0.]])
     """
     x, w, b = array(input), array(weight), array(bias)
     if out is not None:
-        refuse_out_while_recording("linear", out, input, weight, bias)
+        refuse_out_while_recording("linear", out, input, weight, bias, residual)
+    if scale != 1.0 or residual is not None or activation is not None:
+        fused = None if activation is None else Activation("linear", activation)
+        if recorded(input, weight, bias, residual):
+            return _unfused_linear(input, weight, bias, scale, residual, fused)
+        native = None if fused is None else fused.native
+        return _core.linear_forward(x, w, b, out, scale, array(residual), native)
     y = _core.linear_forward(x, w, b, out)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
@@ -70,6 +95,33 @@ def linear(
         return grad_x, grad_w, grad_b
 
     return record(y, (input, weight, bias), backward, name="linear")
+
+
+def _unfused_linear(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike,
+    scale: float,
+    residual: ArrayLike,
+    activation: Activation | None,
+) -> Result:
+    y: Any = linear(input, weight, bias if scale == 1.0 else None)
+    if scale != 1.0:
+        y = number("linear", "scale", scale) * y
+        if bias is not None:
+            y = _sum(y, bias)
+    if residual is not None:
+        if np.shape(residual) != y.shape:
+            raise ValueError(
+                f"linear: residual.shape must be {y.shape} (the output's shape), "
+                f"got {np.shape(residual)}"
+            )
+        y = _sum(y, residual)
+    return y if activation is None else activation(y)
+
+
+def _sum(a: Any, b: Any) -> Result:
+    return b + a if isinstance(a, np.ndarray) else a + b  # so that a Tensor comes first
 
 
 def matmul(input: ArrayLike, other: ArrayLike, *, out: Array | None = None) -> Result:

@@ -6,8 +6,9 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
-from fastnn.autograd import Result, array
-from fastnn.nn.module import Module
+from fastnn.autograd import Result, array, is_grad_enabled
+from fastnn.nn.elementwise import fused_activation
+from fastnn.nn.module import Module, can_fuse
 from fastnn.tensor import Tensor
 
 __all__ = ["Flatten", "Identity", "ModuleDict", "ModuleList", "Sequential", "Unflatten"]
@@ -105,8 +106,19 @@ class Sequential(_Indexed):
         return self._modules[self._name(index)]
 
     def forward(self, input: Any) -> Any:
-        for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
+        modules = list(self._modules.values())
+        if is_grad_enabled():
+            for module in modules:
+                input = module(input)  # type: ignore[misc]
+            return input
+        while modules:
+            module = modules.pop(0)
+            activation = fused_activation(modules[0]) if modules and can_fuse(module) else None
+            if activation is None:
+                input = module(input)  # type: ignore[misc]
+            else:
+                del modules[0]
+                input = module._infer(input, activation)  # type: ignore[union-attr]
         return input
 
 

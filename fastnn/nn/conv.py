@@ -12,7 +12,7 @@ from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled
 from fastnn.functional._args import integer, ntuple
 from fastnn.nn import init
-from fastnn.nn.module import Module, Parameter
+from fastnn.nn.module import Module, Parameter, fuses
 
 __all__ = [
     "Conv1d",
@@ -105,6 +105,7 @@ class _ConvNd(Module):
 class _Conv(_ConvNd):
     """What the ordinary convolutions share."""
 
+    @fuses
     def forward(self, input: ArrayLike) -> Result:
         if not is_grad_enabled():
             return self._infer(input)

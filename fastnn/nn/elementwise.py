@@ -6,6 +6,7 @@ inference only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -399,3 +400,35 @@ class PReLU(Module):
 
     def extra_repr(self) -> str:
         return f"num_parameters={self.num_parameters}"
+
+
+# The layers that are an activation: its name and parameters, or None where its function would
+# refuse them.
+_FUSABLE: dict[type[Module], Callable[[Any], tuple[Any, ...] | None]] = {
+    CELU: lambda m: ("celu", m.alpha) if m.alpha != 0 else None,
+    ELU: lambda m: ("elu", m.alpha),
+    GELU: lambda m: {"none": ("gelu",), "tanh": ("gelu_tanh",)}.get(m.approximate),
+    Hardshrink: lambda m: ("hardshrink", m.lambd),
+    Hardsigmoid: lambda m: ("hardsigmoid",),
+    Hardswish: lambda m: ("hardswish",),
+    Hardtanh: lambda m: ("hardtanh", m.min_val, m.max_val),
+    LeakyReLU: lambda m: ("leaky_relu", m.negative_slope),
+    LogSigmoid: lambda m: ("logsigmoid",),
+    Mish: lambda m: ("mish",),
+    ReLU: lambda m: ("relu",),
+    ReLU6: lambda m: ("relu6",),
+    SELU: lambda m: ("selu",),
+    SiLU: lambda m: ("silu",),
+    Sigmoid: lambda m: ("sigmoid",),
+    Softplus: lambda m: ("softplus", m.beta, m.threshold),
+    Softshrink: lambda m: ("softshrink", m.lambd) if m.lambd >= 0 else None,
+    Softsign: lambda m: ("softsign",),
+    Tanh: lambda m: ("tanh",),
+    Tanhshrink: lambda m: ("tanhshrink",),
+}
+
+
+def fused_activation(module: Module | None) -> tuple[Any, ...] | None:
+    """Return what the layer before `module` can apply in its stead, or None."""
+    describe = _FUSABLE.get(type(module))  # type: ignore[arg-type]
+    return None if describe is None else describe(module)

@@ -9,9 +9,9 @@ import numpy as np
 
 import fastnn.functional as F
 from fastnn import _core
-from fastnn.autograd import ArrayLike, Result, array, is_grad_enabled
+from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled
 from fastnn.nn import init
-from fastnn.nn.module import Module, Parameter
+from fastnn.nn.module import Module, Parameter, fuses
 
 __all__ = ["Bilinear", "Linear"]
 
@@ -36,7 +36,8 @@ class Linear(Module):
     Notes
     -----
     Under ``no_grad`` the weight is packed once and kept; while it is, its array is read-only. The
-    optimizer, ``load_state_dict``, assigning ``.data`` and recording drop the pack.
+    optimizer, ``load_state_dict``, assigning ``.data`` and recording drop the pack. An activation
+    that follows in a ``Sequential`` is then applied as the product's epilogue.
 
     Examples
     --------
@@ -63,11 +64,23 @@ class Linear(Module):
             bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
             init.uniform_(self.bias, -bound, bound)
 
+    @fuses
     def forward(self, input: ArrayLike) -> Result:
         if is_grad_enabled():
             return F.linear(input, self.weight, self.bias)
+        return self._infer(input)
+
+    def _infer(
+        self,
+        input: ArrayLike,
+        activation: tuple[Any, ...] | None = None,
+        residual: ArrayLike = None,
+    ) -> Array:
+        """activation(x W^T + b + residual), without recording; keeps the packed weight."""
         packed = self.weight.pack(_core.active_isa(), _core.pack_linear)
-        return _core.linear_forward(array(input), packed, array(self.bias))
+        return _core.linear_forward(  # type: ignore[no-any-return]
+            array(input), packed, array(self.bias), None, None, array(residual), activation
+        )
 
     def extra_repr(self) -> str:
         return (

@@ -366,3 +366,22 @@ def _buffer(value: Any) -> Array | None:
     if isinstance(value, TensorBase):
         return value._data
     return None if value is None else np.asarray(value)
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def fuses(forward: _F) -> _F:
+    """Mark a layer's `forward`: without recording it is ``self._infer(input)``.
+
+    ``_infer(input, activation=None, residual=None)`` applies an activation, and adds an array
+    before it, while the result is in cache. A derived class with a `forward` of its own is not
+    marked.
+    """
+    forward.fuses = True  # type: ignore[attr-defined]
+    return forward
+
+
+def can_fuse(module: Module | None) -> bool:
+    """Return whether `module` can apply a following activation itself."""
+    return getattr(type(module).forward, "fuses", False)  # type: ignore[union-attr]

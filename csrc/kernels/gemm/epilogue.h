@@ -1,6 +1,7 @@
 // Epilogues: what is done to a finished tile of C while it is in L1.
 #pragma once
 
+#include "kernels/elementwise/activate.h"
 #include "simd/vec.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -27,6 +28,34 @@ struct ColumnBias {
     map_tile(tile, stride, rows, cols, [this, col](Vec<T> c, int64_t, int64_t j, int64_t lanes) {
       return c + Vec<T>::load(bias + col + j, lanes);
     });
+  }
+};
+
+// c = activation(scale c + bias + residual), where the residual is laid out as C is, or null.
+template <class T, class Bias>
+struct OutputEpilogue {
+  Bias bias;
+  T scale;
+  const T* residual;
+  int64_t residual_stride;
+  FusedActivation activation;
+  ActivationFunction<T> activate = activation_function<T>(activation.kind);
+
+  void operator()(T* tile, int64_t stride, int64_t row, int64_t col, int64_t rows,
+                  int64_t cols) const {
+    if (scale != T(1)) {
+      map_tile(tile, stride, rows, cols,
+               [this](Vec<T> c, int64_t, int64_t, int64_t) { return c * scale; });
+    }
+    bias(tile, stride, row, col, rows, cols);
+    if (residual != nullptr) {
+      const T* const first = residual + row * residual_stride + col;
+      map_tile(tile, stride, rows, cols, [=](Vec<T> c, int64_t i, int64_t j, int64_t lanes) {
+        return c + Vec<T>::load(first + i * residual_stride + j, lanes);
+      });
+    }
+    if (activate == nullptr) return;
+    for (int64_t i = 0; i < rows; ++i) activate(tile + i * stride, cols, activation.p);
   }
 };
 

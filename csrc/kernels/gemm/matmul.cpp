@@ -1,4 +1,4 @@
-// Batched matrix product with an optional bias row (engine.h has the algorithm and workspace).
+// Batched matrix product with its epilogue (engine.h has the algorithm and workspace).
 #include "kernels/gemm/engine.h"
 #include "kernels/gemm/epilogue.h"
 #include "ops/gemm.h"
@@ -9,10 +9,16 @@ template <class T>
 void matmul_forward(const MatmulForwardArgs<T>& args) {
   // With one panel of rows every element of B is used once: reading it in place beats packing.
   const bool direct = args.b_col_stride == 1 && args.m <= kTileRows;
-  const ColumnBias<T> epilogue{args.bias};
   gemm_grid<T>(args.batch, {args.m, args.n, args.k}, [&](int64_t i, const Cell& cell, T* scratch) {
     const DenseOperand<T> a{args.a + args.a_offsets[i], args.a_row_stride, args.a_col_stride};
-    T* const c = args.c + i * args.m * args.n;
+    const int64_t offset = i * args.m * args.n;
+    T* const c = args.c + offset;
+    const OutputEpilogue<T, ColumnBias<T>> epilogue{
+        {args.bias},
+        args.scale,
+        args.residual == nullptr ? nullptr : args.residual + offset,
+        args.n,
+        args.activation};
     if (args.packed_b != nullptr) {
       const PackedOperand<T> b{args.packed_b, round_up(args.n, kGroup<T>)};
       gemm_cell<T>(cell, args.k, a, b, c, args.n, false, scratch, epilogue);
