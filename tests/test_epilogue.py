@@ -86,7 +86,8 @@ def test_bad_arguments(keywords, error, message):
 
 @pytest.mark.parametrize("kind", _FUSABLE)
 def test_sequential_fuses(kind, rng):
-    model = nn.Sequential(nn.Linear(7, 33), kind(), nn.Linear(33, 5), kind())
+    arguments = (0.1, 2.0) if kind is nn.Threshold else ()
+    model = nn.Sequential(nn.Linear(7, 33), kind(*arguments), nn.Linear(33, 5), kind(*arguments))
     x = rng.standard_normal((11, 7), dtype=np.float32)
     with fastnn.no_grad():
         y = model(x)

@@ -194,7 +194,7 @@ def test_errors():
         nn.fuse(model)
     with pytest.raises(TypeError, match="fuse: model must be a Module, got function"):
         nn.fuse(lambda x: x)
-    with pytest.raises(TypeError, match="Fused: layer must be a convolution, got ReLU"):
+    with pytest.raises(TypeError, match="Fused: layer must be Linear or a convolution, got ReLU"):
         nn.Fused(nn.ReLU(), nn.ReLU())
     with pytest.raises(TypeError, match="Fused: activation must be an element-wise activation"):
         nn.Fused(nn.Conv2d(1, 1, 1), nn.PReLU())

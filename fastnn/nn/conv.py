@@ -354,6 +354,7 @@ class _ConvTransposeNd(_ConvNd):
         )
         self.output_padding = ntuple(name, "output_padding", output_padding, dims)
 
+    @fuses
     def forward(self, input: ArrayLike, output_size: Any = None) -> Result:
         output_padding = self._output_padding(input, output_size)
         if not is_grad_enabled():

@@ -425,6 +425,7 @@ _FUSABLE: dict[type[Module], Callable[[Any], tuple[Any, ...] | None]] = {
     Softsign: lambda m: ("softsign",),
     Tanh: lambda m: ("tanh",),
     Tanhshrink: lambda m: ("tanhshrink",),
+    Threshold: lambda m: ("threshold", m.threshold, m.value),
 }
 
 

@@ -3,57 +3,30 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from fastnn.autograd import Array, ArrayLike, Result, is_grad_enabled
-from fastnn.nn import elementwise as e
 from fastnn.nn.container import Identity, Sequential
-from fastnn.nn.conv import SeparableConv2d, _Conv, _ConvNd, _ConvTransposeNd
+from fastnn.nn.conv import SeparableConv2d, _ConvNd, _ConvTransposeNd
 from fastnn.nn.dropout import _Dropout
+from fastnn.nn.elementwise import fused_activation
 from fastnn.nn.linear import Linear
-from fastnn.nn.module import Module, Parameter
+from fastnn.nn.module import Module, Parameter, can_fuse
 from fastnn.nn.norm import _BatchNorm
 
 __all__ = ["Fused", "fuse"]
 
-# The activations that an epilogue computes, as the kernels take them: a name and parameters.
-_ACTIVATIONS: dict[type[Module], Callable[[Any], tuple[Any, ...]]] = {
-    e.ReLU: lambda m: ("relu",),
-    e.ReLU6: lambda m: ("relu6",),
-    e.LeakyReLU: lambda m: ("leaky_relu", m.negative_slope),
-    e.Threshold: lambda m: ("threshold", m.threshold, m.value),
-    e.Hardtanh: lambda m: ("hardtanh", m.min_val, m.max_val),
-    e.Hardsigmoid: lambda m: ("hardsigmoid",),
-    e.Hardswish: lambda m: ("hardswish",),
-    e.Hardshrink: lambda m: ("hardshrink", m.lambd),
-    e.Softshrink: lambda m: ("softshrink", m.lambd),
-    e.Softsign: lambda m: ("softsign",),
-    e.Sigmoid: lambda m: ("sigmoid",),
-    e.LogSigmoid: lambda m: ("logsigmoid",),
-    e.Tanh: lambda m: ("tanh",),
-    e.Tanhshrink: lambda m: ("tanhshrink",),
-    e.ELU: lambda m: ("elu", m.alpha),
-    e.CELU: lambda m: ("celu", m.alpha),
-    e.SELU: lambda m: ("selu",),
-    e.Softplus: lambda m: ("softplus", m.beta, m.threshold),
-    e.SiLU: lambda m: ("silu",),
-    e.Mish: lambda m: ("mish",),
-    e.GELU: lambda m: ("gelu_tanh" if m.approximate == "tanh" else "gelu",),
-}
-
 
 class Fused(Module):
-    """A convolution with the activation that follows it in its epilogue; :func:`fuse` makes it.
+    """A layer with the activation that follows it in its epilogue; :func:`fuse` makes it.
 
     ``forward(input, residual=None)`` is ``activation(layer(input) + residual)``, in one pass
     under ``no_grad``.
 
     Parameters
     ----------
-    layer : Conv1d, Conv2d, Conv3d or their transposes
+    layer : Linear, Conv1d, Conv2d, Conv3d or their transposes
     activation : Module
         An element-wise activation.
 
@@ -70,16 +43,19 @@ class Fused(Module):
 
     def __init__(self, layer: Module, activation: Module) -> None:
         super().__init__()
-        if not isinstance(layer, (_Conv, _ConvTransposeNd)):
-            raise TypeError(f"Fused: layer must be a convolution, got {type(layer).__name__}")
-        if type(activation) not in _ACTIVATIONS:
+        if not can_fuse(layer):
+            raise TypeError(
+                f"Fused: layer must be Linear or a convolution, got {type(layer).__name__}"
+            )
+        epilogue = fused_activation(activation)
+        if epilogue is None:
             raise TypeError(
                 f"Fused: activation must be an element-wise activation without parameters to "
                 f"train, got {type(activation).__name__}"
             )
-        self.layer = layer
+        self.layer: Any = layer
         self.activation = activation
-        self._epilogue = _ACTIVATIONS[type(activation)](activation)
+        self._epilogue = epilogue
 
     def forward(self, input: ArrayLike, residual: ArrayLike | None = None) -> Result:
         if not is_grad_enabled():
@@ -96,7 +72,7 @@ def fuse(model: Module) -> Module:
     into it:
 
     - a ``BatchNorm`` is folded into weight and bias;
-    - an element-wise activation goes into the epilogue of the convolution;
+    - an element-wise activation goes into the epilogue;
     - ``Dropout`` and ``Identity``, which do nothing in evaluation, are left out.
 
     A ``Sequential`` with names 0, 1, ... is numbered anew. Modules of other types are searched for
@@ -182,7 +158,7 @@ def _merge(layer: Module, follower: Module) -> Module | None:
         return separable
     if isinstance(layer, (_ConvNd, Linear)) and isinstance(follower, _BatchNorm):
         return _fold(layer, follower)
-    if isinstance(layer, _ConvNd) and type(follower) in _ACTIVATIONS:
+    if can_fuse(layer) and fused_activation(follower) is not None:
         return Fused(layer, follower)
     return None
 
