@@ -1,4 +1,4 @@
-"""Runs one ncnn layer, one image at a time, in float32 and with weights packed beforehand.
+"""Runs ncnn layers, one image at a time, in float32 and with weights packed beforehand.
 
 call = ncnn_models.ncnn("Convolution", {0: 64, 1: 3, 4: 1, 5: 1, 6: w.size}, [flagged(w), b], x)
 
@@ -29,49 +29,48 @@ def flagged(weight: np.ndarray) -> np.ndarray:
 
 
 def ncnn(
-    layer: str,
-    params: dict[int, int | float],
-    weights: Sequence[np.ndarray],
-    *inputs: np.ndarray,
-    outputs: int = 1,
+    layer: str, params: dict[int, int | float], weights: Sequence[np.ndarray], *inputs: np.ndarray
 ) -> Callable[[], Any]:
     """Prepare a layer for inputs with a batch axis, in the faster of plain and packed layout."""
-    net = load(layer, params, weights, len(inputs), outputs)
+    names = [f"x{i}" for i in range(len(inputs))]
+    return network([described(layer, params, names)], weights, *inputs)
+
+
+def described(
+    layer: str, params: dict[int, int | float], inputs: Sequence[str], output: str = "y"
+) -> str:
+    """A line of a model file: a layer that makes one blob of others."""
+    settings = (f"{k}={v}" for k, v in params.items())
+    return " ".join([layer, output, str(len(inputs)), "1", *inputs, output, *settings])
+
+
+def network(
+    layers: Sequence[str], weights: Sequence[np.ndarray], *inputs: np.ndarray
+) -> Callable[[], Any]:
+    """Prepare the layers that lead from the blobs x0, x1, ... to y."""
+    net = load(layers, weights, len(inputs))
     plain = [[plain_mat(x) for x in image] for image in zip(*inputs)]
-    calls = [runner(net, plain, outputs)]
+    calls = [runner(net, plain)]
     packed = [[packed_mat(mat) for mat in image] for image in plain]
     if any(mat.elempack > 1 for mat in packed[0]):
-        calls.append(runner(net, packed, outputs))
+        calls.append(runner(net, packed))
     return fastest(*calls)
 
 
-def load(
-    layer: str,
-    params: dict[int, int | float],
-    weights: Sequence[np.ndarray],
-    inputs: int,
-    outputs: int,
-) -> Any:
-    """A net of one layer between the blobs x0, x1, ... and y0, y1, ..."""
+def load(layers: Sequence[str], weights: Sequence[np.ndarray], inputs: int) -> Any:
     import ncnn
 
-    xs, ys = [f"x{i}" for i in range(inputs)], [f"y{i}" for i in range(outputs)]
-    settings = " ".join(f"{k}={v}" for k, v in params.items())
-    lines = [
-        "7767517",
-        f"{inputs + 1} {inputs + outputs}",
-        *(f"Input {x} 0 1 {x}" for x in xs),
-        f"{layer} layer {inputs} {outputs} {' '.join(xs + ys)} {settings}",
-    ]
+    lines = [*(f"Input x{i} 0 1 x{i}" for i in range(inputs)), *layers]
+    blobs = sum(int(line.split()[3]) for line in lines)
     net = ncnn.Net()
     net.opt = options()
-    if net.load_param_mem("\n".join(lines) + "\n") != 0:
-        raise ValueError(f"ncnn does not accept {lines[-1]!r}")
+    if net.load_param_mem("\n".join(["7767517", f"{len(lines)} {blobs}", *lines, ""])) != 0:
+        raise ValueError(f"ncnn does not accept {layers}")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "layer.bin"
+        path = Path(folder) / "net.bin"
         path.write_bytes(b"".join(np.ascontiguousarray(w, np.float32).tobytes() for w in weights))
         if net.load_model(str(path)) != 0:
-            raise ValueError(f"ncnn does not accept the weights of {layer}")
+            raise ValueError(f"ncnn does not accept the weights of {layers}")
     return net
 
 
@@ -114,18 +113,18 @@ def packed_mat(mat: Any) -> Any:
     return mat
 
 
-def runner(net: Any, images: list[list[Any]], outputs: int) -> Callable[[], Any]:
-    names = [[f"x{i}" for i in range(len(images[0]))], [f"y{i}" for i in range(outputs)]]
+def runner(net: Any, images: list[list[Any]]) -> Callable[[], Any]:
+    names = [f"x{i}" for i in range(len(images[0]))]
 
     def call() -> Any:
         results = []
         for image in images:
             extractor = net.create_extractor()
-            for name, mat in zip(names[0], image):
+            for name, mat in zip(names, image):
                 extractor.input(name, mat)
             # Type 1 leaves the result in the layout that the layer made.
-            results.append([extractor.extract(name, 1)[1] for name in names[1]])
-        return lambda: tuple(np.stack([to_array(mat) for mat in mats]) for mats in zip(*results))
+            results.append(extractor.extract("y", 1)[1])
+        return lambda: np.stack([to_array(mat) for mat in results])
 
     return call
 

@@ -26,21 +26,28 @@ def build(
     domain: str = "",
 ) -> bytes:
     """Serialise a model of one operator; `order` lists its operands ("" skips an optional one)."""
+    from onnx import helper
+
+    operands = list(order) if order is not None else [*inputs, *constants]
+    names = ["y", *(f"unused{i}" for i in range(unused_outputs))]
+    node = helper.make_node(operator, operands, names, domain=domain, **attributes)
+    return serialised([node], inputs, constants)
+
+
+def serialised(
+    nodes: Sequence[Any], inputs: dict[str, np.ndarray], constants: dict[str, np.ndarray]
+) -> bytes:
+    """A model of the nodes that lead from the inputs to y."""
     from onnx import TensorProto, helper, numpy_helper
 
-    kinds = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
-    kinds.update({"int64": TensorProto.INT64, "int32": TensorProto.INT32})
-    operands = list(order) if order is not None else [*inputs, *constants]
-    names = [f"y{i}" for i in range(1 + unused_outputs)]
-    node = helper.make_node(operator, operands, names, domain=domain, **attributes)
     graph = helper.make_graph(
-        [node],
+        nodes,
         "case",
         [
-            helper.make_tensor_value_info(name, kinds[str(a.dtype)], a.shape)
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
             for name, a in inputs.items()
         ],
-        [helper.make_tensor_value_info(names[0], TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(a, name) for name, a in constants.items()],
     )
     opsets = [helper.make_opsetid("", 23), helper.make_opsetid("com.microsoft", 1)]

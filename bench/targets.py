@@ -67,8 +67,8 @@ TARGETS: dict[str, dict[str, Target]] = {
         "small and cross, forward": Target(mean=1.3, each=1.0),
         "small and cross, forward + backward": Target(torch=2.0, each=1.0),
         "decode, forward": Target(mean=1.3, each=1.0, share=(0.85, 0.85)),
-        "encoder layer": Target(mean=1.3),
     },
+    "transformer": {"forward": Target(mean=1.3), "forward + backward": Target()},
     "pool": {
         "forward": Target(mean=1.1, each=0.9),
         "forward + backward": Target(torch=5.0, each=0.9),
