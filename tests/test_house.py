@@ -23,6 +23,7 @@ ELSEWHERE = {
     "column_sum_forward": ("fastnn.functional", "linear"),
     "pack_matrix": ("fastnn.functional", "linear"),
     "conv3d_prepare": ("fastnn.functional", "conv3d"),
+    "pack_recurrent": ("fastnn.functional", "rnn"),
     "gelu_tanh_forward": ("fastnn.functional", "gelu"),
     "gelu_tanh_backward": ("fastnn.functional", "gelu"),
     "philox_words": ("fastnn.functional", "dropout"),

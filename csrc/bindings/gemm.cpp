@@ -1,6 +1,7 @@
 #include "ops/gemm.h"
 
 #include "bindings/activation.h"
+#include "bindings/packed_matrix.h"
 
 namespace fastnn {
 namespace {
@@ -91,13 +92,6 @@ py::object matmul_forward(py::handle input, py::handle other, py::handle bias, p
     return std::move(c);
   });
 }
-
-// A linear layer's weight, packed for one instruction set (the layer keeps it for inference).
-struct PackedMatrix {
-  py::object data;  // one-dimensional array of the weight's dtype
-  int64_t out_features, in_features;
-  const GemmKernels* table;
-};
 
 PackedMatrix pack_linear(py::handle weight) {
   const Check check("pack_linear");

@@ -4,6 +4,8 @@
 #include <numeric>
 
 #include "bindings/common.h"
+#include "bindings/packed_matrix.h"
+#include "ops/gemm.h"
 
 namespace fastnn {
 namespace {
@@ -11,13 +13,15 @@ namespace {
 struct CellInfo {
   RnnCell cell;
   int64_t gates, reserve;
+  bool lstm;
 };
 
-CellInfo cell_info(const Check& check, const std::string& name) {
-  if (name == "lstm") return {RnnCell::kLstm, 4, 4};
-  if (name == "gru") return {RnnCell::kGru, 3, 4};
-  if (name == "tanh") return {RnnCell::kTanh, 1, 1};
-  if (name == "relu") return {RnnCell::kRelu, 1, 1};
+CellInfo cell_info(const Check& check, const std::string& name, bool peephole) {
+  if (name == "lstm") return {peephole ? RnnCell::kPeepholeLstm : RnnCell::kLstm, 4, 4, true};
+  if (name == "gru") return {RnnCell::kGru, 3, 4, false};
+  if (name == "gru_reset_first") return {RnnCell::kGruResetFirst, 3, 3, false};
+  if (name == "tanh") return {RnnCell::kTanh, 1, 1, false};
+  if (name == "relu") return {RnnCell::kRelu, 1, 1, false};
   check.value_error("nonlinearity must be 'tanh' or 'relu', got '" + name + "'");
 }
 
@@ -25,41 +29,53 @@ CellInfo cell_info(const Check& check, const std::string& name) {
 class Layout {
  public:
   // lengths may be null: every sequence is `steps` long.
-  Layout(int64_t steps, int64_t batch, const int64_t* lengths, bool reverse, bool batch_first)
-      : order_(static_cast<size_t>(batch)) {
-    const auto length = [&](int64_t b) { return lengths != nullptr ? lengths[b] : steps; };
+  Layout(int64_t steps, int64_t batch, const int64_t* lengths, bool batch_first)
+      : order_(static_cast<size_t>(batch)), steps_(steps), batch_first_(batch_first) {
     std::iota(order_.begin(), order_.end(), int64_t{0});
-    std::stable_sort(order_.begin(), order_.end(),
-                     [&](int64_t a, int64_t b) { return length(a) > length(b); });
+    if (lengths != nullptr) {
+      lengths_.assign(lengths, lengths + batch);
+      std::stable_sort(order_.begin(), order_.end(),
+                       [&](int64_t a, int64_t b) { return length(a) > length(b); });
+    }
     int64_t active = batch;
     for (int64_t s = 0; s < steps; ++s) {
       while (active > 0 && length(order_[static_cast<size_t>(active - 1)]) <= s) --active;
       if (active == 0) break;
       step_rows_.push_back(active);
-      step_start_.push_back(static_cast<int64_t>(cells_.size()));
-      for (int64_t r = 0; r < active; ++r) {
-        const int64_t b = order_[static_cast<size_t>(r)];
-        const int64_t t = reverse ? length(b) - 1 - s : s;
-        cells_.push_back(batch_first ? b * steps + t : t * batch + b);
-      }
+      step_start_.push_back(packed_rows_);
+      packed_rows_ += active;
     }
     rows_ = {static_cast<int64_t>(step_rows_.size()), batch, step_rows_.data(), step_start_.data(),
              order_.data()};
   }
+  Layout(const Layout&) = delete;
+  Layout& operator=(const Layout&) = delete;
 
   const RnnRows& rows() const { return rows_; }
-  int64_t packed_rows() const { return static_cast<int64_t>(cells_.size()); }
-  // (time, sequence) of every packed row as an index into the flattened leading dimensions.
-  const std::vector<int64_t>& cells() const { return cells_; }
+  int64_t packed_rows() const { return packed_rows_; }
 
-  std::vector<int64_t> offsets(int64_t width) const {
-    std::vector<int64_t> result(cells_);
-    for (int64_t& offset : result) offset *= width;
+  // Where each packed row lies in an array (steps, batch, width), from element `start` on.
+  std::vector<int64_t> offsets(bool reverse, int64_t width, int64_t start) const {
+    std::vector<int64_t> result(static_cast<size_t>(packed_rows_));
+    int64_t* offset = result.data();
+    for (int64_t s = 0; s < rows_.steps; ++s) {
+      for (int64_t r = 0; r < step_rows_[static_cast<size_t>(s)]; ++r) {
+        const int64_t b = order_[static_cast<size_t>(r)];
+        const int64_t t = reverse ? length(b) - 1 - s : s;
+        *offset++ = (batch_first_ ? b * steps_ + t : t * rows_.batch + b) * width + start;
+      }
+    }
     return result;
   }
 
  private:
-  std::vector<int64_t> order_, step_rows_, step_start_, cells_;
+  int64_t length(int64_t b) const {
+    return lengths_.empty() ? steps_ : lengths_[static_cast<size_t>(b)];
+  }
+
+  std::vector<int64_t> order_, lengths_, step_rows_, step_start_;
+  int64_t steps_, packed_rows_ = 0;
+  bool batch_first_;
   RnnRows rows_;
 };
 
@@ -78,166 +94,304 @@ Array<int64_t> checked_lengths(const Check& check, py::handle lengths, int64_t b
   return a;
 }
 
-// Everything about a call but its states: checked sizes and weights.
+// An absent array; a default-constructed one is empty instead.
 template <class T>
-struct Layer {
-  CellInfo info;
-  int64_t steps, batch, input_size, hidden_size;
-  Array<T> x, w_ih, w_hh, b_ih, b_hh;
+Array<T> absent() {
+  return py::reinterpret_steal<Array<T>>(py::handle());
+}
+
+// The checked weights of one direction; keeps alive what the pointers point into.
+template <class T>
+struct Weights {
+  Array<T> w_ih = absent<T>(), w_hh = absent<T>(), w_hr = absent<T>();
+  Array<T> b_ih = absent<T>(), b_hh = absent<T>(), peephole = absent<T>();
+  Array<T> packed_w_ih = absent<T>(), packed_w_hh = absent<T>();
+  int64_t rows_ih = 0, inputs = 0, rows_hh = 0, output = 0;  // w_ih's shape and w_hh's
+  int64_t hidden = 0;
+
+  RnnWeights<T> pointers() const {
+    return {data_or_null(w_ih), data_or_null(w_hh), data_or_null(w_hr),
+            data_or_null(b_ih), data_or_null(b_hh), data_or_null(peephole)};
+  }
 };
 
 template <class T>
-Layer<T> checked_layer(const Check& check, const std::string& cell, py::handle input,
-                       py::handle w_ih, py::handle w_hh, py::handle b_ih, py::handle b_hh,
-                       bool batch_first) {
-  Layer<T> layer{cell_info(check, cell),
-                 0,
-                 0,
-                 0,
-                 0,
-                 check.contiguous<T>("input", input),
-                 check.contiguous<T>("w_ih", w_ih),
-                 check.contiguous<T>("w_hh", w_hh),
-                 check.optional<T>("b_ih", b_ih),
-                 check.optional<T>("b_hh", b_hh)};
-  check.rank("input", layer.x, 3);
-  check.rank("w_ih", layer.w_ih, 2);
-  check.rank("w_hh", layer.w_hh, 2);
-  layer.steps = extent(layer.x, batch_first ? 1 : 0);
-  layer.batch = extent(layer.x, batch_first ? 0 : 1);
-  layer.input_size = extent(layer.x, 2);
-  layer.hidden_size = extent(layer.w_hh, 1);
-  check.at_least("w_hh.shape[1] (hidden_size)", layer.hidden_size, 1);
-  const int64_t rows = layer.info.gates * layer.hidden_size;
-  check.shape("w_hh", layer.w_hh, {rows, layer.hidden_size}, "gates * hidden_size, hidden_size");
-  check.shape("w_ih", layer.w_ih, {rows, layer.input_size}, "gates * hidden_size, input size");
-  if (layer.b_ih) check.shape("b_ih", layer.b_ih, {rows}, "gates * hidden_size");
-  if (layer.b_hh) check.shape("b_hh", layer.b_hh, {rows}, "gates * hidden_size");
-  return layer;
+void check_input_weight(const Check& check, py::handle w_ih, Weights<T>& w) {
+  if (py::isinstance<PackedMatrix>(w_ih)) {
+    const auto& packed = py::cast<const PackedMatrix&>(w_ih);
+    if (packed.table != &gemm_kernels())
+      check.value_error("w_ih was packed for another FASTNN_ISA");
+    w.packed_w_ih = check.contiguous<T>("w_ih", packed.data);
+    w.rows_ih = packed.out_features;
+    w.inputs = packed.in_features;
+  } else {
+    w.w_ih = check.contiguous<T>("w_ih", w_ih);
+    check.rank("w_ih", w.w_ih, 2);
+    w.rows_ih = extent(w.w_ih, 0);
+    w.inputs = extent(w.w_ih, 1);
+  }
 }
 
 template <class T>
+void check_recurrent_weight(const Check& check, py::handle w_hh, Weights<T>& w) {
+  if (py::isinstance<PackedRecurrent>(w_hh)) {
+    const auto& packed = py::cast<const PackedRecurrent&>(w_hh);
+    if (packed.table != &rnn_kernels()) check.value_error("w_hh was packed for another FASTNN_ISA");
+    w.packed_w_hh = check.contiguous<T>("w_hh", packed.data);
+    w.rows_hh = packed.gates * packed.hidden_size;
+    w.output = packed.depth;
+  } else {
+    w.w_hh = check.contiguous<T>("w_hh", w_hh);
+    check.rank("w_hh", w.w_hh, 2);
+    w.rows_hh = extent(w.w_hh, 0);
+    w.output = extent(w.w_hh, 1);
+  }
+}
+
+// `weights` is (w_ih, w_hh, b_ih, b_hh, w_hr, peephole); the first two may be packed.
+template <class T>
+Weights<T> checked_weights(const Check& check, const std::string& cell, const py::tuple& weights,
+                           int64_t inputs) {
+  Weights<T> w;
+  check_input_weight(check, weights[0], w);
+  check_recurrent_weight(check, weights[1], w);
+  check.at_least("w_hh.shape[1] (hidden_size)", w.output, 1);
+  w.b_ih = check.optional<T>("b_ih", weights[2]);
+  w.b_hh = check.optional<T>("b_hh", weights[3]);
+  w.w_hr = check.optional<T>("w_hr", weights[4]);
+  w.peephole = check.optional<T>("peephole", weights[5]);
+  w.hidden = w.output;
+  if (w.w_hr) {
+    check.rank("w_hr", w.w_hr, 2);
+    w.hidden = extent(w.w_hr, 1);
+    check.at_least("w_hr.shape[1] (hidden_size)", w.hidden, 1);
+    check.shape("w_hr", w.w_hr, {w.output, w.hidden}, "w_hh.shape[1], hidden_size");
+  }
+  const int64_t gates = cell_info(check, cell, false).gates;
+  const Shape wanted_hh{gates * w.hidden, w.output}, wanted_ih{gates * w.hidden, inputs};
+  if (w.rows_hh != wanted_hh[0]) {
+    check.value_error("w_hh.shape must be " + to_string(wanted_hh) +
+                      " (gates * hidden_size, hidden_size), got " +
+                      to_string({w.rows_hh, w.output}));
+  }
+  if (w.rows_ih != wanted_ih[0] || w.inputs != inputs) {
+    check.value_error("w_ih.shape must be " + to_string(wanted_ih) +
+                      " (gates * hidden_size, input size), got " +
+                      to_string({w.rows_ih, w.inputs}));
+  }
+  if (w.b_ih) check.shape("b_ih", w.b_ih, {gates * w.hidden}, "gates * hidden_size");
+  if (w.b_hh) check.shape("b_hh", w.b_hh, {gates * w.hidden}, "gates * hidden_size");
+  if (w.peephole) check.shape("peephole", w.peephole, {3 * w.hidden}, "3 * hidden_size");
+  return w;
+}
+
+// A state (directions, batch, size) or, of a single direction, an error that leaves out the first.
+template <class T>
+Array<T> checked_states(const Check& check, const char* name, py::handle state, Shape shape) {
+  auto a = check.optional<T>(name, state);
+  if (!a || shape_of(a) == shape) return a;
+  Shape got = shape_of(a);
+  const bool single = shape[0] == 1 && got.size() == 3 && got[0] == 1;
+  if (single) {
+    shape.erase(shape.begin());
+    got.erase(got.begin());
+  }
+  check.value_error(std::string(name) + ".shape must be " + to_string(shape) +
+                    (single ? " (batch, size), got " : " (directions, batch, size), got ") +
+                    to_string(got));
+}
+
+// A state of one direction.
+template <class T>
 Array<T> checked_state(const Check& check, const char* name, py::handle state, const Shape& shape) {
   auto a = check.optional<T>(name, state);
-  if (a) check.shape(name, a, shape, "batch, hidden_size");
+  if (a) check.shape(name, a, shape, "batch, size");
   return a;
 }
 
-// Returns (y, h_n, c_n, gates, cells, packed index); None for what the cell or `save` leaves out.
+template <class T>
+T* at_direction(const Array<T>& a, int d, int64_t size) {
+  return a ? const_cast<T*>(a.data()) + d * size : nullptr;
+}
+
+// One layer. `weights` holds a tuple a direction; of two, the second runs backwards. States are
+// (directions, batch, size). Returns (y, h_n, c_n, saved): c_n is None unless an LSTM, saved None
+// or a tuple (gates, cells) a direction.
 py::object rnn_forward(const char* name, const std::string& cell, py::handle input, py::handle h0,
-                       py::handle c0, py::handle w_ih, py::handle w_hh, py::handle b_ih,
-                       py::handle b_hh, bool reverse, bool batch_first, py::handle lengths,
-                       bool save) {
+                       py::handle c0, const py::tuple& weights, bool reverse, bool batch_first,
+                       py::handle lengths, bool save) {
   const Check check(name);
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
-    const auto layer = checked_layer<T>(check, cell, input, w_ih, w_hh, b_ih, b_hh, batch_first);
-    const bool lstm = layer.info.cell == RnnCell::kLstm;
-    const int64_t hidden = layer.hidden_size;
-    const Shape state{layer.batch, hidden};
-    const auto h = checked_state<T>(check, "h0", h0, state);
-    const auto c = checked_state<T>(check, "c0", c0, state);
-    const auto lens = checked_lengths(check, lengths, layer.batch, layer.steps);
-    check.size("gates", {layer.steps, layer.batch, layer.info.reserve, hidden}, sizeof(T));
-    // Before the layout: with input_size 0 it is y that shows a batch too large for the memory.
-    auto y = check.output<T>({extent(layer.x, 0), extent(layer.x, 1), hidden});
-    const Layout layout(layer.steps, layer.batch, lens ? lens.data() : nullptr, reverse,
-                        batch_first);
-    const auto x_offsets = layout.offsets(layer.input_size);
-    const auto y_offsets = layout.offsets(hidden);
-    if (layout.packed_rows() < layer.steps * layer.batch) {
-      std::fill_n(y.mutable_data(), y.size(), T(0));
+    const auto x = check.contiguous<T>("input", input);
+    check.rank("input", x, 3);
+    const int64_t steps = extent(x, batch_first ? 1 : 0), batch = extent(x, batch_first ? 0 : 1);
+    const int count = static_cast<int>(weights.size());
+    Weights<T> w[2];
+    for (int d = 0; d < count; ++d) {
+      w[d] = checked_weights<T>(check, cell, weights[static_cast<size_t>(d)], extent(x, 2));
     }
-    auto h_n = check.output<T>(state);
-    auto c_n = check.output<T>(lstm ? state : Shape{0});
-    const int64_t saved = save ? layout.packed_rows() : 0;
-    auto gates = check.output<T>({saved, layer.info.reserve * hidden});
-    auto cells = check.output<T>({lstm ? saved : 0, hidden});
-    run(rnn_kernels().rnn_forward,
-        RnnForwardArgs<T>{layer.info.cell, layout.rows(), layer.input_size, hidden, layer.x.data(),
-                          x_offsets.data(), layer.w_ih.data(), layer.w_hh.data(),
-                          data_or_null(layer.b_ih), data_or_null(layer.b_hh), data_or_null(h),
-                          data_or_null(c), y.mutable_data(), y_offsets.data(), h_n.mutable_data(),
-                          c_n.mutable_data(), save ? gates.mutable_data() : nullptr,
-                          save ? cells.mutable_data() : nullptr});
-    py::array_t<int64_t> packed(static_cast<py::ssize_t>(save ? layout.cells().size() : 0));
-    if (save) std::copy(layout.cells().begin(), layout.cells().end(), packed.mutable_data());
-    return py::make_tuple(y, h_n, c_n, gates, cells, packed);
+    const CellInfo info = cell_info(check, cell, static_cast<bool>(w[0].peephole));
+    const int64_t hidden = w[0].hidden, output = w[0].output, width = count * output;
+    const Shape h_shape{count, batch, output}, c_shape{count, batch, hidden};
+    const auto h = checked_states<T>(check, "h0", h0, h_shape);
+    const auto c = checked_states<T>(check, "c0", c0, c_shape);
+    const auto lens = checked_lengths(check, lengths, batch, steps);
+    check.size("gates", {count, steps, batch, info.reserve, hidden}, sizeof(T));
+    // Before the layout: with input_size 0 it is y that shows a batch too large for the memory.
+    auto y = check.output<T>({extent(x, 0), extent(x, 1), width});
+    const Layout layout(steps, batch, lens ? lens.data() : nullptr, batch_first);
+    if (layout.packed_rows() < steps * batch) std::fill_n(y.mutable_data(), y.size(), T(0));
+    auto h_n = check.output<T>(h_shape);
+    auto c_n = info.lstm ? check.output<T>(c_shape) : absent<T>();
+    RnnForwardArgs<T> args{{info.cell, layout.rows(), extent(x, 2), hidden, output},
+                           x.data(),
+                           y.mutable_data(),
+                           count,
+                           {}};
+    std::vector<int64_t> offsets[2][2];
+    py::tuple saved(save ? count : 0);
+    for (int d = 0; d < count; ++d) {
+      const bool backwards = count == 2 ? d == 1 : reverse;
+      offsets[d][0] = layout.offsets(backwards, extent(x, 2), 0);
+      offsets[d][1] = layout.offsets(backwards, width, d * output);
+      args.direction[d] = {w[d].pointers(),
+                           data_or_null(w[d].packed_w_ih),
+                           data_or_null(w[d].packed_w_hh),
+                           offsets[d][0].data(),
+                           offsets[d][1].data(),
+                           at_direction(h, d, batch * output),
+                           at_direction(c, d, batch * hidden),
+                           at_direction(h_n, d, batch * output),
+                           at_direction(c_n, d, batch * hidden),
+                           nullptr,
+                           nullptr};
+      if (!save) continue;
+      auto gates = check.output<T>({layout.packed_rows(), info.reserve * hidden});
+      auto cells = check.output<T>({info.lstm ? layout.packed_rows() : 0, hidden});
+      args.direction[d].gates = gates.mutable_data();
+      args.direction[d].cells = cells.mutable_data();
+      saved[static_cast<size_t>(d)] = py::make_tuple(gates, cells);
+    }
+    run(rnn_kernels().rnn_forward, args);
+    return py::make_tuple(y, h_n, info.lstm ? py::object(c_n) : py::none(),
+                          save ? py::object(saved) : py::none());
   });
 }
 
-// Turns gates into gradients in place; returns (grad_h0, grad_c0, h_prev) with h_prev the hidden
-// state before every packed row.
-py::object rnn_backward(const std::string& cell, py::handle w_hh, py::handle h0, py::handle c0,
-                        py::handle y, py::handle grad_y, py::handle grad_h_n, py::handle grad_c_n,
-                        py::handle gates, py::handle cells, bool reverse, bool batch_first,
-                        py::handle lengths) {
+// One direction of `directions`, whose y and grad_y hold all of them side by side. Adds to grad_x
+// (or None). Returns the gradients of h0, c0 and of the weights, in their order; None for those
+// that `needs` leaves out.
+py::object rnn_backward(const std::string& cell, py::handle input, py::handle h0, py::handle c0,
+                        const py::tuple& weights, py::handle y, py::handle grad_y,
+                        py::handle grad_h_n, py::handle grad_c_n, const py::tuple& saved,
+                        py::handle grad_x, const py::tuple& needs, bool reverse, bool batch_first,
+                        py::handle lengths, int direction, int directions) {
   const Check check("rnn_backward");
   return check.dispatch("y", y, [&](auto zero) -> py::object {
     using T = decltype(zero);
-    const CellInfo info = cell_info(check, cell);
-    const bool lstm = info.cell == RnnCell::kLstm;
-    const auto weights = check.contiguous<T>("w_hh", w_hh);
+    const auto x = check.contiguous<T>("input", input);
+    check.rank("input", x, 3);
+    const int64_t inputs = extent(x, 2);
+    const int64_t steps = extent(x, batch_first ? 1 : 0), batch = extent(x, batch_first ? 0 : 1);
+    const auto w = checked_weights<T>(check, cell, weights, inputs);
+    const CellInfo info = cell_info(check, cell, static_cast<bool>(w.peephole));
+    const Shape h_shape{batch, w.output}, c_shape{batch, w.hidden};
+    const auto h = checked_state<T>(check, "h0", h0, h_shape);
+    const auto c = checked_state<T>(check, "c0", c0, c_shape);
+    const auto dh = checked_state<T>(check, "grad_h_n", grad_h_n, h_shape);
+    const auto dc = checked_state<T>(check, "grad_c_n", grad_c_n, c_shape);
     const auto output = check.contiguous<T>("y", y);
-    check.rank("y", output, 3);
-    const int64_t steps = extent(output, batch_first ? 1 : 0);
-    const int64_t batch = extent(output, batch_first ? 0 : 1);
-    const int64_t hidden = extent(output, 2);
-    check.shape("w_hh", weights, {info.gates * hidden, hidden}, "gates * hidden_size");
-    const Shape state{batch, hidden};
-    const auto h = checked_state<T>(check, "h0", h0, state);
-    const auto c = checked_state<T>(check, "c0", c0, state);
-    const auto dh = checked_state<T>(check, "grad_h_n", grad_h_n, state);
-    const auto dc = checked_state<T>(check, "grad_c_n", grad_c_n, state);
+    check.shape("y", output, {extent(x, 0), extent(x, 1), directions * w.output}, "input.shape");
     const auto dy = check.optional<T>("grad_y", grad_y);
     if (dy) check.shape("grad_y", dy, shape_of(output), "y.shape");
     const auto lens = checked_lengths(check, lengths, batch, steps);
-    const Layout layout(steps, batch, lens ? lens.data() : nullptr, reverse, batch_first);
+    const Layout layout(steps, batch, lens ? lens.data() : nullptr, batch_first);
+    const auto gates = check.contiguous<T>("gates", saved[0]);
+    const auto cells = check.contiguous<T>("cells", saved[1]);
     const int64_t rows = layout.packed_rows();
-    auto d = check.output<T>({rows, info.reserve * hidden}, gates, {y});
-    const auto saved_cells = check.contiguous<T>("cells", cells);
-    check.shape("cells", saved_cells, {lstm ? rows : 0, hidden}, "packed rows, hidden_size");
-    const auto offsets = layout.offsets(hidden);
-    auto grad_h0 = check.output<T>(state);
-    auto grad_c0 = check.output<T>(lstm ? state : Shape{0});
-    run(rnn_kernels().rnn_backward,
-        RnnBackwardArgs<T>{info.cell, layout.rows(), hidden, weights.data(), data_or_null(h),
-                           data_or_null(c), output.data(), offsets.data(), data_or_null(dy),
-                           data_or_null(dh), data_or_null(dc), d.mutable_data(), saved_cells.data(),
-                           grad_h0.mutable_data(), lstm ? grad_c0.mutable_data() : nullptr});
-    auto h_prev = check.output<T>({rows, hidden});
-    T* target = h_prev.mutable_data();
-    for (int64_t s = 0; s < layout.rows().steps; ++s) {
-      for (int64_t r = 0; r < layout.rows().step_rows[s]; ++r, target += hidden) {
-        const T* source = nullptr;
-        if (s > 0) {
-          source =
-              output.data() + offsets[static_cast<size_t>(layout.rows().step_start[s - 1] + r)];
-        } else if (h) {
-          source = h.data() + layout.rows().order[r] * hidden;
-        }
-        if (source != nullptr) {
-          std::copy_n(source, hidden, target);
-        } else {
-          std::fill_n(target, hidden, T(0));
-        }
-      }
+    check.shape("gates", gates, {rows, info.reserve * w.hidden}, "packed rows, gates");
+    check.shape("cells", cells, {info.lstm ? rows : 0, w.hidden}, "packed rows, hidden_size");
+    const auto x_offsets = layout.offsets(reverse, inputs, 0);
+    const auto y_offsets = layout.offsets(reverse, directions * w.output, direction * w.output);
+    auto dx = absent<T>();
+    if (!grad_x.is_none()) dx = check.output<T>(shape_of(x), grad_x, {input});
+    const int64_t wide = info.gates * w.hidden;
+    const Shape shapes[] = {{wide, inputs}, {wide, w.output},     {wide},
+                            {wide},         {w.output, w.hidden}, {3 * w.hidden}};
+    Array<T> grads[6];
+    T* pointers[6];
+    py::tuple result(8);
+    for (size_t i = 0; i < 6; ++i) {
+      const bool wanted = needs[i].template cast<bool>();
+      if (wanted) grads[i] = check.output<T>(shapes[i]);
+      pointers[i] = wanted ? grads[i].mutable_data() : nullptr;
+      result[i + 2] = wanted ? py::object(grads[i]) : py::none();
     }
-    return py::make_tuple(grad_h0, grad_c0, h_prev);
+    auto grad_h0 = check.output<T>(h_shape);
+    auto grad_c0 = check.output<T>(info.lstm ? c_shape : Shape{0});
+    result[0] = grad_h0;
+    result[1] = grad_c0;
+    run(rnn_kernels().rnn_backward,
+        RnnBackwardArgs<T>{{info.cell, layout.rows(), inputs, w.hidden, w.output},
+                           w.pointers(),
+                           x.data(),
+                           x_offsets.data(),
+                           data_or_null(h),
+                           data_or_null(c),
+                           output.data(),
+                           data_or_null(dy),
+                           y_offsets.data(),
+                           data_or_null(dh),
+                           data_or_null(dc),
+                           gates.data(),
+                           cells.data(),
+                           dx ? dx.mutable_data() : nullptr,
+                           grad_h0.mutable_data(),
+                           info.lstm ? grad_c0.mutable_data() : nullptr,
+                           pointers[0],
+                           pointers[1],
+                           pointers[4],
+                           pointers[2],
+                           pointers[3],
+                           pointers[5]});
+    return std::move(result);
+  });
+}
+
+PackedRecurrent pack_recurrent(py::handle weight, int64_t gates) {
+  const Check check("pack_recurrent");
+  return check.dispatch("weight", weight, [&](auto zero) -> PackedRecurrent {
+    using T = decltype(zero);
+    const auto w = check.contiguous<T>("weight", weight);
+    check.rank("weight", w, 2);
+    check.at_least("gates", gates, 1);
+    int64_t elements = 0;
+    PackRecurrentArgs<T> args{gates,    extent(w, 0) / gates, extent(w, 1), w.data(), nullptr,
+                              &elements};
+    const RnnKernels& table = rnn_kernels();
+    run(table.pack_recurrent, args);
+    auto packed = check.output<T>({elements});
+    args.packed = packed.mutable_data();
+    run(table.pack_recurrent, args);
+    return {packed, gates, args.hidden, args.depth, &table};
   });
 }
 
 }  // namespace
 
 void init_rnn(py::module_& m) {
+  py::class_<PackedRecurrent>(m, "PackedRecurrent", "Recurrent weights packed by pack_recurrent");
+  m.def("pack_recurrent", &pack_recurrent, py::arg("weight"), py::arg("gates"),
+        "Packs w_hh (gates * hidden, depth) for rnn_forward, for the active instruction set");
   m.def("rnn_forward", &rnn_forward, py::arg("name"), py::arg("cell"), py::arg("input"),
-        py::arg("h0"), py::arg("c0"), py::arg("w_ih"), py::arg("w_hh"), py::arg("b_ih"),
-        py::arg("b_hh"), py::arg("reverse"), py::arg("batch_first"), py::arg("lengths"),
-        py::arg("save"));
-  m.def("rnn_backward", &rnn_backward, py::arg("cell"), py::arg("w_hh"), py::arg("h0"),
-        py::arg("c0"), py::arg("y"), py::arg("grad_y"), py::arg("grad_h_n"), py::arg("grad_c_n"),
-        py::arg("gates"), py::arg("cells"), py::arg("reverse"), py::arg("batch_first"),
-        py::arg("lengths"));
+        py::arg("h0"), py::arg("c0"), py::arg("weights"), py::arg("reverse"),
+        py::arg("batch_first"), py::arg("lengths"), py::arg("save"));
+  m.def("rnn_backward", &rnn_backward, py::arg("cell"), py::arg("input"), py::arg("h0"),
+        py::arg("c0"), py::arg("weights"), py::arg("y"), py::arg("grad_y"), py::arg("grad_h_n"),
+        py::arg("grad_c_n"), py::arg("saved"), py::arg("grad_x"), py::arg("needs"),
+        py::arg("reverse"), py::arg("batch_first"), py::arg("lengths"), py::arg("direction"),
+        py::arg("directions"));
 }
 
 }  // namespace fastnn

@@ -1,4 +1,4 @@
-// One layer, one direction of a recurrent network.
+// One layer of a recurrent network, in one or two directions.
 //
 // A batch of sequences is processed in "packed rows", step by step as in PyTorch's PackedSequence:
 // `order` sorts the sequences by falling length, step s covers its first step_rows[s] of them, and
@@ -11,7 +11,8 @@
 
 namespace fastnn {
 
-enum class RnnCell { kTanh, kRelu, kLstm, kGru };
+// kGruResetFirst is ONNX's linear_before_reset 0: the reset gate scales h before W_hn.
+enum class RnnCell { kTanh, kRelu, kLstm, kPeepholeLstm, kGru, kGruResetFirst };
 
 struct RnnRows {
   int64_t steps, batch;
@@ -20,54 +21,93 @@ struct RnnRows {
   const int64_t* order;       // (batch): the sequence that row r belongs to
 };
 
-// Gate order is PyTorch's: LSTM i f g o, GRU r z n. G = 4, 3 or 1 gates.
-template <class T>
-struct RnnForwardArgs {
+// Sizes: input I, hidden H, output P (the width of h: H but for an LSTM with a projection), G gates
+// (LSTM i f g o, GRU r z n, else one).
+struct RnnSizes {
   RnnCell cell;
   RnnRows rows;
-  int64_t input_size, hidden_size;
-  const T* x;
-  const int64_t* x_offsets;  // of every packed row
-  const T* w_ih;             // (G hidden, input)
-  const T* w_hh;             // (G hidden, hidden)
-  const T* b_ih;             // (G hidden) or null
+  int64_t input, hidden, output;
+};
+
+// Pointers may be null: biases, peephole weights, projection, states for zero.
+template <class T>
+struct RnnWeights {
+  const T* w_ih;  // (G H, I)
+  const T* w_hh;  // (G H, P)
+  const T* w_hr;  // (P, H)
+  const T* b_ih;  // (G H)
   const T* b_hh;
-  const T* h0;  // (batch, hidden) or null for zero
-  const T* c0;
-  T* y;
+  const T* peephole;  // (3 H), of i, f and o
+};
+
+template <class T>
+struct RnnForwardDirection {
+  RnnWeights<T> weights;
+  const T* packed_w_ih;      // from pack_matrix, in place of w_ih, or null
+  const T* packed_w_hh;      // from pack_recurrent, in place of w_hh, or null
+  const int64_t* x_offsets;  // of every packed row
   const int64_t* y_offsets;
-  T* h_n;  // (batch, hidden)
+  const T* h0;  // (batch, P)
+  const T* c0;  // (batch, H)
+  T* h_n;
   T* c_n;  // LSTM only
-  // For the backward pass, or null: gates (packed rows, R hidden) with R = 4 for LSTM and GRU
-  // (r, z, n, W_hn h + b_hn), 1 else (h); cells (packed rows, hidden), LSTM only.
+  // For the backward pass, or null: gates (packed rows, R H) with R = 4 for LSTM and GRU (r, z, n,
+  // W_hn h + b_hn), 3 for GRU with the reset first, 1 else (h); cells (packed rows, H), LSTM only.
   T* gates;
   T* cells;
 };
 
-// Turns `gates` into the gradients of the gates' inputs in place. For the GRU these are r, z, n
-// with respect to the input projection, and in the fourth column n with respect to W_hn h + b_hn.
+template <class T>
+struct RnnForwardArgs {
+  RnnSizes sizes;
+  const T* x;
+  T* y;
+  int directions;
+  RnnForwardDirection<T> direction[2];
+};
+
+// One direction. Gradients of weights, biases and peepholes are written, or null for not wanted;
+// grad_x is added to.
 template <class T>
 struct RnnBackwardArgs {
-  RnnCell cell;
-  RnnRows rows;
-  int64_t hidden_size;
-  const T* w_hh;
+  RnnSizes sizes;
+  RnnWeights<T> weights;
+  const T* x;
+  const int64_t* x_offsets;
   const T* h0;
   const T* c0;
   const T* y;
-  const int64_t* y_offsets;
   const T* grad_y;  // laid out like y; null for zero
+  const int64_t* y_offsets;
   const T* grad_h_n;
   const T* grad_c_n;
-  T* gates;
+  const T* gates;
   const T* cells;
-  T* grad_h0;  // (batch, hidden)
-  T* grad_c0;
+  T* grad_x;   // laid out like x
+  T* grad_h0;  // (batch, P)
+  T* grad_c0;  // (batch, H)
+  T* grad_w_ih;
+  T* grad_w_hh;
+  T* grad_w_hr;
+  T* grad_b_ih;
+  T* grad_b_hh;
+  T* grad_peephole;
 };
 
-#define FASTNN_RNN_KERNELS(KERNEL)    \
-  KERNEL(rnn_forward, RnnForwardArgs) \
-  KERNEL(rnn_backward, RnnBackwardArgs)
+// Packs recurrent weights (G H, P) for use in many calls. With `packed` null only `elements`, the
+// size it needs, is set. The layout belongs to one instruction set.
+template <class T>
+struct PackRecurrentArgs {
+  int64_t gates, hidden, depth;
+  const T* weights;
+  T* packed;
+  int64_t* elements;
+};
+
+#define FASTNN_RNN_KERNELS(KERNEL)      \
+  KERNEL(rnn_forward, RnnForwardArgs)   \
+  KERNEL(rnn_backward, RnnBackwardArgs) \
+  KERNEL(pack_recurrent, PackRecurrentArgs)
 
 FASTNN_KERNELS(RnnKernels, rnn, FASTNN_RNN_KERNELS)
 

@@ -3,6 +3,16 @@
 The input projections of all steps are one matrix product; each step is one product with the
 recurrent weights, packed once, and the cell fused behind it. Sequences of different lengths need no
 packing: padded steps are not computed, and the reverse direction starts at each sequence's end.
+
+Memory of training
+------------------
+With N the steps of all sequences together (T B without ``lengths``), H the hidden size, P the width
+of the output, a call that records gradients keeps, besides its arguments and its output,
+``N R H`` values, where R is 5 for an LSTM (four gates and the cell), 4 for a GRU (3 with
+``linear_before_reset=False``) and 1 for an RNN. With ``checkpoint_every=k`` it keeps the states at
+every k-th step, ``T / k * B (P + H)`` values (without the H unless an LSTM), and computes the rest
+again in the backward pass, ``k B R H`` values at a time: least memory near ``k = sqrt(T)``, for one
+more forward pass.
 """
 
 from __future__ import annotations
@@ -13,7 +23,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Gradients, Result, TensorBase, array, record
-from fastnn.functional._args import flag, recorded, refuse_none
+from fastnn.functional._args import flag, integer, recorded, refuse_none
 
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn", "rnn_cell"]
 
@@ -26,9 +36,12 @@ def lstm(
     b_ih: ArrayLike = None,
     b_hh: ArrayLike = None,
     *,
+    w_hr: ArrayLike = None,
+    peephole: ArrayLike = None,
     reverse: bool = False,
     batch_first: bool = False,
     lengths: ArrayLike = None,
+    checkpoint_every: int | None = None,
 ) -> tuple[Result, tuple[Result, Result]]:
     """Long short-term memory (Hochreiter and Schmidhuber, 1997, with forget gates).
 
@@ -37,24 +50,35 @@ def lstm(
         c_t = sigmoid(f) * c_{t-1} + sigmoid(i) * tanh(g)
         h_t = sigmoid(o) * tanh(c_t)
 
+    With peepholes (Gers and Schmidhuber, 2000) i and f see ``p_i * c_{t-1}`` and ``p_f * c_{t-1}``
+    too, and o sees ``p_o * c_t``. With a projection (Sak et al., 2014) h_t is ``W_hr`` times the
+    above, P wide instead of H.
+
     Parameters
     ----------
     input : array or Tensor, shape (T, B, I), (B, T, I) with batch_first, or (T, I)
         float32 or float64.
     hx : (h_0, c_0), each of shape (B, H), or (H,) for an unbatched input; None for zeros
+        h_0 is P wide with a projection.
     w_ih : array or Tensor, shape (4 H, I)
-    w_hh : array or Tensor, shape (4 H, H)
+    w_hh : array or Tensor, shape (4 H, H), or (4 H, P) with a projection
     b_ih, b_hh : array or Tensor, shape (4 H,), optional
+    w_hr : array or Tensor, shape (P, H), optional
+        The projection.
+    peephole : array or Tensor, shape (3 H,), optional
+        Peephole weights of i, f and o.
     reverse : bool
         Run from each sequence's last step to its first.
     batch_first : bool
     lengths : array of int, shape (B,), optional
         Steps of each sequence, in 0..T. Output past a sequence's end is zero, and its final state
         is that of its own last step.
+    checkpoint_every : int, optional
+        Keep only every k-th state for the gradient and compute the rest again: see above.
 
     Returns
     -------
-    output : shape (T, B, H), (B, T, H) or (T, H)
+    output : shape (T, B, H), (B, T, H) or (T, H); P instead of H with a projection
     (h_n, c_n) : each of shape (B, H) or (H,)
 
     Raises
@@ -73,9 +97,11 @@ def lstm(
     >>> output.shape, h.shape
     ((5, 2, 4), (2, 4))
     """
-    h0, c0 = (None, None) if hx is None else _pair_of_states("lstm", hx)
-    weights = (w_ih, w_hh, b_ih, b_hh)
-    y, h, c = _run("lstm", "lstm", input, h0, c0, weights, reverse, batch_first, lengths)
+    h0, c0 = pair_of_states("lstm", hx)
+    weights = (w_ih, w_hh, b_ih, b_hh, w_hr, peephole)
+    y, h, c = _run(
+        "lstm", "lstm", input, h0, c0, weights, reverse, batch_first, lengths, checkpoint_every
+    )
     return y, (h, c)
 
 
@@ -87,16 +113,23 @@ def gru(
     b_ih: ArrayLike = None,
     b_hh: ArrayLike = None,
     *,
+    linear_before_reset: bool = True,
     reverse: bool = False,
     batch_first: bool = False,
     lengths: ArrayLike = None,
+    checkpoint_every: int | None = None,
 ) -> tuple[Result, Result]:
-    """Gated recurrent unit (Cho et al., 2014), with the reset gate behind the product::
+    """Gated recurrent unit (Cho et al., 2014)::
 
         r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)
         z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
         n = tanh(W_in x + b_in + r * (W_hn h + b_hn))
         h_t = (1 - z) * n + z * h_{t-1}
+
+    This is the form of cuDNN and PyTorch. With ``linear_before_reset=False``, the published form
+    and the default of ONNX, the reset gate comes before the product::
+
+        n = tanh(W_in x + b_in + W_hn (r * h) + b_hn)
 
     Parameters
     ----------
@@ -106,7 +139,8 @@ def gru(
     w_ih : array or Tensor, shape (3 H, I)
     w_hh : array or Tensor, shape (3 H, H)
     b_ih, b_hh : array or Tensor, shape (3 H,), optional
-    reverse, batch_first, lengths
+    linear_before_reset : bool
+    reverse, batch_first, lengths, checkpoint_every
         As in :func:`lstm`.
 
     Returns
@@ -129,8 +163,11 @@ def gru(
     >>> output.shape, h.shape
     ((5, 2, 4), (2, 4))
     """
-    weights = (w_ih, w_hh, b_ih, b_hh)
-    y, h, _ = _run("gru", "gru", input, hx, None, weights, reverse, batch_first, lengths)
+    cell = "gru" if flag("gru", "linear_before_reset", linear_before_reset) else "gru_reset_first"
+    weights = (w_ih, w_hh, b_ih, b_hh, None, None)
+    y, h, _ = _run(
+        "gru", cell, input, hx, None, weights, reverse, batch_first, lengths, checkpoint_every
+    )
     return y, h
 
 
@@ -146,6 +183,7 @@ def rnn(
     reverse: bool = False,
     batch_first: bool = False,
     lengths: ArrayLike = None,
+    checkpoint_every: int | None = None,
 ) -> tuple[Result, Result]:
     """Elman network (1990): ``h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)``.
 
@@ -158,7 +196,7 @@ def rnn(
     w_hh : array or Tensor, shape (H, H)
     b_ih, b_hh : array or Tensor, shape (H,), optional
     nonlinearity : {"tanh", "relu"}
-    reverse, batch_first, lengths
+    reverse, batch_first, lengths, checkpoint_every
         As in :func:`lstm`.
 
     Returns
@@ -183,8 +221,19 @@ def rnn(
     """
     if nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"rnn: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
-    weights = (w_ih, w_hh, b_ih, b_hh)
-    y, h, _ = _run("rnn", nonlinearity, input, hx, None, weights, reverse, batch_first, lengths)
+    weights = (w_ih, w_hh, b_ih, b_hh, None, None)
+    y, h, _ = _run(
+        "rnn",
+        nonlinearity,
+        input,
+        hx,
+        None,
+        weights,
+        reverse,
+        batch_first,
+        lengths,
+        checkpoint_every,
+    )
     return y, h
 
 
@@ -195,6 +244,8 @@ def lstm_cell(
     w_hh: ArrayLike,
     b_ih: ArrayLike = None,
     b_hh: ArrayLike = None,
+    *,
+    peephole: ArrayLike = None,
 ) -> tuple[Result, Result]:
     """One step of :func:`lstm`.
 
@@ -202,7 +253,7 @@ def lstm_cell(
     ----------
     input : array or Tensor, shape (B, I) or (I,)
     hx : (h, c), each of shape (B, H) or (H,); None for zeros
-    w_ih, w_hh, b_ih, b_hh
+    w_ih, w_hh, b_ih, b_hh, peephole
         As in :func:`lstm`.
 
     Returns
@@ -222,8 +273,9 @@ def lstm_cell(
     >>> h.shape
     (2, 4)
     """
-    h0, c0 = (None, None) if hx is None else _pair_of_states("lstm_cell", hx)
-    _, h, c = _one_step("lstm_cell", "lstm", input, h0, c0, (w_ih, w_hh, b_ih, b_hh))
+    h0, c0 = pair_of_states("lstm_cell", hx)
+    weights = (w_ih, w_hh, b_ih, b_hh, None, peephole)
+    h, c = _one_step("lstm_cell", "lstm", input, h0, c0, weights)
     return h, c
 
 
@@ -234,6 +286,8 @@ def gru_cell(
     w_hh: ArrayLike,
     b_ih: ArrayLike = None,
     b_hh: ArrayLike = None,
+    *,
+    linear_before_reset: bool = True,
 ) -> Result:
     """One step of :func:`gru`.
 
@@ -241,7 +295,7 @@ def gru_cell(
     ----------
     input : array or Tensor, shape (B, I) or (I,)
     hx : array or Tensor, shape (B, H) or (H,); None for zeros
-    w_ih, w_hh, b_ih, b_hh
+    w_ih, w_hh, b_ih, b_hh, linear_before_reset
         As in :func:`gru`.
 
     Returns
@@ -260,7 +314,9 @@ def gru_cell(
     >>> F.gru_cell(np.ones((2, 3)), None, np.ones((12, 3)), np.ones((12, 4))).shape
     (2, 4)
     """
-    return _one_step("gru_cell", "gru", input, hx, None, (w_ih, w_hh, b_ih, b_hh))[1]
+    flagged = flag("gru_cell", "linear_before_reset", linear_before_reset)
+    cell = "gru" if flagged else "gru_reset_first"
+    return _one_step("gru_cell", cell, input, hx, None, (w_ih, w_hh, b_ih, b_hh, None, None))[0]
 
 
 def rnn_cell(
@@ -300,10 +356,14 @@ def rnn_cell(
     """
     if nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"rnn_cell: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
-    return _one_step("rnn_cell", nonlinearity, input, hx, None, (w_ih, w_hh, b_ih, b_hh))[1]
+    weights = (w_ih, w_hh, b_ih, b_hh, None, None)
+    return _one_step("rnn_cell", nonlinearity, input, hx, None, weights)[0]
 
 
-def _pair_of_states(op: str, hx: Any) -> tuple[Any, Any]:
+def pair_of_states(op: str, hx: Any) -> tuple[Any, Any]:
+    """Return (h_0, c_0) of an LSTM's `hx`."""
+    if hx is None:
+        return None, None
     if not isinstance(hx, (tuple, list)) or len(hx) != 2:
         raise TypeError(f"{op}: hx must be a pair (h_0, c_0) or None, got {type(hx).__name__}")
     return hx[0], hx[1]
@@ -318,17 +378,18 @@ def _lengthen(value: Any, axis: int) -> Any:
 
 def _one_step(
     op: str, cell: str, input: Any, h0: Any, c0: Any, weights: tuple[Any, ...]
-) -> tuple[Any, Any, Any]:
+) -> tuple[Any, Any]:
     refuse_none(op, input=input)
-    rank = array(input).ndim
-    if rank not in (1, 2):
-        raise ValueError(f"{op}: input must have 1 or 2 dimensions, got shape {array(input).shape}")
-    if rank == 1:
-        y, h, c = _one_step(
-            op, cell, _lengthen(input, 0), _lengthen(h0, 0), _lengthen(c0, 0), weights
-        )
-        return y[0], h[0], c if c is None else c[0]
-    return _run(op, cell, _lengthen(input, 0), h0, c0, weights, False, False, None)
+    shape = array(input).shape
+    if len(shape) not in (1, 2):
+        raise ValueError(f"{op}: input must have 1 or 2 dimensions, got shape {shape}")
+    single = len(shape) == 1
+    if single:
+        input, h0, c0 = (_lengthen(value, 0) for value in (input, h0, c0))
+    states = _lengthen(h0, 0), _lengthen(c0, 0)
+    _, h, c = layer(op, cell, _lengthen(input, 0), *states, (weights,), False, False, None, None)
+    last = (0, 0) if single else 0
+    return h[last], None if c is None else c[last]
 
 
 def _run(
@@ -341,91 +402,268 @@ def _run(
     reverse: bool,
     batch_first: bool,
     lengths: Any,
+    checkpoint_every: int | None,
 ) -> tuple[Any, Any, Any]:
-    """Run one layer; returns (output, h_n, c_n), the last None unless an LSTM."""
-    x = array(input)
-    if x is None:
-        refuse_none(op, input=x)
+    """Run one direction; returns (output, h_n, c_n), the last None unless an LSTM."""
+    if input is None:
+        refuse_none(op, input=input)
     reverse, batch_first = flag(op, "reverse", reverse), flag(op, "batch_first", batch_first)
-    if x.ndim == 2:
+    single = array(input).ndim == 2
+    if single:
         if lengths is not None:
             raise ValueError(f"{op}: lengths must be None for an unbatched input")
-        y, h, c = _run(
-            op,
-            cell,
-            _lengthen(input, 1),
-            _lengthen(h0, 0),
-            _lengthen(c0, 0),
-            weights,
-            reverse,
-            False,
-            None,
-        )
-        return y[:, 0], h[0], c if c is None else c[0]
-    inputs = (input, h0, c0, *weights)
-    h_in, c_in = array(h0), array(c0)
-    w_ih, w_hh, b_ih, b_hh = map(array, weights)
-    steps = array(lengths)
-    save = recorded(*inputs)
-    y, h_n, c_n, gates, cells, packed = _core.rnn_forward(
-        op, cell, x, h_in, c_in, w_ih, w_hh, b_ih, b_hh, reverse, batch_first, steps, save
+        input, batch_first = _lengthen(input, 1), False
+        h0, c0 = _lengthen(h0, 0), _lengthen(c0, 0)
+    states = _lengthen(h0, 0), _lengthen(c0, 0)
+    y, h, c = layer(
+        op, cell, input, *states, (weights,), reverse, batch_first, lengths, checkpoint_every
     )
-    lstm = cell == "lstm"
-    if not save:
-        return y, h_n, c_n if lstm else None
-
-    def backward(grads: Any, needs: tuple[bool, ...]) -> Gradients:
-        d = gates.copy()  # the kernel works in place, and the graph may be kept
-        grad_h0, grad_c0, h_prev = _core.rnn_backward(
-            cell, w_hh, h_in, c_in, y, *_full(grads, lstm), d, cells, reverse, batch_first, steps
-        )
-        from_x, from_h = _split_gates(cell, d, w_hh.shape[1])
-        rows = x.reshape(x.shape[0] * x.shape[1], x.shape[2])
-        grad_x = grad_w_ih = grad_w_hh = grad_b_ih = grad_b_hh = None
-        if needs[0]:
-            grad_x = np.zeros_like(rows)
-            grad_x[packed] = _core.matmul_forward(from_x, w_ih)
-            grad_x = grad_x.reshape(x.shape)
-        if needs[3]:
-            grad_w_ih = _core.matmul_forward(from_x.T, rows[packed])
-        if needs[4]:
-            grad_w_hh = np.concatenate([_core.matmul_forward(g.T, h_prev) for g in from_h])
-        if needs[5] or needs[6]:
-            sums = _core.column_sum_forward(d)
-            width = w_ih.shape[0]
-            grad_b_ih = sums[:width]
-            grad_b_hh = _hidden_bias(cell, sums, w_hh.shape[1])
-        return (
-            grad_x,
-            grad_h0 if needs[1] else None,
-            grad_c0 if needs[2] else None,
-            grad_w_ih,
-            grad_w_hh,
-            grad_b_ih if needs[5] else None,
-            grad_b_hh if needs[6] else None,
-        )
-
-    outputs = (y, h_n, c_n) if lstm else (y, h_n)
-    results = record(outputs, inputs, backward, name=op)
-    return results[0], results[1], results[2] if lstm else None
+    last = (0, 0) if single else 0
+    return y[:, 0] if single else y, h[last], None if c is None else c[last]
 
 
-def _full(grads: Any, lstm: bool) -> tuple[Any, Any, Any]:
-    return (grads[0], grads[1], grads[2] if lstm else None)
+def layer(
+    op: str,
+    cell: str,
+    input: Any,
+    h0: Any,
+    c0: Any,
+    weights: tuple[tuple[Any, ...], ...],
+    reverse: bool,
+    batch_first: bool,
+    lengths: Any,
+    checkpoint_every: int | None,
+) -> tuple[Any, Any, Any]:
+    """Run one layer in one direction, or in two side by side.
 
+    Parameters
+    ----------
+    op : str
+        The operation's name in messages.
+    cell : {"lstm", "gru", "gru_reset_first", "tanh", "relu"}
+    input : array or Tensor, shape (T, B, I) or (B, T, I)
+    h0, c0 : array or Tensor, shape (directions, B, size), or None
+    weights : a tuple (w_ih, w_hh, b_ih, b_hh, w_hr, peephole) for each direction
+        Of two, the second runs from each sequence's last step to its first.
+    reverse, batch_first, lengths, checkpoint_every
+        As in :func:`lstm`; `reverse` is for a single direction.
 
-def _split_gates(cell: str, d: Array, hidden: int) -> tuple[Array, list[Array]]:
-    """Gradients with respect to the input projection, and by row blocks of W_hh.
-
-    The two differ for the GRU, whose n gate scales the recurrent product: its columns are
-    r, z, n (input side), n (recurrent side).
+    Returns
+    -------
+    output : shape (T, B, directions * size)
+    h_n, c_n : shape (directions, B, size); c_n is None unless an LSTM
     """
-    if cell != "gru":
-        return d, [d]
-    return d[:, : 3 * hidden], [d[:, : 2 * hidden], d[:, 3 * hidden :]]
+    inputs = (input, h0, c0, *(w for direction in weights for w in direction))
+    call = _Call(op, cell, len(weights), reverse, batch_first, array(lengths))
+    x, h_in, c_in = array(input), array(h0), array(c0)
+    arrays = tuple(tuple(map(array, direction)) for direction in weights)
+    if checkpoint_every is not None:
+        checkpoint_every = integer(op, "checkpoint_every", checkpoint_every)
+        if checkpoint_every < 1:
+            raise ValueError(f"{op}: checkpoint_every must be >= 1, got {checkpoint_every}")
+    if not recorded(*inputs):
+        y, h_n, c_n, _ = call.forward(x, h_in, c_in, arrays, False)
+        return y, h_n, c_n
+    steps = x.shape[1 if batch_first else 0] if x.ndim == 3 else 0
+    if checkpoint_every is not None and checkpoint_every < steps:
+        results, backward = call.checkpointed(x, h_in, c_in, arrays, checkpoint_every)
+    else:
+        *results, saved = call.forward(x, h_in, c_in, arrays, True)
+
+        def backward(grads: Any, needs: tuple[bool, ...]) -> Gradients:
+            return call.backward(x, h_in, c_in, arrays, results[0], saved, grads, needs)
+
+    if results[2] is None:
+        y, h_n = record(tuple(results[:2]), inputs, backward, name=op)
+        return y, h_n, None
+    y, h_n, c_n = record(tuple(results), inputs, backward, name=op)
+    return y, h_n, c_n
 
 
-def _hidden_bias(cell: str, sums: Array, hidden: int) -> Array:
-    if cell != "gru":
-        return sums
-    return np.concatenate([sums[: 2 * hidden], sums[3 * hidden :]])
+class _Call:
+    """One layer's options, and its kernels' calls."""
+
+    def __init__(
+        self,
+        op: str,
+        cell: str,
+        directions: int,
+        reverse: bool,
+        batch_first: bool,
+        lengths: Array | None,
+    ) -> None:
+        self.op = op
+        self.cell = cell
+        self.directions = directions
+        self.reverse = reverse
+        self.batch_first = batch_first
+        self.lengths = lengths
+
+    def forward(self, x: Any, h0: Any, c0: Any, weights: Any, save: bool) -> Any:
+        """Return (y, h_n, c_n, saved)."""
+        return _core.rnn_forward(
+            self.op,
+            self.cell,
+            x,
+            h0,
+            c0,
+            weights,
+            self.reverse,
+            self.batch_first,
+            self.lengths,
+            save,
+        )
+
+    def backward(
+        self,
+        x: Any,
+        h0: Array | None,
+        c0: Array | None,
+        weights: Any,
+        y: Array,
+        saved: Any,
+        grads: Any,
+        needs: tuple[bool, ...],
+    ) -> Gradients:
+        """Return gradients of x, h0, c0 and of all weights, from those of (y, h_n, c_n)."""
+        grad_y, grad_h, grad_c = (*grads, None)[:3]
+        grad_x = np.zeros_like(x, order="C") if needs[0] else None
+        states: list[tuple[Array, Array]] = []
+        of_weights: list[Array | None] = []
+        for d, direction in enumerate(weights):
+            wanted = needs[3 + 6 * d : 9 + 6 * d]
+            result = _core.rnn_backward(
+                self.cell,
+                x,
+                _direction(h0, d),
+                _direction(c0, d),
+                direction,
+                y,
+                grad_y,
+                _direction(grad_h, d),
+                _direction(grad_c, d),
+                saved[d],
+                grad_x,
+                wanted,
+                d == 1 if self.directions == 2 else self.reverse,
+                self.batch_first,
+                self.lengths,
+                d,
+                self.directions,
+            )
+            states.append(result[:2])
+            of_weights.extend(result[2:])
+        grad_h0 = np.stack([h for h, _ in states]) if needs[1] else None
+        grad_c0 = np.stack([c for _, c in states]) if needs[2] else None
+        return (grad_x, grad_h0, grad_c0, *of_weights)
+
+    def checkpointed(
+        self, x: Array, h0: Array | None, c0: Array | None, weights: Any, every: int
+    ) -> tuple[Any, Any]:
+        """Return ([y, h_n, c_n], backward), keeping the states before every `every` steps."""
+        runs = [
+            _Checkpoints(
+                _Call(
+                    self.op,
+                    self.cell,
+                    1,
+                    d == 1 if self.directions == 2 else self.reverse,
+                    self.batch_first,
+                    self.lengths,
+                ),
+                x,
+                (direction,),
+                every,
+            )
+            for d, direction in enumerate(weights)
+        ]
+        parts = [
+            run.forward(h0 if h0 is None else h0[d : d + 1], c0 if c0 is None else c0[d : d + 1])
+            for d, run in enumerate(runs)
+        ]
+        y = np.concatenate([part[0] for part in parts], axis=-1)
+        h_n = np.concatenate([part[1] for part in parts])
+        c_n = None if parts[0][2] is None else np.concatenate([part[2] for part in parts])
+
+        def backward(grads: Any, needs: tuple[bool, ...]) -> Gradients:
+            grad_y, grad_h, grad_c = (*grads, None)[:3]
+            width = y.shape[-1] // self.directions
+            results = []
+            for d, run in enumerate(runs):
+                own = (
+                    None if grad_y is None else grad_y[..., d * width : (d + 1) * width],
+                    None if grad_h is None else grad_h[d : d + 1],
+                    None if grad_c is None else grad_c[d : d + 1],
+                )
+                results.append(run.backward(own, (*needs[:3], *needs[3 + 6 * d : 9 + 6 * d])))
+            grad_x = results[0][0]
+            for result in results[1:]:
+                grad_x = None if grad_x is None else grad_x + result[0]
+            states = [
+                np.concatenate([result[i] for result in results]) if needs[i] else None
+                for i in (1, 2)
+            ]
+            return (grad_x, *states, *(w for result in results for w in result[3:]))
+
+        return [y, h_n, c_n], backward
+
+
+class _Checkpoints:
+    """One direction in segments of time, of which only the first states are kept."""
+
+    def __init__(self, call: _Call, x: Array, weights: Any, every: int) -> None:
+        self.call = call
+        self.x = x
+        self.weights = weights
+        self.axis = 1 if call.batch_first else 0
+        steps = x.shape[self.axis]
+        bounds = [(t, min(t + every, steps)) for t in range(0, steps, every)]
+        self.bounds = bounds[::-1] if call.reverse else bounds
+        self.states: list[tuple[Any, Any]] = []
+
+    def _part(self, a: Array | None, bounds: tuple[int, int]) -> Array | None:
+        if a is None:
+            return None
+        return a[:, slice(*bounds)] if self.axis == 1 else a[slice(*bounds)]
+
+    def _segment(self, bounds: tuple[int, int]) -> _Call:
+        """The call for one segment: a sequence that ends before it has length 0 in it."""
+        call, (begin, end) = self.call, bounds
+        lengths = None if call.lengths is None else np.clip(call.lengths - begin, 0, end - begin)
+        return _Call(call.op, call.cell, 1, call.reverse, call.batch_first, lengths)
+
+    def forward(self, h: Any, c: Any) -> tuple[Array, Array, Array | None]:
+        y: Any = None
+        for bounds in self.bounds:
+            self.states.append((h, c))
+            x = self._part(self.x, bounds)
+            out, h, c, _ = self._segment(bounds).forward(x, h, c, self.weights, False)
+            if y is None:
+                y = np.empty((*self.x.shape[:2], out.shape[2]), out.dtype)
+            self._part(y, bounds)[...] = out  # type: ignore[index]
+        return y, h, c
+
+    def backward(self, grads: Any, needs: tuple[bool, ...]) -> list[Any]:
+        grad_y, grad_h, grad_c = grads
+        grad_x = np.empty_like(self.x) if needs[0] else None
+        totals: list[Any] = [None] * 6
+        for bounds, (h, c) in zip(self.bounds[::-1], self.states[::-1]):
+            segment, x = self._segment(bounds), self._part(self.x, bounds)
+            y, _, _, saved = segment.forward(x, h, c, self.weights, True)
+            own = (self._part(grad_y, bounds), grad_h, grad_c)
+            part = segment.backward(
+                x, h, c, self.weights, y, saved, own, (needs[0], True, True, *needs[3:])
+            )
+            grad_h = part[1]
+            grad_c = part[2] if self.call.cell == "lstm" else None
+            if grad_x is not None:
+                self._part(grad_x, bounds)[...] = part[0]  # type: ignore[index]
+            totals = [
+                new if total is None else np.add(total, new, out=total)  # type: ignore[arg-type]
+                for total, new in zip(totals, part[3:])
+            ]
+        return [grad_x, grad_h, grad_c, *totals]
+
+
+def _direction(a: Array | None, d: int) -> Array | None:
+    return None if a is None else a[d]

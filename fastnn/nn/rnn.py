@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 
 import fastnn.functional as F
-from fastnn.autograd import ArrayLike, Result, array
+from fastnn import _core
+from fastnn.autograd import ArrayLike, Result, array, is_grad_enabled
+from fastnn.functional.rnn import layer as recurrent_layer
+from fastnn.functional.rnn import pair_of_states
 from fastnn.nn import init
 from fastnn.nn.module import Module, Parameter
-from fastnn.tensor import concatenate, stack
+from fastnn.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from fastnn.tensor import concatenate
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 
@@ -25,12 +29,15 @@ class _Recurrent(Module):
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        dtype: Any = np.float32,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        dtype: Any,
+        checkpoint_every: int | None,
+        proj_size: int = 0,
+        peephole: bool = False,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -39,6 +46,11 @@ class _Recurrent(Module):
                 raise ValueError(f"{name}: {key} must be >= 1, got {value}")
         if not 0 <= dropout <= 1:
             raise ValueError(f"{name}: dropout must be in [0, 1], got {dropout}")
+        if not 0 <= proj_size < hidden_size:
+            raise ValueError(
+                f"{name}: proj_size must be in 0..{hidden_size - 1} (less than hidden_size), "
+                f"got {proj_size}"
+            )
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -46,23 +58,32 @@ class _Recurrent(Module):
         self.batch_first = batch_first
         self.dropout = dropout
         self.bidirectional = bidirectional
+        self.proj_size = proj_size
+        self.checkpoint_every = checkpoint_every
+        rows, output = self._gates * hidden_size, proj_size or hidden_size
+        # For each layer and direction the names of what F.layer takes, in its order.
+        self._names: list[list[tuple[str, ...]]] = []
         for layer in range(num_layers):
-            width = input_size if layer == 0 else hidden_size * self._directions
-            for suffix in self._suffixes(layer):
-                rows = self._gates * hidden_size
-                shapes = {"weight_ih": (rows, width), "weight_hh": (rows, hidden_size)}
-                if bias:
-                    shapes.update({"bias_ih": (rows,), "bias_hh": (rows,)})  # type: ignore[dict-item]
+            width = input_size if layer == 0 else output * self._directions
+            shapes = {
+                "weight_ih": (rows, width),
+                "weight_hh": (rows, output),
+                "bias_ih": (rows,) if bias else None,
+                "bias_hh": (rows,) if bias else None,
+                "weight_hr": (proj_size, hidden_size) if proj_size else None,
+                "weight_peephole": (3 * hidden_size,) if peephole else None,
+            }
+            suffixes = [f"_l{layer}", f"_l{layer}_reverse"][: self._directions]
+            self._names.append([tuple(key + suffix for key in shapes) for suffix in suffixes])
+            for suffix in suffixes:
                 for key, shape in shapes.items():
-                    setattr(self, key + suffix, Parameter(np.empty(shape, dtype)))
+                    if shape is not None:
+                        setattr(self, key + suffix, Parameter(np.empty(shape, dtype)))
         self.reset_parameters()
 
     @property
     def _directions(self) -> int:
         return 2 if self.bidirectional else 1
-
-    def _suffixes(self, layer: int) -> list[str]:
-        return [f"_l{layer}", f"_l{layer}_reverse"][: self._directions]
 
     def reset_parameters(self) -> None:
         """Draw every parameter uniformly from +-1/sqrt(hidden_size), as PyTorch does."""
@@ -70,53 +91,78 @@ class _Recurrent(Module):
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
-    def _weights(self, suffix: str) -> tuple[Any, ...]:
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return tuple(getattr(self, name + suffix, None) for name in names)
+    def _cell(self) -> str:
+        """The cell's name in F.layer."""
+        raise NotImplementedError
 
     def _check_states(self, states: tuple[Any, ...], x: Any) -> None:
         batch = () if x.ndim == 2 else (x.shape[0 if self.batch_first else 1],)
-        wanted = (self.num_layers * self._directions, *batch, self.hidden_size)
-        for name, state in zip(("h_0", "c_0"), states):
+        sizes = (self.proj_size or self.hidden_size, self.hidden_size)
+        for name, state, size in zip(("h_0", "c_0"), states, sizes):
+            wanted = (self.num_layers * self._directions, *batch, size)
             if state is not None and array(state).shape != wanted:
                 raise ValueError(
                     f"{type(self).__name__}: {name}.shape must be {wanted} "
-                    f"(layers * directions, batch, hidden_size), got {array(state).shape}"
+                    f"(layers * directions, batch, size), got {array(state).shape}"
                 )
 
     def _forward(
-        self, input: ArrayLike, states: tuple[Any, ...], lengths: ArrayLike
+        self, input: Any, states: tuple[Any, ...], lengths: ArrayLike
     ) -> tuple[Result, tuple[Result, ...]]:
         """Run all layers; states and the returned final states have one entry a kind (h; h, c)."""
+        if isinstance(input, PackedSequence):
+            if lengths is not None:
+                raise ValueError(f"{type(self).__name__}: a PackedSequence has its own lengths")
+            padded, lengths = pad_packed_sequence(input, self.batch_first)
+            output, finals = self._forward(padded, states, lengths)
+            return input.repack(output, self.batch_first), finals
         x = array(input)
         if x.ndim not in (2, 3):
             raise ValueError(
                 f"{type(self).__name__}: input must have 2 or 3 dimensions, got shape {x.shape}"
             )
         self._check_states(states, x)
-        finals: list[tuple[Result, ...]] = []
-        for layer in range(self.num_layers):
-            outputs = []
-            for direction, suffix in enumerate(self._suffixes(layer)):
-                i = layer * self._directions + direction
-                start = tuple(None if s is None else s[i] for s in states)
-                options = {
-                    "reverse": direction == 1,
-                    "batch_first": self.batch_first and x.ndim == 3,
-                    "lengths": lengths,
-                }
-                output, final = self._layer(input, start, self._weights(suffix), options)
-                outputs.append(output)
-                finals.append(final)
-            input = outputs[0] if len(outputs) == 1 else concatenate(outputs, axis=-1)
-            if self.dropout > 0 and layer + 1 < self.num_layers:
-                input = F.dropout(input, self.dropout, self.training)
-        return input, tuple(stack(kind) for kind in zip(*finals))
+        if x.ndim == 3:
+            return self._run_layers(input, states, lengths, self.batch_first)
+        if lengths is not None:
+            raise ValueError(f"{type(self).__name__}: lengths must be None for an unbatched input")
+        one = tuple(None if s is None else s[:, None] for s in states)
+        output, finals = self._run_layers(input[:, None], one, None, False)
+        return output[:, 0], tuple(kind[:, 0] for kind in finals)
 
-    def _layer(
-        self, input: Any, start: tuple[Any, ...], weights: tuple[Any, ...], options: dict[str, Any]
+    def _run_layers(
+        self, input: Any, states: tuple[Any, ...], lengths: Any, batch_first: bool
     ) -> tuple[Result, tuple[Result, ...]]:
-        raise NotImplementedError
+        finals: list[tuple[Any, ...]] = []
+        d, name, cell, last = self._directions, type(self).__name__, self._cell(), len(self._names)
+        recording = is_grad_enabled()
+        if not recording:
+            input, lengths, states = array(input), array(lengths), tuple(map(array, states))
+        h0, c0 = (*states, None)[:2]
+        for i, names in enumerate(self._names):
+            h = h0 if h0 is None or last == 1 else h0[i * d : i * d + d]
+            c = c0 if c0 is None or last == 1 else c0[i * d : i * d + d]
+            if recording:
+                weights = tuple(tuple(map(self._parameters.get, group)) for group in names)
+                input, *final = recurrent_layer(
+                    name, cell, input, h, c, weights, False, batch_first, lengths,
+                    self.checkpoint_every,
+                )  # fmt: skip
+            else:
+                weights = tuple(self._packed(group) for group in names)
+                input, *final, _ = _core.rnn_forward(
+                    name, cell, input, h, c, weights, False, batch_first, lengths, False
+                )
+            finals.append(tuple(final[: len(states)]))
+            if self.dropout > 0 and i + 1 < last:
+                input = F.dropout(input, self.dropout, self.training)
+        if last == 1:
+            return input, finals[0]
+        return input, tuple(concatenate(kind) for kind in zip(*finals))
+
+    def _packed(self, names: tuple[str, ...]) -> tuple[Any, ...]:
+        """One direction's weights for inference, the matrices packed and kept so."""
+        return _packed_weights([self._parameters.get(name) for name in names], self._gates)
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
@@ -126,10 +172,25 @@ class _Recurrent(Module):
             ("batch_first", False),
             ("dropout", 0.0),
             ("bidirectional", False),
+            ("proj_size", 0),
+            ("peephole", False),
+            ("linear_before_reset", True),
+            ("checkpoint_every", None),
         ):
-            if getattr(self, name) != default:
+            if getattr(self, name, default) != default:
                 text += f", {name}={getattr(self, name)}"
         return text
+
+
+def _packed_weights(parameters: list[Any], gates: int) -> tuple[Any, ...]:
+    """(w_ih, w_hh, ...) for `_core.rnn_forward`, the two matrices packed and kept so."""
+    w_ih, w_hh, *rest = parameters
+    isa = _core.active_isa()
+    return (
+        w_ih.pack(isa, _core.pack_linear),
+        w_hh.pack((isa, gates), lambda data: _core.pack_recurrent(data, gates)),
+        *[None if p is None else p._data for p in rest],
+    )
 
 
 class RNN(_Recurrent):
@@ -147,11 +208,19 @@ class RNN(_Recurrent):
         Probability of zeroing an output between layers, in training.
     bidirectional : bool
     dtype : numpy dtype, optional
+    checkpoint_every : int, optional
+        Keep only every k-th state for the gradient and compute the rest again: see
+        :mod:`fastnn.functional.rnn`.
 
     Attributes
     ----------
     weight_ih_l[k], weight_hh_l[k], bias_ih_l[k], bias_hh_l[k] : Parameter
         And the same with the suffix ``_reverse``; shapes as in PyTorch.
+
+    Notes
+    -----
+    Under ``no_grad`` the matrices are packed once and kept; while they are, their arrays are
+    read-only. The optimizer, ``load_state_dict``, assigning ``.data`` and recording drop the packs.
 
     Examples
     --------
@@ -174,26 +243,36 @@ class RNN(_Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         dtype: Any = np.float32,
+        *,
+        checkpoint_every: int | None = None,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNN: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype,
+            checkpoint_every,
         )
         self.nonlinearity = nonlinearity
 
     def forward(
         self, input: ArrayLike, hx: ArrayLike = None, *, lengths: ArrayLike = None
     ) -> tuple[Result, Result]:
-        """Return (output, h_n); hx is (layers * directions, B, H) or None."""
+        """Return (output, h_n); hx is (layers * directions, B, H) or None.
+
+        `input` is (T, B, I), (B, T, I), (T, I) or a PackedSequence, which comes back as one.
+        """
         output, (h,) = self._forward(input, (hx,), lengths)
         return output, h
 
-    def _layer(
-        self, input: Any, start: tuple[Any, ...], weights: tuple[Any, ...], options: dict[str, Any]
-    ) -> tuple[Result, tuple[Result, ...]]:
-        y, h = F.rnn(input, start[0], *weights, nonlinearity=self.nonlinearity, **options)
-        return y, (h,)
+    def _cell(self) -> str:
+        return self.nonlinearity
 
 
 class GRU(_Recurrent):
@@ -203,8 +282,10 @@ class GRU(_Recurrent):
     ----------
     input_size, hidden_size : int
     num_layers : int
-    bias, batch_first, dropout, bidirectional, dtype
+    bias, batch_first, dropout, bidirectional, dtype, checkpoint_every
         As in :class:`RNN`.
+    linear_before_reset : bool
+        Whether the reset gate comes behind the product with W_hn, as in PyTorch.
 
     Attributes
     ----------
@@ -223,18 +304,45 @@ class GRU(_Recurrent):
 
     _gates = 3
 
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: Any = np.float32,
+        *,
+        linear_before_reset: bool = True,
+        checkpoint_every: int | None = None,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype,
+            checkpoint_every,
+        )
+        self.linear_before_reset = linear_before_reset
+
     def forward(
         self, input: ArrayLike, hx: ArrayLike = None, *, lengths: ArrayLike = None
     ) -> tuple[Result, Result]:
-        """Return (output, h_n); hx is (layers * directions, B, H) or None."""
+        """Return (output, h_n); hx is (layers * directions, B, H) or None.
+
+        `input` is (T, B, I), (B, T, I), (T, I) or a PackedSequence, which comes back as one.
+        """
         output, (h,) = self._forward(input, (hx,), lengths)
         return output, h
 
-    def _layer(
-        self, input: Any, start: tuple[Any, ...], weights: tuple[Any, ...], options: dict[str, Any]
-    ) -> tuple[Result, tuple[Result, ...]]:
-        y, h = F.gru(input, start[0], *weights, **options)
-        return y, (h,)
+    def _cell(self) -> str:
+        return "gru" if self.linear_before_reset else "gru_reset_first"
 
 
 class LSTM(_Recurrent):
@@ -244,13 +352,19 @@ class LSTM(_Recurrent):
     ----------
     input_size, hidden_size : int
     num_layers : int
-    bias, batch_first, dropout, bidirectional, dtype
+    bias, batch_first, dropout, bidirectional, dtype, checkpoint_every
         As in :class:`RNN`.
+    proj_size : int
+        Width P of the output where it is projected, 0 for no projection.
+    peephole : bool
+        Whether the gates see the cell.
 
     Attributes
     ----------
     weight_ih_l[k], weight_hh_l[k], bias_ih_l[k], bias_hh_l[k] : Parameter
         Gates in the order i, f, g, o; with the suffix ``_reverse`` for the other direction.
+    weight_hr_l[k] : Parameter, shape (P, H), with a projection
+    weight_peephole_l[k] : Parameter, shape (3 H,), of i, f and o
 
     Examples
     --------
@@ -264,6 +378,36 @@ class LSTM(_Recurrent):
 
     _gates = 4
 
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        dtype: Any = np.float32,
+        *,
+        peephole: bool = False,
+        checkpoint_every: int | None = None,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype,
+            checkpoint_every,
+            proj_size,
+            peephole,
+        )
+        self.peephole = peephole
+
     def forward(
         self,
         input: ArrayLike,
@@ -271,16 +415,16 @@ class LSTM(_Recurrent):
         *,
         lengths: ArrayLike = None,
     ) -> tuple[Result, tuple[Result, Result]]:
-        """Return (output, (h_n, c_n)); hx is a pair of (layers * directions, B, H) or None."""
-        if hx is not None and (not isinstance(hx, (tuple, list)) or len(hx) != 2):
-            raise TypeError(f"LSTM: hx must be a pair (h_0, c_0) or None, got {type(hx).__name__}")
-        output, (h, c) = self._forward(input, (None, None) if hx is None else tuple(hx), lengths)
+        """Return (output, (h_n, c_n)); hx is a pair of (layers * directions, B, H) or None.
+
+        With a projection h is P wide. `input` is (T, B, I), (B, T, I), (T, I) or a PackedSequence,
+        which comes back as one.
+        """
+        output, (h, c) = self._forward(input, pair_of_states("LSTM", hx), lengths)
         return output, (h, c)
 
-    def _layer(
-        self, input: Any, start: tuple[Any, ...], weights: tuple[Any, ...], options: dict[str, Any]
-    ) -> tuple[Result, tuple[Result, ...]]:
-        return F.lstm(input, (start[0], start[1]), *weights, **options)
+    def _cell(self) -> str:
+        return "lstm"
 
 
 class _Cell(Module):
@@ -307,6 +451,34 @@ class _Cell(Module):
 
     def _weights(self) -> tuple[Any, ...]:
         return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
+
+    def _step(self, cell: str, input: Any, h: Any, c: Any) -> tuple[Any, Any]:
+        """One step without recording, with packed weights."""
+        x, h, c = array(input), array(h), array(c)
+        name = type(self).__name__
+        if x is None or x.ndim not in (1, 2):
+            raise ValueError(
+                f"{name}: input must have 1 or 2 dimensions, got {None if x is None else x.shape}"
+            )
+        single = x.ndim == 1
+        if single:
+            x = x[None]
+            h, c = (None if s is None else s[None] for s in (h, c))
+        weights = (*_packed_weights(list(self._weights()), self._gates), None, None)
+        _, h, c, _ = _core.rnn_forward(
+            name,
+            cell,
+            x[None],
+            None if h is None else h[None],
+            None if c is None else c[None],
+            (weights,),
+            False,
+            False,
+            None,
+            False,
+        )
+        last = (0, 0) if single else 0
+        return h[last], None if c is None else c[last]
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
@@ -347,6 +519,8 @@ class RNNCell(_Cell):
         self.nonlinearity = nonlinearity
 
     def forward(self, input: ArrayLike, hx: ArrayLike = None) -> Result:
+        if not is_grad_enabled():
+            return self._step(self.nonlinearity, input, hx, None)[0]
         return F.rnn_cell(input, hx, *self._weights(), nonlinearity=self.nonlinearity)
 
 
@@ -370,6 +544,8 @@ class GRUCell(_Cell):
     _gates = 3
 
     def forward(self, input: ArrayLike, hx: ArrayLike = None) -> Result:
+        if not is_grad_enabled():
+            return self._step("gru", input, hx, None)[0]
         return F.gru_cell(input, hx, *self._weights())
 
 
@@ -396,4 +572,6 @@ class LSTMCell(_Cell):
     def forward(
         self, input: ArrayLike, hx: tuple[ArrayLike, ArrayLike] | None = None
     ) -> tuple[Result, Result]:
-        return F.lstm_cell(input, hx, *self._weights())
+        if is_grad_enabled():
+            return F.lstm_cell(input, hx, *self._weights())
+        return self._step("lstm", input, *pair_of_states("LSTMCell", hx))

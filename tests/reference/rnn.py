@@ -7,17 +7,22 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def lstm_step(x, h, c, w_ih, w_hh, b_ih, b_hh):
+def lstm_step(x, h, c, w_ih, w_hh, b_ih, b_hh, w_hr=None, peephole=None):
     i, f, g, o = np.split(w_ih @ x + b_ih + w_hh @ h + b_hh, 4)
-    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-    return sigmoid(o) * np.tanh(c), c
+    p_i, p_f, p_o = np.zeros((3, len(c))) if peephole is None else np.split(peephole, 3)
+    c = sigmoid(f + p_f * c) * c + sigmoid(i + p_i * c) * np.tanh(g)
+    h = sigmoid(o + p_o * c) * np.tanh(c)
+    return (h if w_hr is None else w_hr @ h), c
 
 
-def gru_step(x, h, w_ih, w_hh, b_ih, b_hh):
+def gru_step(x, h, w_ih, w_hh, b_ih, b_hh, linear_before_reset=True):
     x_r, x_z, x_n = np.split(w_ih @ x + b_ih, 3)
     h_r, h_z, h_n = np.split(w_hh @ h + b_hh, 3)
     r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
-    n = np.tanh(x_n + r * h_n)
+    if linear_before_reset:
+        n = np.tanh(x_n + r * h_n)
+    else:
+        n = np.tanh(x_n + np.split(w_hh, 3)[2] @ (r * h) + np.split(b_hh, 3)[2])
     return (1 - z) * n + z * h
 
 
@@ -26,21 +31,23 @@ def rnn_step(x, h, w_ih, w_hh, b_ih, b_hh, nonlinearity="tanh"):
     return np.tanh(pre) if nonlinearity == "tanh" else np.maximum(pre, 0)
 
 
-def rnn(cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, reverse=False, lengths=None):
-    """x is (T, B, I); returns output (T, B, H), h_n (B, H) and c_n (B, H)."""
+def rnn(cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, reverse=False, lengths=None, **options):
+    """x is (T, B, I); returns output (T, B, P), h_n (B, P) and c_n (B, H).
+
+    `options` are the step's.
+    """
     steps, batch, _ = x.shape
-    hidden = w_hh.shape[1]
-    output = np.zeros((steps, batch, hidden))
-    h_n, c_n = np.zeros((batch, hidden)), np.zeros((batch, hidden))
+    output = np.zeros((steps, batch, w_hh.shape[1]))
+    h_n, c_n = np.zeros_like(h0), np.zeros_like(c0)
     for b in range(batch):
         h, c = h0[b], c0[b]
         length = steps if lengths is None else lengths[b]
         times = range(length)
         for t in reversed(times) if reverse else times:
             if cell == "lstm":
-                h, c = lstm_step(x[t, b], h, c, w_ih, w_hh, b_ih, b_hh)
+                h, c = lstm_step(x[t, b], h, c, w_ih, w_hh, b_ih, b_hh, **options)
             elif cell == "gru":
-                h = gru_step(x[t, b], h, w_ih, w_hh, b_ih, b_hh)
+                h = gru_step(x[t, b], h, w_ih, w_hh, b_ih, b_hh, **options)
             else:
                 h = rnn_step(x[t, b], h, w_ih, w_hh, b_ih, b_hh, cell)
             output[t, b] = h

@@ -1,176 +1,399 @@
-// Recurrent layer, backward through time: at every step the cell's gradients in registers, then
-// one product with the recurrent weights, packed once. Weight and input gradients are plain
-// products over all packed rows, left to the caller.
+// Recurrent layer, backward through time, in chunks of steps: at every step the cell's gradients in
+// registers and one product with the recurrent weights, packed once; then, while the chunk's
+// gradients of the gates are in cache, its part of the gradients of weights, biases and x.
 //
-// Workspace: packed recurrent weights (G * hidden * ceil(hidden / kGroup) * kGroup), two gradients
-// of states (batch * hidden each), min(batch, kPackedRows) * G * hidden a
-// worker.
-#include "kernels/rnn/cells.h"
-#include "kernels/rnn/recurrence.h"
+// Workspace: packed weights (G H rounded-up P, and rounded-up H times P with a projection), two
+// gradients of states (batch (P + H)), a chunk of at most max(batch, chunk_rows()) packed rows
+// (R H + I, with a projection P + H, with the reset first H; four pointers), min(batch,
+// kPackedRows)
+// * G H a worker.
+#include "kernels/rnn/gradients.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {
+
+// Enough rows for the weights' gradients, which are read and written once a chunk, not to show.
+template <class T>
+int64_t chunk_rows(int64_t row_elements) {
+  const int64_t bytes = row_elements * static_cast<int64_t>(sizeof(T));
+  return max_of((int64_t{4} << 20) / bytes, min_of(kDepthBlock<T>, (int64_t{32} << 20) / bytes));
+}
 
 template <class T, class Cell>
 class Backward {
  public:
   explicit Backward(const RnnBackwardArgs<T>& args)
       : args_(args),
-        hidden_(args.hidden_size),
-        depth_(kGates * args.hidden_size),
-        blocks_(ceil_div(args.hidden_size, kGroup<T>)),
-        split_(args.rows, blocks_, args.rows.batch * depth_ * hidden_,
-               weight_elements() * static_cast<int64_t>(sizeof(T))) {}
+        layout_(args.sizes.rows),
+        hidden_(args.sizes.hidden),
+        output_(args.sizes.output),
+        inputs_(args.sizes.input),
+        projected_(args.weights.w_hr != nullptr) {}
 
   void run() {
-    const int64_t state = args_.rows.batch * hidden_;
-    const int64_t elements = weight_elements() + 2 * state + split_.workers() * worker_elements();
-    Workspace workspace((elements + 4 * 64) * static_cast<int64_t>(sizeof(T)));
-    weights_ = workspace.take<T>(weight_elements());
-    grad_h_ = workspace.take<T>(state);
-    grad_c_ = workspace.take<T>(state);
-    T* const scratch = workspace.take<T>(split_.workers() * worker_elements());
-
-    pack_weights();
-    gather_state(grad_h_, args_.grad_h_n, args_.rows, hidden_);
-    gather_state(grad_c_, args_.grad_c_n, args_.rows, hidden_);
-    parallel_team(split_.workers(), [&](int worker, int workers) {
-      const Share share = split_.share(worker, workers);
-      for (int64_t s = args_.rows.steps; s-- > 0;) {
-        const int64_t end = min_of(share.row_end, args_.rows.step_rows[s]);
-        for (int64_t row = share.row_begin; row < end; ++row) apply_cell(s, row, share);
-        split_.meet(workers);
-        for (int64_t first = share.row_begin; first < end; first += kPackedRows) {
-          multiply(s, share, first, min_of(kPackedRows, end - first),
-                   scratch + worker * worker_elements());
-        }
-      }
-    });
-    scatter_state(args_.grad_h0, grad_h_, args_.rows, hidden_);
-    scatter_state(args_.grad_c0, grad_c_, args_.rows, hidden_);
+    const int64_t batch = layout_.batch;
+    chunk_capacity_ = min_of(rows_of_steps(layout_, 0, layout_.steps),
+                             max_of(batch, chunk_rows<T>(kReserve * hidden_)));
+    const int64_t weight_count = round_up(output_, kGroup<T>) * kGates * hidden_;
+    const Split split(layout_, ceil_div(hidden_, kGroup<T>), batch * weight_count,
+                      weight_count * static_cast<int64_t>(sizeof(T)), 1);
+    const int64_t worker_elements =
+        round_up(product_scratch<T>(batch, kGates * max_of(hidden_, output_), 1), Vec<T>::kSize);
+    take_memory(weight_count, split.workers() * worker_elements, worker_elements, split);
   }
 
  private:
-  static constexpr int kGates = Cell::kGates;
-  static constexpr int kReserve = Cell::kReserve;
+  static constexpr int kGates = Cell::kGates, kReserve = Cell::kReserve;
 
-  int64_t weight_elements() const { return blocks_ * kGroup<T> * depth_; }
-  int64_t worker_elements() const {
-    return round_up(min_of(args_.rows.batch, kPackedRows) * depth_ + Vec<T>::kSize, 64);
+  // Where the gradient of gate g's input lies in a row of d_. A GRU's order is r, z, n (recurrent
+  // side), n (input side): the first three are in the order of W_hh's rows.
+  static constexpr int column_of(int g) {
+    return kGates == 3 && kReserve == 4 && g >= 2 ? 5 - g : g;
   }
-  T* gates_of(int64_t packed_row) const { return args_.gates + packed_row * kReserve * hidden_; }
+  static constexpr int kInputN = column_of(2);
 
+  void take_memory(int64_t weight_count, int64_t scratch_count, int64_t worker_elements,
+                   const Split& split) {
+    const int64_t batch = layout_.batch, rows = chunk_capacity_;
+    const int64_t projection_count = projected_ ? round_up(hidden_, kGroup<T>) * output_ : 0;
+    const int64_t grad_h_rows = projected_ ? rows * output_ : 0;
+    const int64_t inner_rows = projected_ || Cell::kResetFirst ? rows * hidden_ : 0;
+    const int64_t elements = weight_count + projection_count + batch * (output_ + hidden_) +
+                             rows * (kReserve * hidden_ + inputs_) + grad_h_rows + inner_rows +
+                             max_of(hidden_, output_) + scratch_count;
+    const int64_t pointers = 3 * rows * static_cast<int64_t>(sizeof(T*));
+    Workspace workspace(elements * static_cast<int64_t>(sizeof(T)) + pointers +
+                        16 * Workspace::kAlignment);
+    weights_ = workspace.take<T>(weight_count);
+    projection_ = workspace.take<T>(projection_count);
+    grad_h_ = workspace.take<T>(batch * output_);
+    grad_c_ = workspace.take<T>(batch * hidden_);
+    d_ = workspace.take<T>(rows * kReserve * hidden_);
+    grad_x_ = workspace.take<T>(rows * inputs_);
+    grad_h_rows_ = workspace.take<T>(grad_h_rows);
+    inner_rows_ = workspace.take<T>(inner_rows);
+    zero_ = workspace.take<T>(max_of(hidden_, output_));
+    x_rows_ = workspace.take<const T*>(rows);
+    h_prev_rows_ = workspace.take<const T*>(rows);
+    c_prev_rows_ = workspace.take<const T*>(rows);
+    T* const scratch = workspace.take<T>(scratch_count);
+    for (int64_t i = 0; i < max_of(hidden_, output_); ++i) zero_[i] = T(0);
+    pack_weights();
+    gather_state(grad_h_, args_.grad_h_n, layout_, output_);
+    gather_state(grad_c_, args_.grad_c_n, layout_, hidden_);
+    run_chunks(split, scratch, worker_elements);
+    scatter_state(args_.grad_h0, grad_h_, layout_, output_, {0, batch}, {0, output_});
+    if (Cell::kLstm) {
+      scatter_state(args_.grad_c0, grad_c_, layout_, hidden_, {0, batch}, {0, hidden_});
+    }
+  }
+
+  void run_chunks(const Split& split, T* scratch, int64_t worker_elements) {
+    bool accumulate = false;
+    for (int64_t end = layout_.steps, begin = end; end > 0; end = begin) {
+      while (begin > 0 &&
+             (begin == end || rows_of_steps(layout_, begin - 1, end) <= chunk_capacity_)) {
+        --begin;
+      }
+      first_ = layout_.step_start[begin];
+      const int64_t rows = rows_of_steps(layout_, begin, end);
+      find_rows(begin, end);
+      parallel_team(split.workers(), [&](int worker, int workers) {
+        split.each_direction(1, worker, workers, [&](int, const Share& share) {
+          for (int64_t s = end; s-- > begin;) {
+            run_step(s, share, scratch + worker * worker_elements);
+          }
+        });
+      });
+      add_gradients(rows, accumulate);
+      accumulate = true;
+    }
+    if (!accumulate) add_gradients(0, false);
+  }
+
+  // Columns of W_hh and of W_hr in groups, all rows deep. With the reset first, W_hn lies apart.
   void pack_weights() {
-    parallel_for(blocks_, 1, [&](int64_t begin, int64_t end, int) {
-      for (int64_t block = begin; block < end; ++block) {
-        const int64_t unit = block * kGroup<T>;
-        pack_panel<T, true>(weights_ + unit * depth_, kGroup<T>, args_.w_hh + unit,
-                            min_of(kGroup<T>, hidden_ - unit), 1, depth_, hidden_);
+    const int64_t first = Cell::kResetFirst ? 2 * hidden_ : kGates * hidden_;
+    pack_columns(weights_, args_.weights.w_hh, output_, first);
+    if (Cell::kResetFirst) {
+      reset_weights_ = weights_ + round_up(output_, kGroup<T>) * first;
+      pack_columns(reset_weights_, args_.weights.w_hh + first * output_, output_, hidden_);
+    }
+    if (projected_) pack_columns(projection_, args_.weights.w_hr, hidden_, output_);
+  }
+  static void pack_columns(T* packed, const T* weights, int64_t cols, int64_t depth) {
+    const int64_t grain = max_of(1, (int64_t{1} << 15) / max_of(1, kGroup<T> * depth));
+    parallel_for(ceil_div(cols, kGroup<T>), grain, [&](int64_t begin, int64_t end, int) {
+      for (int64_t col = begin * kGroup<T>; col < min_of(end * kGroup<T>, cols); col += kGroup<T>) {
+        pack_panel<T, true>(packed + col * depth, kGroup<T>, weights + col,
+                            min_of(kGroup<T>, cols - col), 1, depth, cols);
       }
     });
   }
 
-  // Gradients of one row's gates, for the share's hidden units; leaves in grad_h_ what reaches
-  // h_{t-1} directly.
-  void apply_cell(int64_t s, int64_t row, const Share& share) const {
-    constexpr int64_t kSize = Vec<T>::kSize;
-    const int64_t packed_row = args_.rows.step_start[s] + row;
-    const int64_t previous = s > 0 ? args_.rows.step_start[s - 1] + row : -1;
-    const int64_t initial = args_.rows.order[row] * hidden_;
-    const T* const h_prev = s > 0 ? args_.y + args_.y_offsets[previous]
-                                  : (args_.h0 != nullptr ? args_.h0 + initial : nullptr);
-    const T* c_prev = nullptr;
-    if (kGates == 4) {
-      c_prev = s > 0 ? args_.cells + previous * hidden_
-                     : (args_.c0 != nullptr ? args_.c0 + initial : nullptr);
+  // For every packed row of the chunk: its x, and the states before it.
+  void find_rows(int64_t begin, int64_t end) {
+    for (int64_t s = begin; s < end; ++s) {
+      for (int64_t r = 0; r < layout_.step_rows[s]; ++r) {
+        const int64_t row = layout_.step_start[s] + r, i = row - first_;
+        x_rows_[i] = args_.x + args_.x_offsets[row];
+        if (s > 0) {
+          const int64_t previous = layout_.step_start[s - 1] + r;
+          h_prev_rows_[i] = args_.y + args_.y_offsets[previous];
+          c_prev_rows_[i] = Cell::kLstm ? args_.cells + previous * hidden_ : nullptr;
+        } else {
+          const int64_t sequence = layout_.order[r];
+          h_prev_rows_[i] = args_.h0 != nullptr ? args_.h0 + sequence * output_ : zero_;
+          c_prev_rows_[i] = args_.c0 != nullptr ? args_.c0 + sequence * hidden_ : zero_;
+        }
+      }
     }
-    const T* const grad_y =
-        args_.grad_y != nullptr ? args_.grad_y + args_.y_offsets[packed_row] : nullptr;
-    T* const gates = gates_of(packed_row);
-    T* const grad_h = grad_h_ + row * hidden_;
+  }
+
+  void run_step(int64_t s, const Share& share, T* scratch) {
+    const Range rows = share.rows(layout_.batch, layout_.step_rows[s]);
+    const int64_t start = layout_.step_start[s] - first_;
+    const Range units = share.units<T>(hidden_);
+    if (projected_) {
+      total_gradients(s, rows, share.units<T>(output_));
+      share.meet();
+      multiply<T>(
+          {grad_h_rows_ + start * output_, output_, output_, projection_, 1, 0, 1}, rows,
+          share.blocks(ceil_div(hidden_, kGroup<T>)), scratch, [](int64_t, int64_t) {},
+          [&](int64_t row, int64_t block, const T* products) {
+            const int64_t unit = block * kGroup<T>;
+            apply_cell(s, row, {unit, min_of(unit + kGroup<T>, hidden_)}, products, nullptr);
+          });
+    } else {
+      for (int64_t row = rows.begin; row < rows.end; ++row) {
+        const int64_t offset = args_.y_offsets[layout_.step_start[s] + row];
+        apply_cell(s, row, units, grad_h_ + row * output_ + units.begin,
+                   args_.grad_y != nullptr ? args_.grad_y + offset + units.begin : nullptr);
+      }
+    }
+    share.meet();
+    const int64_t stride = kReserve * hidden_;
+    const T* const d = d_ + start * stride;
+    if constexpr (Cell::kResetFirst) {
+      multiply<T>(
+          {d + 2 * hidden_, stride, hidden_, reset_weights_, 1, 0, 1}, rows,
+          share.blocks(ceil_div(hidden_, kGroup<T>)), scratch, [](int64_t, int64_t) {},
+          [&](int64_t row, int64_t block, const T* products) {
+            apply_reset(start, row, block, products);
+          });
+      share.meet();
+    }
+    for (int64_t first = rows.begin; first < rows.end; first += kPackedRows) {
+      const int64_t count = min_of(kPackedRows, rows.end - first);
+      add_recurrent(d + first * stride, first, count, share.units<T>(output_), scratch);
+    }
+  }
+
+  // With a projection: what reaches h from above and from the next step, kept for W_hr's gradient.
+  void total_gradients(int64_t s, Range rows, Range units) const {
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      const int64_t packed_row = layout_.step_start[s] + row;
+      const T* const grad_y =
+          args_.grad_y != nullptr ? args_.grad_y + args_.y_offsets[packed_row] : zero_;
+      T* const total = grad_h_rows_ + (packed_row - first_) * output_;
+      T* const grad_h = grad_h_ + row * output_;
+      for (int64_t unit = units.begin; unit < units.end; unit += Vec<T>::kSize) {
+        const int64_t lanes = units.end - unit;
+        (Vec<T>::load(grad_h + unit, lanes) + Vec<T>::load(grad_y + unit, lanes))
+            .store(total + unit, lanes);
+        Vec<T>::zero().store(grad_h + unit, lanes);
+      }
+    }
+  }
+
+  // Gradients of one row's gates for some units, from the gradient of h (the sum of two, of which
+  // the second may be null; both begin at the first of the units). Leaves in grad_h_ what reaches
+  // h_{t-1} directly.
+  void apply_cell(int64_t s, int64_t row, Range units, const T* grad_h, const T* grad_y) const {
+    constexpr int64_t kSize = Vec<T>::kSize;
+    const int64_t packed_row = layout_.step_start[s] + row, i = packed_row - first_;
+    const T* const gates = args_.gates + packed_row * kReserve * hidden_;
+    T* const d = d_ + i * kReserve * hidden_;
+    const T* const h_prev = h_prev_rows_[i];
+    const T* const c_prev = c_prev_rows_[i];
+    T* const direct = grad_h_ + row * output_;
     T* const grad_c = grad_c_ + row * hidden_;
-    const auto load = [](const T* p, int64_t unit, int64_t lanes) {
-      return p != nullptr ? Vec<T>::load(p + unit, lanes) : Vec<T>::zero();
-    };
-    const int64_t unit_end = min_of(share.block_end * kGroup<T>, hidden_);
-    for (int64_t unit = share.block_begin * kGroup<T>; unit < unit_end; unit += kSize) {
-      const int64_t lanes = min_of(kSize, unit_end - unit);
+    for (int64_t unit = units.begin; unit < units.end; unit += kSize) {
+      const int64_t lanes = min_of(kSize, units.end - unit), offset = unit - units.begin;
       Vec<T> saved[kReserve];
       FASTNN_UNROLL
       for (int g = 0; g < kReserve; ++g) {
         saved[g] = Vec<T>::load(gates + g * hidden_ + unit, lanes);
       }
+      Vec<T> grad = Vec<T>::load(grad_h + offset, lanes);
+      if (grad_y != nullptr) grad = grad + Vec<T>::load(grad_y + offset, lanes);
       BackwardState<T> state{};
-      state.h_prev = load(h_prev, unit, lanes);
-      if (kGates == 4) {
-        state.c_prev = load(c_prev, unit, lanes);
+      if (Cell::kGru) state.h_prev = Vec<T>::load(h_prev + unit, lanes);
+      if (Cell::kLstm) {
+        state.c_prev = Vec<T>::load(c_prev + unit, lanes);
         state.c = Vec<T>::load(args_.cells + packed_row * hidden_ + unit, lanes);
         state.grad_c = Vec<T>::load(grad_c + unit, lanes);
+        if (projected_) {
+          (saved[kReserve - 1] * tanh(state.c)).store(inner_rows_ + i * hidden_ + unit, lanes);
+        }
       }
-      Cell::backward(saved, Vec<T>::load(grad_h + unit, lanes) + load(grad_y, unit, lanes), state);
+      if (Cell::kPeephole) {
+        FASTNN_UNROLL
+        for (int k = 0; k < 3; ++k) {
+          state.peephole[k] = Vec<T>::load(args_.weights.peephole + k * hidden_ + unit, lanes);
+        }
+      }
+      Cell::backward(saved, grad, state);
       FASTNN_UNROLL
-      for (int g = 0; g < kReserve; ++g) saved[g].store(gates + g * hidden_ + unit, lanes);
-      state.direct.store(grad_h + unit, lanes);
-      if (kGates == 4) state.grad_c.store(grad_c + unit, lanes);
+      for (int g = 0; g < kReserve; ++g) {
+        saved[g].store(d + column_of(g) * hidden_ + unit, lanes);
+      }
+      if (!projected_) state.direct.store(direct + unit, lanes);
+      if (Cell::kLstm) state.grad_c.store(grad_c + unit, lanes);
     }
   }
 
-  // grad_h_ += (gradients of the recurrent products) W_hh for rows [first, first + count) and the
-  // share's units. Every block of weights is read once for all of them.
-  void multiply(int64_t s, const Share& share, int64_t first, int64_t count, T* packed) const {
-    const int64_t panel = panel_rows(count);
-    for (int64_t i = 0; i < count; i += panel) {
-      pack_gradients(gates_of(args_.rows.step_start[s] + first + i), min_of(panel, count - i),
-                     packed + i * depth_);
+  // The reset gate's gradient from that of r h; keeps r h for W_hn's gradient.
+  void apply_reset(int64_t start, int64_t row, int64_t block, const T* products) const {
+    const int64_t i = start + row;
+    T* const d = d_ + i * kReserve * hidden_;
+    for (int64_t v = 0; v < kGroup<T>; v += Vec<T>::kSize) {
+      const int64_t unit = block * kGroup<T> + v, lanes = min_of(Vec<T>::kSize, hidden_ - unit);
+      if (lanes <= 0) break;
+      const Vec<T> r = Vec<T>::load(args_.gates + (first_ + i) * kReserve * hidden_ + unit, lanes);
+      BackwardState<T> state{};
+      state.h_prev = Vec<T>::load(h_prev_rows_[i] + unit, lanes);
+      state.direct = Vec<T>::load(grad_h_ + row * output_ + unit, lanes);
+      if constexpr (Cell::kResetFirst) {
+        Cell::reset_backward(r, Vec<T>::load(products + v), state).store(d + unit, lanes);
+      }
+      state.direct.store(grad_h_ + row * output_ + unit, lanes);
+      (r * state.h_prev).store(inner_rows_ + i * hidden_ + unit, lanes);
     }
-    const int64_t unit_end = min_of(share.block_end * kGroup<T>, hidden_);
-    const int64_t width = tile_vectors(static_cast<int>(min_of(panel, count))) * Vec<T>::kSize;
-    for (int64_t unit = share.block_begin * kGroup<T>; unit < unit_end; unit += width) {
-      for (int64_t p = 0; p < depth_; p += kDepthBlock<T>) {
-        const int64_t depth = min_of(kDepthBlock<T>, depth_ - p);
+  }
+
+  // grad_h_ += (gradients of the recurrent products) W_hh for rows [first, first + count) and some
+  // units. Every block of weights is read once for all of them.
+  void add_recurrent(const T* d, int64_t first, int64_t count, Range units, T* packed) const {
+    const int64_t depth_all = (Cell::kResetFirst ? 2 : kGates) * hidden_;
+    const int64_t panel = panel_rows(count);
+    const DenseOperand<T> rows{d, kReserve * hidden_, 1};
+    const T* const a = count > 1 ? rows.a_block(packed, 0, count, panel, 0, depth_all).data : d;
+    const int64_t width = tile_vectors(static_cast<int>(panel)) * Vec<T>::kSize;
+    for (int64_t unit = units.begin; unit < units.end; unit += width) {
+      for (int64_t p = 0; p < depth_all; p += kDepthBlock<T>) {
+        const int64_t depth = min_of(kDepthBlock<T>, depth_all - p);
         for (int64_t i = 0; i < count; i += panel) {
-          const int64_t rows = min_of(panel, count - i);
+          const int64_t height = min_of(panel, count - i);
           run_tile<T>(
-              static_cast<int>(rows),
-              {depth, packed + i * depth_ + p * rows, weights_ + unit * depth_ + p * kGroup<T>,
-               kGroup<T>, kGroup<T> * depth_, grad_h_ + (first + i) * hidden_ + unit, hidden_,
-               min_of(width, unit_end - unit), true});
+              static_cast<int>(height),
+              {depth, a + i * depth_all + p * height, weights_ + unit * depth_all + p * kGroup<T>,
+               kGroup<T>, kGroup<T> * depth_all, grad_h_ + (first + i) * output_ + unit, output_,
+               min_of(width, units.end - unit), true});
         }
       }
     }
   }
 
-  // The gates in the order of W_hh's rows; the GRU's n is its fourth column.
-  void pack_gradients(const T* gates, int64_t rows, T* packed) const {
-    const int64_t stride = kReserve * hidden_;
-    const int64_t first = kGates == 3 ? 2 * hidden_ : depth_;
-    pack_panel<T, false>(packed, rows, gates, rows, stride, first, 1);
-    if (kGates == 3) {
-      pack_panel<T, false>(packed + first * rows, rows, gates + 3 * hidden_, rows, stride, hidden_,
-                           1);
+  // The chunk's part of every gradient that is a sum over packed rows, and grad_x.
+  void add_gradients(int64_t rows, bool accumulate) {
+    const int64_t stride = kReserve * hidden_, two = 2 * hidden_;
+    const GatheredDepth<T> x{x_rows_}, h_prev{h_prev_rows_};
+    // Input side: all gates, or r and z and then n.
+    const int64_t first = kGates == 3 ? two : kGates * hidden_;
+    const T* const d_n = d_ + kInputN * hidden_;
+    if (args_.grad_w_ih != nullptr) {
+      add_weight_gradient(args_.grad_w_ih, d_, stride, rows, first, inputs_, x, accumulate);
+      if (kGates == 3) {
+        add_weight_gradient(args_.grad_w_ih + first * inputs_, d_n, stride, rows, hidden_, inputs_,
+                            x, accumulate);
+      }
     }
+    if (args_.grad_w_hh != nullptr) {
+      const int64_t recurrent = Cell::kResetFirst ? two : kGates * hidden_;
+      add_weight_gradient(args_.grad_w_hh, d_, stride, rows, recurrent, output_, h_prev,
+                          accumulate);
+      if (Cell::kResetFirst) {
+        add_weight_gradient(args_.grad_w_hh + two * output_, d_n, stride, rows, hidden_, output_,
+                            DenseOperand<T>{inner_rows_, 1, hidden_}, accumulate);
+      }
+    }
+    if (args_.grad_w_hr != nullptr) {
+      add_weight_gradient(args_.grad_w_hr, grad_h_rows_, output_, rows, output_, hidden_,
+                          DenseOperand<T>{inner_rows_, 1, hidden_}, accumulate);
+    }
+    if (args_.grad_b_ih != nullptr) {
+      add_column_sums<T>(args_.grad_b_ih, d_, stride, rows, first, nullptr, accumulate);
+      if (kGates == 3) {
+        add_column_sums<T>(args_.grad_b_ih + first, d_n, stride, rows, hidden_, nullptr,
+                           accumulate);
+      }
+    }
+    if (args_.grad_b_hh != nullptr) {
+      add_column_sums<T>(args_.grad_b_hh, d_, stride, rows, kGates * hidden_, nullptr, accumulate);
+    }
+    if (args_.grad_peephole != nullptr) add_peepholes(rows, accumulate);
+    if (args_.grad_x != nullptr) add_grad_x(rows, first, d_n);
+  }
+
+  void add_peepholes(int64_t rows, bool accumulate) {
+    T* const grad = args_.grad_peephole;
+    const int64_t stride = kReserve * hidden_;
+    add_column_sums<T>(grad, d_, stride, rows, hidden_, c_prev_rows_, accumulate);
+    add_column_sums<T>(grad + hidden_, d_ + hidden_, stride, rows, hidden_, c_prev_rows_,
+                       accumulate);
+    // The output gate sees the new cell. The pointers to the old ones are not needed any more.
+    for (int64_t i = 0; i < rows; ++i) c_prev_rows_[i] = args_.cells + (first_ + i) * hidden_;
+    add_column_sums<T>(grad + 2 * hidden_, d_ + 3 * hidden_, stride, rows, hidden_, c_prev_rows_,
+                       accumulate);
+  }
+
+  // Rows of grad_x lie anywhere: each finished tile is added to its place.
+  void add_grad_x(int64_t rows, int64_t first, const T* d_n) {
+    const int64_t stride = kReserve * hidden_;
+    const auto scatter = [&](T* tile, int64_t tile_stride, int64_t row, int64_t col, int64_t height,
+                             int64_t cols) {
+      for (int64_t i = 0; i < height; ++i) {
+        T* const target = args_.grad_x + args_.x_offsets[first_ + row + i] + col;
+        for (int64_t j = 0; j < cols; j += Vec<T>::kSize) {
+          (Vec<T>::load(target + j, cols - j) + Vec<T>::load(tile + i * tile_stride + j, cols - j))
+              .store(target + j, cols - j);
+        }
+      }
+    };
+    gemm_grid<T>(1, {rows, inputs_, first},
+                 [&](int64_t, const ::fastnn::FASTNN_ISA::Cell& cell, T* scratch) {
+                   const DenseOperand<T> d{d_, stride, 1}, w{args_.weights.w_ih, 1, inputs_};
+                   if (kGates == 3) {
+                     gemm_cell<T>(cell, first, d, w, grad_x_, inputs_, false, scratch);
+                     const DenseOperand<T> n{d_n, stride, 1};
+                     const DenseOperand<T> w_n{args_.weights.w_ih + first * inputs_, 1, inputs_};
+                     gemm_cell<T>(cell, hidden_, n, w_n, grad_x_, inputs_, true, scratch, scatter);
+                   } else {
+                     gemm_cell<T>(cell, first, d, w, grad_x_, inputs_, false, scratch, scatter);
+                   }
+                 });
   }
 
   const RnnBackwardArgs<T>& args_;
-  int64_t hidden_, depth_, blocks_;
-  Split split_;
-  T *weights_, *grad_h_, *grad_c_;
+  const RnnRows& layout_;
+  int64_t hidden_, output_, inputs_;
+  bool projected_;
+  int64_t chunk_capacity_ = 0;
+  int64_t first_ = 0;  // packed row at which the chunk begins
+  T *weights_, *reset_weights_, *projection_, *grad_h_, *grad_c_;
+  T* d_;            // gradients of the gates' inputs, of the chunk's rows
+  T* grad_h_rows_;  // with a projection: gradients of h
+  T* inner_rows_;   // with a projection: o tanh(c); with the reset first: r h
+  T *grad_x_, *zero_;
+  const T **x_rows_, **h_prev_rows_, **c_prev_rows_;
 };
 
 }  // namespace
 
 template <class T>
 void rnn_backward(const RnnBackwardArgs<T>& args) {
-  switch (args.cell) {
-    case RnnCell::kTanh:
-      return Backward<T, TanhCell<T>>(args).run();
-    case RnnCell::kRelu:
-      return Backward<T, ReluCell<T>>(args).run();
-    case RnnCell::kLstm:
-      return Backward<T, LstmCell<T>>(args).run();
-    case RnnCell::kGru:
-      return Backward<T, GruCell<T>>(args).run();
-  }
+  with_cell<T>(args.sizes.cell, [&](auto cell) { Backward<T, decltype(cell)>(args).run(); });
 }
 
 template void rnn_backward(const RnnBackwardArgs<float>&);

@@ -1,12 +1,10 @@
 // Recurrent layer, forward: all steps' input projections in one GEMM (in chunks of steps when
 // nothing is saved), then one fused product and cell a step over recurrent weights packed once.
 //
-// Workspace: packed recurrent weights (G * ceil(hidden / kGroup) * kGroup * hidden), biases
-// ((G + 1) * hidden), states (3 batch * hidden), a chunk of input projections (kChunkBytes or one
-// step; none when gates are saved), and a worker's panels of h (min(batch, kPackedRows) * hidden)
-// and products (kTileRows * G * kGroup).
-#include "kernels/gemm/epilogue.h"
-#include "kernels/rnn/cells.h"
+// Workspace, a direction: packed weights unless they came packed (G H rounded up to kGroup, times
+// P; and P rounded up times H with a projection), biases ((G + 1) H), states (batch (2 P + 2 H)),
+// and a chunk of input projections (kChunkBytes or one step; none when gates are saved). A worker:
+// panels of a state (min(batch, kPackedRows) max(P, H)) and products (kTileRows * G * kGroup).
 #include "kernels/rnn/recurrence.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -14,235 +12,329 @@ namespace {
 
 constexpr int64_t kChunkBytes = int64_t{4} << 20;
 
+using GemmCell = ::fastnn::FASTNN_ISA::Cell;
+
+// One direction: its weights, states and steps.
 template <class T, class Cell>
-class Forward {
+class Direction {
  public:
-  explicit Forward(const RnnForwardArgs<T>& args)
-      : args_(args),
-        hidden_(args.hidden_size),
-        blocks_(ceil_div(args.hidden_size, kGroup<T>)),
-        split_(args.rows, blocks_, args.rows.batch * kGates * hidden_ * hidden_,
-               weight_elements() * static_cast<int64_t>(sizeof(T))) {}
+  static constexpr int kGates = Cell::kGates, kReserve = Cell::kReserve;
+  // Gates whose products the first half of a step needs.
+  static constexpr int kFirstGates = Cell::kResetFirst ? 2 : kGates;
 
-  void run() {
-    const int64_t chunk_rows = plan_chunk();
-    const int64_t batch = args_.rows.batch;
-    const int64_t own_chunk = args_.gates != nullptr ? 0 : chunk_rows * kGates * hidden_;
-    const int64_t elements = weight_elements() + (kGates + 1) * hidden_ + 3 * batch * hidden_ +
-                             own_chunk + split_.workers() * worker_elements();
-    Workspace workspace((elements + 8 * 64) * static_cast<int64_t>(sizeof(T)));
-    weights_ = workspace.take<T>(weight_elements());
+  // Elements of workspace, with `chunk_rows` packed rows of input projections; zero for gates that
+  // are saved.
+  static int64_t elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args,
+                          int64_t chunk_rows) {
+    const int64_t hidden = sizes.hidden, batch = sizes.rows.batch;
+    return weight_elements(sizes, args) + projection_elements(sizes, args) + (kGates + 1) * hidden +
+           2 * batch * (sizes.output + hidden) + chunk_rows * kGates * hidden + 8 * Vec<T>::kSize;
+  }
+
+  void start(const RnnSizes& sizes, const RnnForwardDirection<T>& args, const T* x, T* y,
+             int64_t chunk_rows, Workspace& workspace) {
+    sizes_ = &sizes;
+    args_ = &args;
+    x_ = x;
+    y_ = y;
+    hidden_ = sizes.hidden;
+    output_ = sizes.output;
+    const int64_t batch = sizes.rows.batch;
+    T* const weights = workspace.take<T>(weight_elements(sizes, args));
+    T* const projection = workspace.take<T>(projection_elements(sizes, args));
     bias_ = workspace.take<T>((kGates + 1) * hidden_);
-    h_[0] = workspace.take<T>(batch * hidden_);
-    h_[1] = workspace.take<T>(batch * hidden_);
+    h_[0] = workspace.take<T>(batch * output_);
+    h_[1] = workspace.take<T>(batch * output_);
     c_ = workspace.take<T>(batch * hidden_);
-    T* const own_gates = workspace.take<T>(own_chunk);
-    scratch_ = workspace.take<T>(split_.workers() * worker_elements());
+    inner_ = workspace.take<T>(batch * hidden_);
+    chunk_ = workspace.take<T>(chunk_rows * kGates * hidden_);
 
-    pack_weights();
+    const RnnWeights<T>& w = args.weights;
+    weights_ = args.packed_w_hh;
+    if (weights_ == nullptr) {
+      pack_groups(weights, w.w_hh, kGates, hidden_, output_);
+      weights_ = weights;
+    }
+    projection_ = projection;
+    if (w.w_hr != nullptr) pack_groups(projection, w.w_hr, 1, output_, hidden_);
     add_biases();
-    gather_state(h_[0], args_.h0, args_.rows, hidden_);
-    gather_state(c_, args_.c0, args_.rows, hidden_);
-    finish_rows(0, batch, 0, hidden_, h_[0]);  // sequences of length 0 end before they start
-
-    int64_t step = 0;
-    while (step < args_.rows.steps) {
-      const int64_t end = end_of_chunk(step, chunk_rows);
-      const int64_t first = args_.rows.step_start[step];
-      T* const gates = args_.gates != nullptr ? args_.gates + first * kStride * hidden_ : own_gates;
-      project_inputs(first, args_.rows.step_start[end - 1] + args_.rows.step_rows[end - 1] - first,
-                     gates);
-      parallel_team(split_.workers(), [&](int worker, int workers) {
-        const Share share = split_.share(worker, workers);
-        for (int64_t s = step; s < end; ++s) {
-          run_step(s, share, gates + (args_.rows.step_start[s] - first) * stride(),
-                   scratch_ + worker * worker_elements());
-          split_.meet(workers);
-        }
-      });
-      step = end;
-    }
+    gather_state(h_[0], args.h0, sizes.rows, output_);
+    gather_state(c_, args.c0, sizes.rows, hidden_);
+    finish_rows({0, batch}, {0, output_}, {0, hidden_}, h_[0]);  // of those of length 0
   }
 
- private:
-  static constexpr int kGates = Cell::kGates;
-  static constexpr int kStride = Cell::kReserve;
-
-  // Elements from one packed row of gates to the next.
-  int64_t stride() const { return (args_.gates != nullptr ? kStride : kGates) * hidden_; }
-  int64_t weight_elements() const { return blocks_ * kGates * kGroup<T> * hidden_; }
-  // The panels of a worker's rows of h, and a tile's recurrent products.
-  int64_t packed_elements() const {
-    return round_up(min_of(args_.rows.batch, kPackedRows) * hidden_ + Vec<T>::kSize, Vec<T>::kSize);
-  }
-  int64_t worker_elements() const {
-    return round_up(packed_elements() + kTileRows * kGates * kGroup<T>, 64);
-  }
-
-  // Packed rows a chunk of steps may have; with gates saved there is one chunk.
-  int64_t plan_chunk() const {
-    const int64_t all = packed_rows(args_.rows);
-    if (args_.gates != nullptr) return all;
-    const int64_t row_bytes = kGates * hidden_ * static_cast<int64_t>(sizeof(T));
-    return min_of(all, max_of(args_.rows.batch, kChunkBytes / row_bytes));
-  }
-
-  int64_t end_of_chunk(int64_t step, int64_t chunk_rows) const {
-    int64_t rows = 0, end = step;
-    while (end < args_.rows.steps && rows + args_.rows.step_rows[end] <= chunk_rows) {
-      rows += args_.rows.step_rows[end++];
-    }
-    return end;
-  }
-
-  // Group block * kGates + gate holds the weights of kGroup hidden units for one gate.
-  void pack_weights() {
-    const int64_t group = kGroup<T> * hidden_;
-    parallel_for(blocks_ * kGates, max_of(1, (int64_t{1} << 15) / group),
-                 [&](int64_t begin, int64_t end, int) {
-                   for (int64_t g = begin; g < end; ++g) {
-                     const int64_t unit = g / kGates * kGroup<T>;
-                     pack_panel<T, true>(weights_ + g * group, kGroup<T>,
-                                         args_.w_hh + (g % kGates * hidden_ + unit) * hidden_,
-                                         min_of(kGroup<T>, hidden_ - unit), hidden_, hidden_, 1);
+  // Input projections of the steps [begin, end) into gates.
+  void project_inputs(int64_t begin, int64_t end) {
+    first_ = sizes_->rows.step_start[begin];
+    const int64_t rows = rows_of_steps(sizes_->rows, begin, end), inputs = sizes_->input;
+    T* const gates = gates_of(first_);
+    const GatheredRows<T> x{x_, args_->x_offsets + first_};
+    const DenseOperand<T> dense{args_->weights.w_ih, inputs, 1};
+    const PackedOperand<T> packed{args_->packed_w_ih, round_up(kGates * hidden_, kGroup<T>)};
+    gemm_grid<T>(1, {rows, kGates * hidden_, inputs},
+                 [&](int64_t, const GemmCell& cell, T* scratch) {
+                   if (packed.data != nullptr) {
+                     gemm_cell<T>(cell, inputs, x, packed, gates, stride(), false, scratch);
+                   } else {
+                     gemm_cell<T>(cell, inputs, x, dense, gates, stride(), false, scratch);
                    }
                  });
   }
 
-  // Both biases go into the input projection, except the GRU's b_hn, which the reset gate scales.
+  static int64_t worker_elements(const RnnSizes& sizes) {
+    return round_up(
+        product_scratch<T>(sizes.rows.batch, max_of(sizes.output, sizes.hidden), kGates),
+        Vec<T>::kSize);
+  }
+
+  void run_step(int64_t s, const Share& share, T* scratch) {
+    const RnnRows& layout = sizes_->rows;
+    const Range rows = share.rows(layout.batch, layout.step_rows[s]);
+    const Range blocks = share.blocks(ceil_div(hidden_, kGroup<T>));
+    T* const h = h_[1 - s % 2];
+    const auto fetch = [&](int64_t row, int64_t block) { prefetch_gates(s, row, block); };
+    multiply<T>({h_[s % 2], output_, output_, weights_, kGates, 0, kFirstGates}, rows, blocks,
+                scratch, fetch, [&](int64_t row, int64_t block, const T* products) {
+                  if constexpr (Cell::kResetFirst) {
+                    reset(s, row, block, products);
+                  } else {
+                    apply_cell(s, row, block, products);
+                  }
+                });
+    const auto nothing = [](int64_t, int64_t) {};
+    if constexpr (Cell::kResetFirst) {
+      share.meet();
+      multiply<T>({inner_, hidden_, hidden_, weights_, kGates, 2, 1}, rows, blocks, scratch,
+                  nothing, [&](int64_t row, int64_t block, const T* products) {
+                    apply_behind_reset(s, row, block, products);
+                  });
+    }
+    if (args_->weights.w_hr != nullptr) {
+      share.meet();
+      multiply<T>({inner_, hidden_, hidden_, projection_, 1, 0, 1}, rows,
+                  share.blocks(ceil_div(output_, kGroup<T>)), scratch, nothing,
+                  [&](int64_t row, int64_t block, const T* products) {
+                    const int64_t unit = block * kGroup<T>;
+                    const int64_t count = min_of(kGroup<T>, output_ - unit);
+                    T* const y = y_ + args_->y_offsets[layout.step_start[s] + row] + unit;
+                    for (int64_t i = 0; i < count; i += Vec<T>::kSize) {
+                      const Vec<T> v = Vec<T>::load(products + i);
+                      v.store(h + row * output_ + unit + i, count - i);
+                      v.store(y + i, count - i);
+                    }
+                  });
+    }
+    const int64_t next = s + 1 < layout.steps ? layout.step_rows[s + 1] : 0;
+    finish_rows({max_of(next, rows.begin), rows.end}, share.units<T>(output_),
+                share.units<T>(hidden_), h);
+    share.meet();
+  }
+
+ private:
+  static int64_t weight_elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args) {
+    return args.packed_w_hh != nullptr ? 0 : packed_groups<T>(kGates, sizes.hidden, sizes.output);
+  }
+  static int64_t projection_elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args) {
+    return args.weights.w_hr == nullptr ? 0 : packed_groups<T>(1, sizes.output, sizes.hidden);
+  }
+
+  // Elements from one packed row of gates to the next.
+  int64_t stride() const { return (args_->gates != nullptr ? kReserve : kGates) * hidden_; }
+  T* gates_of(int64_t packed_row) const {
+    return args_->gates != nullptr ? args_->gates + packed_row * stride()
+                                   : chunk_ + (packed_row - first_) * stride();
+  }
+  T* gates_of(int64_t s, int64_t row) const { return gates_of(sizes_->rows.step_start[s] + row); }
+
+  // Both biases are added to the input projection, except the GRU's b_hn, which the reset gate
+  // scales.
   void add_biases() {
-    T* const rec_bias = bias_ + kGates * hidden_;
+    const RnnWeights<T>& w = args_->weights;
+    T* const scaled = bias_ + kGates * hidden_;
     for (int64_t j = 0; j < kGates * hidden_; ++j) {
-      const T ih = args_.b_ih != nullptr ? args_.b_ih[j] : T(0);
-      const T hh = args_.b_hh != nullptr ? args_.b_hh[j] : T(0);
-      const bool scaled = kGates == 3 && j >= 2 * hidden_;
-      bias_[j] = scaled ? ih : ih + hh;
-      if (scaled) rec_bias[j - 2 * hidden_] = hh;
+      const T ih = w.b_ih != nullptr ? w.b_ih[j] : T(0);
+      const T hh = w.b_hh != nullptr ? w.b_hh[j] : T(0);
+      const bool apart = Cell::kGru && !Cell::kResetFirst && j >= 2 * hidden_;
+      bias_[j] = apart ? ih : ih + hh;
+      if (apart) scaled[j - 2 * hidden_] = hh;
     }
   }
 
-  void project_inputs(int64_t first, int64_t rows, T* gates) {
-    const GatheredRows<T> x{args_.x, args_.x_offsets + first};
-    const DenseOperand<T> weights{args_.w_ih, args_.input_size, 1};
-    const ColumnBias<T> epilogue{bias_};
-    gemm_grid<T>(1, {rows, kGates * hidden_, args_.input_size},
-                 [&](int64_t, const GemmCell& cell, T* scratch) {
-                   gemm_cell<T>(cell, args_.input_size, x, weights, gates, stride(), false, scratch,
-                                epilogue);
-                 });
-  }
-
-  using GemmCell = ::fastnn::FASTNN_ISA::Cell;
-
-  void run_step(int64_t s, const Share& share, T* gates, T* scratch) {
-    const int64_t end = min_of(share.row_end, args_.rows.step_rows[s]);
-    for (int64_t first = share.row_begin; first < end; first += kPackedRows) {
-      multiply_and_apply(s, share, first, min_of(kPackedRows, end - first), gates, scratch);
-    }
-    const int64_t next = s + 1 < args_.rows.steps ? args_.rows.step_rows[s + 1] : 0;
-    const int64_t unit = share.block_begin * kGroup<T>;
-    finish_rows(max_of(next, share.row_begin), end, unit,
-                min_of(share.block_end * kGroup<T>, hidden_), h_[1 - s % 2]);
-  }
-
-  // The rows [first, first + count) of a step. Every block of weights is read once for all of them.
-  void multiply_and_apply(int64_t s, const Share& share, int64_t first, int64_t count, T* gates,
-                          T* scratch) const {
-    const int64_t panel = panel_rows(count);
-    T* const rec = scratch + packed_elements();
-    const T* packed = h_[s % 2] + first * hidden_;
-    if (count > 1) {
-      packed =
-          DenseOperand<T>{packed, hidden_, 1}.a_block(scratch, 0, count, panel, 0, hidden_).data;
-    }
-    for (int64_t block = share.block_begin; block < share.block_end; ++block) {
-      for (int64_t i = 0; i < count; i += panel) {
-        const int64_t rows = min_of(panel, count - i), row = first + i;
-        multiply(rows, packed + i * hidden_, block, rec);
-        for (int64_t r = 0; r < rows; ++r) {
-          apply_cell(s, row + r, block, rec + r * kGates * kGroup<T>, gates + (row + r) * stride());
-        }
-      }
+  // The gates come from L3; their addresses are too scattered for the hardware to guess.
+  void prefetch_gates(int64_t s, int64_t row, int64_t block) const {
+    const T* const gates = gates_of(s, row) + block * kGroup<T>;
+    for (int g = 0; g < kGates; ++g) {
+      __builtin_prefetch(gates + g * hidden_, 1, 3);
+      __builtin_prefetch(gates + g * hidden_ + kGroup<T> - 1, 1, 3);
     }
   }
 
-  // rec[rows, kGates * kGroup] = panel of h times the weights of one block of hidden units.
-  void multiply(int64_t rows, const T* a, int64_t block, T* rec) const {
-    constexpr int64_t kStep = kGroup<T>;
-    const int64_t groups = min_of(tile_vectors(static_cast<int>(rows)) / kGroupVectors, kGates);
-    for (int64_t g = 0; g < kGates; g += groups) {
-      const int64_t count = min_of(groups, kGates - g);
-      run_tile<T>(static_cast<int>(rows),
-                  {hidden_, a, weights_ + (block * kGates + g) * kStep * hidden_, kStep,
-                   kStep * hidden_, rec + g * kStep, kGates * kStep, count * kStep, false});
+  // Calls f(unit, lanes, offset inside the block) for a block's vectors.
+  template <class F>
+  FASTNN_INLINE void each_vector(int64_t block, const F& f) const {
+    FASTNN_UNROLL
+    for (int64_t v = 0; v < kGroupVectors; ++v) {
+      const int64_t unit = block * kGroup<T> + v * Vec<T>::kSize;
+      if (unit < hidden_) f(unit, min_of(Vec<T>::kSize, hidden_ - unit), v * Vec<T>::kSize);
     }
+  }
+
+  // A gate's input: projection of x, biases, recurrent product.
+  FASTNN_INLINE Vec<T> gate_input(const T* gates, int g, int64_t unit, int64_t lanes) const {
+    return Vec<T>::load(gates + g * hidden_ + unit, lanes) +
+           Vec<T>::load(bias_ + g * hidden_ + unit, lanes);
   }
 
   // The cell on one row and one block: reads gates, writes h, c, y and what is saved.
-  void apply_cell(int64_t s, int64_t row, int64_t block, const T* rec, T* gates) const {
-    constexpr int64_t kSize = Vec<T>::kSize;
-    const int64_t packed_row = args_.rows.step_start[s] + row;
-    T* const y = args_.y + args_.y_offsets[packed_row];
+  void apply_cell(int64_t s, int64_t row, int64_t block, const T* products) const {
+    const int64_t packed_row = sizes_->rows.step_start[s] + row;
+    T* const gates = gates_of(packed_row);
+    // With a projection h and y are its products instead.
+    const bool projected = args_->weights.w_hr != nullptr;
+    T* const y = projected ? nullptr : y_ + args_->y_offsets[packed_row];
+    T* const h = projected ? inner_ + row * hidden_ : h_[1 - s % 2] + row * hidden_;
     const T* const h_prev = h_[s % 2] + row * hidden_;
-    T* const h = h_[1 - s % 2] + row * hidden_;
     T* const c = c_ + row * hidden_;
-    for (int64_t v = 0; v < kGroupVectors; ++v) {
-      const int64_t unit = block * kGroup<T> + v * kSize;
-      const int64_t lanes = min_of(kSize, hidden_ - unit);
-      if (lanes <= 0) break;
-      Vec<T> x[kGates], product[kGates], saved[kStride];
+    each_vector(block, [&](int64_t unit, int64_t lanes, int64_t offset) {
+      Vec<T> pre[kGates], saved[kReserve];
       FASTNN_UNROLL
       for (int g = 0; g < kGates; ++g) {
-        x[g] = Vec<T>::load(gates + g * hidden_ + unit, lanes);
-        product[g] = Vec<T>::load(rec + g * kGroup<T> + v * kSize);
+        pre[g] = gate_input(gates, g, unit, lanes);
+        if (g < 2 || !Cell::kGru) pre[g] = pre[g] + Vec<T>::load(products + g * kGroup<T> + offset);
       }
-      ForwardState<T> state{Vec<T>::load(h_prev + unit, lanes), Vec<T>::load(c + unit, lanes),
-                            Vec<T>::load(bias_ + kGates * hidden_ + unit, lanes)};
-      const Vec<T> new_h = Cell::forward(x, product, state, saved);
+      ForwardState<T> state{};
+      if (Cell::kLstm) state.c = Vec<T>::load(c + unit, lanes);
+      if (Cell::kGru) {
+        state.h_prev = Vec<T>::load(h_prev + unit, lanes);
+        state.rec_n = Vec<T>::load(products + 2 * kGroup<T> + offset) +
+                      Vec<T>::load(bias_ + kGates * hidden_ + unit, lanes);
+      }
+      if (Cell::kPeephole) {
+        FASTNN_UNROLL
+        for (int i = 0; i < 3; ++i) {
+          state.peephole[i] = Vec<T>::load(args_->weights.peephole + i * hidden_ + unit, lanes);
+        }
+      }
+      const Vec<T> new_h = Cell::forward(pre, state, saved);
+      new_h.store(h + unit, lanes);
+      if (y != nullptr) new_h.store(y + unit, lanes);
+      if (Cell::kLstm) state.c.store(c + unit, lanes);
+      if (args_->gates == nullptr) return;
+      FASTNN_UNROLL
+      for (int g = 0; g < kReserve; ++g) saved[g].store(gates + g * hidden_ + unit, lanes);
+      if (Cell::kLstm) state.c.store(args_->cells + packed_row * hidden_ + unit, lanes);
+    });
+  }
+
+  // The halves of a step of the GRU with the reset first. r and z wait in `gates`.
+  void reset(int64_t s, int64_t row, int64_t block, const T* products) const {
+    T* const gates = gates_of(s, row);
+    const T* const h_prev = h_[s % 2] + row * hidden_;
+    each_vector(block, [&](int64_t unit, int64_t lanes, int64_t offset) {
+      Vec<T> r = gate_input(gates, 0, unit, lanes) + Vec<T>::load(products + offset);
+      Vec<T> z = gate_input(gates, 1, unit, lanes) + Vec<T>::load(products + kGroup<T> + offset);
+      Cell::reset(r, z, Vec<T>::load(h_prev + unit, lanes))
+          .store(inner_ + row * hidden_ + unit, lanes);
+      r.store(gates + unit, lanes);
+      z.store(gates + hidden_ + unit, lanes);
+    });
+  }
+  void apply_behind_reset(int64_t s, int64_t row, int64_t block, const T* products) const {
+    const int64_t packed_row = sizes_->rows.step_start[s] + row;
+    T* const gates = gates_of(packed_row);
+    T* const y = y_ + args_->y_offsets[packed_row];
+    T* const h = h_[1 - s % 2] + row * hidden_;
+    const T* const h_prev = h_[s % 2] + row * hidden_;
+    each_vector(block, [&](int64_t unit, int64_t lanes, int64_t offset) {
+      const Vec<T> pre = gate_input(gates, 2, unit, lanes) + Vec<T>::load(products + offset);
+      Vec<T> n;
+      const Vec<T> new_h = Cell::forward(pre, Vec<T>::load(gates + hidden_ + unit, lanes),
+                                         Vec<T>::load(h_prev + unit, lanes), n);
+      n.store(gates + 2 * hidden_ + unit, lanes);
       new_h.store(h + unit, lanes);
       new_h.store(y + unit, lanes);
-      if (kGates == 4) state.c.store(c + unit, lanes);
-      if (args_.gates == nullptr) continue;
-      FASTNN_UNROLL
-      for (int g = 0; g < kStride; ++g) saved[g].store(gates + g * hidden_ + unit, lanes);
-      if (kGates == 4) state.c.store(args_.cells + packed_row * hidden_ + unit, lanes);
-    }
+    });
   }
 
-  // Hands out the final state of rows that have ended, for hidden units [unit, unit_end).
-  void finish_rows(int64_t row, int64_t row_end, int64_t unit, int64_t unit_end, const T* h) const {
-    for (; row < row_end; ++row) {
-      const int64_t from = row * hidden_, to = args_.rows.order[row] * hidden_;
-      for (int64_t u = unit; u < unit_end; ++u) {
-        args_.h_n[to + u] = h[from + u];
-        if (kGates == 4) args_.c_n[to + u] = c_[from + u];
-      }
-    }
+  // Hands out the final states of rows that have ended.
+  void finish_rows(Range ended, Range output_units, Range units, const T* h) const {
+    scatter_state(args_->h_n, h, sizes_->rows, output_, ended, output_units);
+    if (Cell::kLstm) scatter_state(args_->c_n, c_, sizes_->rows, hidden_, ended, units);
   }
 
-  const RnnForwardArgs<T>& args_;
-  int64_t hidden_, blocks_;
-  Split split_;
-  T *weights_, *bias_, *h_[2], *c_, *scratch_;
+  const RnnSizes* sizes_;
+  const RnnForwardDirection<T>* args_;
+  const T* x_;
+  T* y_;
+  int64_t hidden_, output_;
+  int64_t first_ = 0;  // packed row at which the chunk begins
+  const T *weights_, *projection_;
+  T *bias_, *h_[2], *c_, *inner_, *chunk_;  // inner: o tanh(c) before its projection, or r h
 };
+
+// Packed rows a chunk of steps may have; with gates saved there is one chunk.
+template <class T>
+int64_t plan_chunk(const RnnForwardArgs<T>& args, int gates) {
+  const RnnRows& rows = args.sizes.rows;
+  const int64_t all = rows_of_steps(rows, 0, rows.steps);
+  if (args.direction[0].gates != nullptr) return all;
+  const int64_t row_bytes = gates * args.sizes.hidden * static_cast<int64_t>(sizeof(T));
+  return min_of(all, max_of(rows.batch, kChunkBytes / row_bytes));
+}
+
+template <class T, class Cell>
+void run_forward(const RnnForwardArgs<T>& args) {
+  using Dir = Direction<T, Cell>;
+  const RnnRows& rows = args.sizes.rows;
+  const int64_t weights = packed_groups<T>(Cell::kGates, args.sizes.hidden, args.sizes.output);
+  const Split split(rows, ceil_div(args.sizes.hidden, kGroup<T>), rows.batch * weights,
+                    weights * static_cast<int64_t>(sizeof(T)), args.directions);
+  const int64_t chunk_rows = plan_chunk(args, Cell::kGates);
+  const int64_t own_chunk = args.direction[0].gates != nullptr ? 0 : chunk_rows;
+  const int64_t worker_elements = Dir::worker_elements(args.sizes);
+  int64_t elements = split.workers() * worker_elements;
+  for (int d = 0; d < args.directions; ++d) {
+    elements += Dir::elements(args.sizes, args.direction[d], own_chunk);
+  }
+  Workspace workspace((elements + 20 * 64) * static_cast<int64_t>(sizeof(T)));
+  T* const scratch = workspace.take<T>(split.workers() * worker_elements);
+  Dir directions[2];
+  for (int d = 0; d < args.directions; ++d) {
+    directions[d].start(args.sizes, args.direction[d], args.x, args.y, own_chunk, workspace);
+  }
+  for (int64_t begin = 0, end = 0; begin < rows.steps; begin = end) {
+    while (end < rows.steps &&
+           (end == begin || rows_of_steps(rows, begin, end + 1) <= chunk_rows)) {
+      ++end;
+    }
+    for (int d = 0; d < args.directions; ++d) directions[d].project_inputs(begin, end);
+    parallel_team(split.workers(), [&](int worker, int workers) {
+      split.each_direction(args.directions, worker, workers, [&](int d, const Share& share) {
+        for (int64_t s = begin; s < end; ++s) {
+          directions[d].run_step(s, share, scratch + worker * worker_elements);
+        }
+      });
+    });
+  }
+}
 
 }  // namespace
 
 template <class T>
 void rnn_forward(const RnnForwardArgs<T>& args) {
-  switch (args.cell) {
-    case RnnCell::kTanh:
-      return Forward<T, TanhCell<T>>(args).run();
-    case RnnCell::kRelu:
-      return Forward<T, ReluCell<T>>(args).run();
-    case RnnCell::kLstm:
-      return Forward<T, LstmCell<T>>(args).run();
-    case RnnCell::kGru:
-      return Forward<T, GruCell<T>>(args).run();
-  }
+  with_cell<T>(args.sizes.cell, [&](auto cell) { run_forward<T, decltype(cell)>(args); });
+}
+
+template <class T>
+void pack_recurrent(const PackRecurrentArgs<T>& args) {
+  *args.elements = packed_groups<T>(args.gates, args.hidden, args.depth);
+  if (args.packed == nullptr) return;
+  pack_groups(args.packed, args.weights, args.gates, args.hidden, args.depth);
 }
 
 template void rnn_forward(const RnnForwardArgs<float>&);
 template void rnn_forward(const RnnForwardArgs<double>&);
+template void pack_recurrent(const PackRecurrentArgs<float>&);
+template void pack_recurrent(const PackRecurrentArgs<double>&);
 
 }  // namespace fastnn::FASTNN_ISA

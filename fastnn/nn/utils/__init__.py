@@ -11,6 +11,7 @@ import numpy as np
 from fastnn import _core
 from fastnn._in_place import in_place
 from fastnn.autograd import Array, TensorBase
+from fastnn.nn.utils import rnn as rnn
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 

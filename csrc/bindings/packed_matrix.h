@@ -1,0 +1,25 @@
+// Weights that a layer keeps packed for one instruction set.
+#pragma once
+
+#include "bindings/common.h"
+
+namespace fastnn {
+
+struct GemmKernels;
+struct RnnKernels;
+
+// The weight of a linear layer, from pack_linear.
+struct PackedMatrix {
+  py::object data;  // one-dimensional array of the weight's dtype
+  int64_t out_features, in_features;
+  const GemmKernels* table;
+};
+
+// The recurrent weights of a layer, from pack_recurrent.
+struct PackedRecurrent {
+  py::object data;
+  int64_t gates, hidden_size, depth;
+  const RnnKernels* table;
+};
+
+}  // namespace fastnn
