@@ -45,8 +45,9 @@ class Case:
     """One measured call.
 
     `params` goes to the libraries' functions; `flops` and `bytes` are what the mathematics needs
-    (a multiply-add is two operations), not what an implementation does. `tolerance` is the largest
-    allowed max |difference| / max |value| between a library and fastnn.
+    (a multiply-add is two operations), not what an implementation does. `peak` names the machine's
+    limit for the operations. `tolerance` is the largest allowed max |difference| / max |value|
+    between a library and fastnn.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Case:
     bytes: float = 0.0
     tolerance: float = 1e-4
     reads: bool = False  # hardly a byte is written: the limit is the bandwidth of reading
+    peak: str = "fma_gflops"
     quick: bool = False  # part of the short table
     bar: str = ""  # the row of targets.py that it counts for
 

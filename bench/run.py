@@ -33,7 +33,7 @@ def row(case: Case, timings: list[Timing], machine: dict[str, float], threads: i
     fastest = min(peers, key=lambda name: peers[name]) if peers else None
     bandwidth = machine["read_gbs" if case.reads else "copy_gbs"]
     # A case that touches memory more than the machine could compute meanwhile is memory-bound.
-    memory_bound = case.bytes / bandwidth > case.flops / machine["fma_gflops"]
+    memory_bound = case.bytes / bandwidth > case.flops / machine[case.peak]
     rate = (case.bytes if memory_bound else case.flops) / own / 1e9
     return {
         "case": case.name,
@@ -45,7 +45,7 @@ def row(case: Case, timings: list[Timing], machine: dict[str, float], threads: i
         "errors": {t.library: t.error for t in timings if t.error},
         "rate": round(rate, 2),
         "unit": "GB/s" if memory_bound else "GFLOP/s",
-        "share": round(rate / (bandwidth if memory_bound else machine["fma_gflops"]), 4),
+        "share": round(rate / (bandwidth if memory_bound else machine[case.peak]), 4),
         "gflops": round(case.flops / own / 1e9, 3),
         "intensity": round(case.flops / case.bytes, 4) if case.bytes else None,
         "fastest_peer": fastest,

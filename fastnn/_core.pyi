@@ -5,12 +5,22 @@ fastnn's native kernels; the public interface is fastnn.functional.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['ConvPacks', 'PackedMatrix', 'PackedRecurrent', 'active_isa', 'adagrad_step', 'adam_step', 'adaptive_avg_pool3d_backward', 'adaptive_avg_pool3d_forward', 'adaptive_max_pool3d_backward', 'adaptive_max_pool3d_forward', 'attention_weights', 'available_isas', 'avg_pool3d_backward', 'avg_pool3d_forward', 'batch_norm_backward', 'batch_norm_forward', 'binary_cross_entropy_backward', 'binary_cross_entropy_forward', 'binary_cross_entropy_with_logits_backward', 'binary_cross_entropy_with_logits_forward', 'cache_sizes', 'celu_backward', 'celu_forward', 'column_sum_forward', 'compiler', 'conv3d_backward_bias', 'conv3d_backward_input', 'conv3d_backward_weight', 'conv3d_forward', 'conv_plan', 'conv_transpose3d_forward', 'cosine_similarity_backward', 'cosine_similarity_forward', 'cross_entropy_backward', 'cross_entropy_forward', 'ctc_loss_backward', 'ctc_loss_forward', 'dropout_forward', 'elu_backward', 'elu_forward', 'embedding_backward', 'embedding_bag_backward', 'embedding_bag_backward_factors', 'embedding_bag_backward_max', 'embedding_bag_forward', 'embedding_forward', 'exp_backward', 'exp_forward', 'fma_peak', 'fold_forward', 'gelu_backward', 'gelu_forward', 'gelu_tanh_backward', 'gelu_tanh_forward', 'get_conv_precision', 'get_num_threads', 'glu_backward', 'glu_forward', 'group_norm_backward', 'group_norm_forward', 'hardshrink_backward', 'hardshrink_forward', 'hardsigmoid_backward', 'hardsigmoid_forward', 'hardswish_backward', 'hardswish_forward', 'hardtanh_backward', 'hardtanh_forward', 'hinge_embedding_loss_backward', 'hinge_embedding_loss_forward', 'huber_loss_backward', 'huber_loss_forward', 'instance_norm_forward', 'interpolate_backward', 'interpolate_forward', 'kernel_names', 'kl_div_backward', 'kl_div_forward', 'l1_loss_backward', 'l1_loss_forward', 'layer_norm_backward', 'layer_norm_forward', 'leaky_relu_backward', 'leaky_relu_forward', 'linear_forward', 'lion_step', 'local_response_norm_backward', 'local_response_norm_forward', 'log_backward', 'log_forward', 'log_softmax_backward', 'log_softmax_forward', 'logsigmoid_backward', 'logsigmoid_forward', 'logsumexp_backward', 'logsumexp_forward', 'lp_pool3d_backward', 'lp_pool3d_forward', 'margin_ranking_loss_backward', 'margin_ranking_loss_forward', 'matmul_forward', 'max_pool3d_backward', 'max_pool3d_forward', 'max_unpool3d_backward', 'max_unpool3d_forward', 'mish_backward', 'mish_forward', 'mse_loss_backward', 'mse_loss_forward', 'nll_loss_backward', 'nll_loss_forward', 'normalize_backward', 'normalize_forward', 'pack_linear', 'pack_recurrent', 'pad_backward', 'pad_forward', 'pairwise_distance_backward', 'pairwise_distance_forward', 'philox_words', 'pixel_shuffle_forward', 'pixel_unshuffle_forward', 'prelu_backward', 'prelu_forward', 'relu6_backward', 'relu6_forward', 'relu_backward', 'relu_forward', 'rms_norm_backward', 'rms_norm_forward', 'rmsprop_step', 'rnn_backward', 'rnn_forward', 'scale_arrays', 'scaled_dot_product_attention_backward', 'scaled_dot_product_attention_forward', 'selu_backward', 'selu_forward', 'set_conv_precision', 'set_num_threads', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'silu_backward', 'silu_forward', 'smooth_l1_loss_backward', 'smooth_l1_loss_forward', 'softmax_backward', 'softmax_forward', 'softplus_backward', 'softplus_forward', 'softshrink_backward', 'softshrink_forward', 'softsign_backward', 'softsign_forward', 'sqrt_backward', 'sqrt_forward', 'stream_copy', 'stream_read', 'sum_of_squares', 'tanh_backward', 'tanh_forward', 'tanhshrink_backward', 'tanhshrink_forward', 'threshold_backward', 'threshold_forward', 'unfold_forward', 'use_isa']
+__all__: list[str] = ['ConvPacks', 'PackedInt8Matrix', 'PackedMatrix', 'PackedRecurrent', 'active_isa', 'adagrad_step', 'adam_step', 'adaptive_avg_pool3d_backward', 'adaptive_avg_pool3d_forward', 'adaptive_max_pool3d_backward', 'adaptive_max_pool3d_forward', 'attention_weights', 'available_isas', 'avg_pool3d_backward', 'avg_pool3d_forward', 'batch_norm_backward', 'batch_norm_forward', 'bfloat16_peak', 'binary_cross_entropy_backward', 'binary_cross_entropy_forward', 'binary_cross_entropy_with_logits_backward', 'binary_cross_entropy_with_logits_forward', 'cache_sizes', 'celu_backward', 'celu_forward', 'column_sum_forward', 'compiler', 'conv3d_backward_bias', 'conv3d_backward_input', 'conv3d_backward_weight', 'conv3d_forward', 'conv_plan', 'conv_transpose3d_forward', 'cosine_similarity_backward', 'cosine_similarity_forward', 'cross_entropy_backward', 'cross_entropy_forward', 'ctc_loss_backward', 'ctc_loss_forward', 'dropout_forward', 'elu_backward', 'elu_forward', 'embedding_backward', 'embedding_bag_backward', 'embedding_bag_backward_factors', 'embedding_bag_backward_max', 'embedding_bag_forward', 'embedding_forward', 'exp_backward', 'exp_forward', 'extensions', 'fma_peak', 'fold_forward', 'gelu_backward', 'gelu_forward', 'gelu_tanh_backward', 'gelu_tanh_forward', 'get_conv_precision', 'get_num_threads', 'glu_backward', 'glu_forward', 'group_norm_backward', 'group_norm_forward', 'hardshrink_backward', 'hardshrink_forward', 'hardsigmoid_backward', 'hardsigmoid_forward', 'hardswish_backward', 'hardswish_forward', 'hardtanh_backward', 'hardtanh_forward', 'hinge_embedding_loss_backward', 'hinge_embedding_loss_forward', 'huber_loss_backward', 'huber_loss_forward', 'instance_norm_forward', 'int8_peak', 'interpolate_backward', 'interpolate_forward', 'kernel_names', 'kl_div_backward', 'kl_div_forward', 'l1_loss_backward', 'l1_loss_forward', 'layer_norm_backward', 'layer_norm_forward', 'leaky_relu_backward', 'leaky_relu_forward', 'linear_forward', 'lion_step', 'local_response_norm_backward', 'local_response_norm_forward', 'log_backward', 'log_forward', 'log_softmax_backward', 'log_softmax_forward', 'logsigmoid_backward', 'logsigmoid_forward', 'logsumexp_backward', 'logsumexp_forward', 'lp_pool3d_backward', 'lp_pool3d_forward', 'margin_ranking_loss_backward', 'margin_ranking_loss_forward', 'matmul_forward', 'max_pool3d_backward', 'max_pool3d_forward', 'max_unpool3d_backward', 'max_unpool3d_forward', 'mish_backward', 'mish_forward', 'mse_loss_backward', 'mse_loss_forward', 'nll_loss_backward', 'nll_loss_forward', 'normalize_backward', 'normalize_forward', 'pack_linear', 'pack_quantized_linear', 'pack_recurrent', 'pad_backward', 'pad_forward', 'pairwise_distance_backward', 'pairwise_distance_forward', 'philox_words', 'pixel_shuffle_forward', 'pixel_unshuffle_forward', 'prelu_backward', 'prelu_forward', 'quantized_linear_forward', 'relu6_backward', 'relu6_forward', 'relu_backward', 'relu_forward', 'rms_norm_backward', 'rms_norm_forward', 'rmsprop_step', 'rnn_backward', 'rnn_forward', 'scale_arrays', 'scaled_dot_product_attention_backward', 'scaled_dot_product_attention_forward', 'selu_backward', 'selu_forward', 'set_conv_precision', 'set_num_threads', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'silu_backward', 'silu_forward', 'smooth_l1_loss_backward', 'smooth_l1_loss_forward', 'softmax_backward', 'softmax_forward', 'softplus_backward', 'softplus_forward', 'softshrink_backward', 'softshrink_forward', 'softsign_backward', 'softsign_forward', 'sqrt_backward', 'sqrt_forward', 'stream_copy', 'stream_read', 'sum_of_squares', 'tanh_backward', 'tanh_forward', 'tanhshrink_backward', 'tanhshrink_forward', 'threshold_backward', 'threshold_forward', 'unfold_forward', 'use_extensions', 'use_isa']
 class ConvPacks:
     """
     Prepared forms of one weight array
     """
     def __init__(self) -> None:
+        ...
+class PackedInt8Matrix:
+    """
+    A weight packed by pack_quantized_linear
+    """
+    @property
+    def in_features(self) -> int:
+        ...
+    @property
+    def out_features(self) -> int:
         ...
 class PackedMatrix:
     """
@@ -54,6 +64,10 @@ def batch_norm_backward(grad_output: typing.Any, input: typing.Any, weight: typi
     ...
 def batch_norm_forward(input: typing.Any, running_mean: typing.Any, running_var: typing.Any, weight: typing.Any, bias: typing.Any, training: bool, momentum: typing.Any, eps: typing.Any, out: typing.Any = None) -> tuple[typing.Any, ...]:
     ...
+def bfloat16_peak() -> float:
+    """
+    The same for products of bfloat16 added in float32
+    """
 def binary_cross_entropy_backward(grad_output: typing.Any, input: typing.Any, target: typing.Any, weight: typing.Any, third: typing.Any, parameter: typing.SupportsFloat | typing.SupportsIndex, flag: bool, divisor: typing.Any, needs: typing.Any) -> typing.Any:
     ...
 def binary_cross_entropy_forward(input: typing.Any, target: typing.Any, weight: typing.Any = None, third: typing.Any = None, parameter: typing.SupportsFloat | typing.SupportsIndex = 0.0, flag: bool = False, reduction: typing.Any = 'mean', divisor: typing.Any = None, out: typing.Any = None) -> typing.Any:
@@ -126,6 +140,10 @@ def exp_backward(grad_output: typing.Any, saved: typing.Any, first: typing.Any =
     ...
 def exp_forward(input: typing.Any, out: typing.Any = None, inplace: bool = False, first: typing.Any = 0.0, second: typing.Any = 0.0) -> typing.Any:
     ...
+def extensions() -> list[str]:
+    """
+    Instructions beyond the instruction set that the kernels use
+    """
 def fma_peak() -> float:
     """
     Measured float32 peak of the active threads in GFLOP/s
@@ -178,6 +196,10 @@ def huber_loss_forward(input: typing.Any, target: typing.Any, weight: typing.Any
     ...
 def instance_norm_forward(input: typing.Any, running_mean: typing.Any, running_var: typing.Any, weight: typing.Any, bias: typing.Any, momentum: typing.Any, eps: typing.Any, out: typing.Any = None) -> tuple[typing.Any, ...]:
     ...
+def int8_peak() -> float:
+    """
+    The same for products of int8 added in int32
+    """
 def interpolate_backward(grad_output: typing.Any, input_shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], scales: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], mode: str, align_corners: bool) -> typing.Any:
     ...
 def interpolate_forward(input: typing.Any, size: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], scales: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], mode: str, align_corners: bool, out: typing.Any = None) -> typing.Any:
@@ -268,6 +290,10 @@ def pack_linear(weight: typing.Any) -> PackedMatrix:
     """
     Packs a weight (out, in) for linear_forward, for the active instruction set
     """
+def pack_quantized_linear(weight: typing.Any) -> PackedInt8Matrix:
+    """
+    Packs an int8 weight (out, in) for quantized_linear_forward
+    """
 def pack_recurrent(weight: typing.Any, gates: typing.SupportsInt | typing.SupportsIndex) -> PackedRecurrent:
     """
     Packs w_hh (gates * hidden, depth) for rnn_forward, for the active instruction set
@@ -289,6 +315,8 @@ def pixel_unshuffle_forward(input: typing.Any, downscale_factor: typing.Supports
 def prelu_backward(grad_output: typing.Any, input: typing.Any, weight: typing.Any, needs_input: bool, needs_weight: bool) -> typing.Any:
     ...
 def prelu_forward(input: typing.Any, weight: typing.Any, out: typing.Any = None) -> typing.Any:
+    ...
+def quantized_linear_forward(input: typing.Any, weight: typing.Any, weight_scale: typing.Any, bias: typing.Any = None, out: typing.Any = None) -> typing.Any:
     ...
 def relu6_backward(grad_output: typing.Any, saved: typing.Any, first: typing.Any = 0.0, second: typing.Any = 0.0) -> typing.Any:
     ...
@@ -382,6 +410,10 @@ def threshold_forward(input: typing.Any, out: typing.Any = None, inplace: bool =
     ...
 def unfold_forward(arg0: typing.Any, arg1: typing.Any, arg2: typing.Any, arg3: typing.Any, arg4: typing.Any, arg5: typing.Any) -> typing.Any:
     ...
+def use_extensions(enabled: bool) -> None:
+    """
+    Whether kernels use what only some machines of an instruction set have (for tests)
+    """
 def use_isa(name: str) -> None:
     """
     Switches the kernels (for tests)

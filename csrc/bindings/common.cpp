@@ -108,6 +108,17 @@ py::array Check::typed(const char* name, py::handle object) const {
   return a;
 }
 
+template <>
+py::array Check::typed<int8_t>(const char* name, py::handle object) const {
+  if (!py::isinstance<py::array_t<int8_t>>(object)) {
+    type_error(std::string(name) + " must be a numpy.ndarray of int8, got " +
+               (py::isinstance<py::array>(object)
+                    ? dtype_name(py::reinterpret_borrow<py::array>(object))
+                    : std::string(py::str(py::type::handle_of(object).attr("__name__")))));
+  }
+  return py::reinterpret_borrow<py::array>(object);
+}
+
 template <class T>
 Array<T> Check::contiguous(const char* name, py::handle object) const {
   const py::array a = typed<T>(name, object);
@@ -274,5 +285,6 @@ Array<T> Check::output(const Shape& shape, py::handle out,
 FASTNN_INSTANTIATE(float)
 FASTNN_INSTANTIATE(double)
 #undef FASTNN_INSTANTIATE
+template Array<int8_t> Check::contiguous<int8_t>(const char*, py::handle) const;
 
 }  // namespace fastnn

@@ -99,6 +99,16 @@ struct Split {
 };
 Split split_at(const py::array& a, int64_t axis);
 
+// A new array of one dimension that begins on a cache line, for kernels' packed operands.
+template <class T>
+Array<T> aligned_array(int64_t elements) {
+  constexpr int64_t kLine = 64;
+  Array<char> memory(elements * static_cast<int64_t>(sizeof(T)) + kLine);
+  char* const start = memory.mutable_data();
+  const int64_t skip = kLine - static_cast<int64_t>(reinterpret_cast<uintptr_t>(start) % kLine);
+  return Array<T>(std::vector<py::ssize_t>{elements}, reinterpret_cast<T*>(start + skip), memory);
+}
+
 // Pointer to read, or null for an absent optional argument.
 template <class T>
 const T* data_or_null(const Array<T>& a) {

@@ -16,16 +16,16 @@ double seconds(const Work& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// The best of several short runs, in GFLOP/s of float32 on all of fastnn's threads.
-double fma_peak() {
+// The best of several short runs, in GFLOP/s on all of fastnn's threads.
+double peak(const Kernel<FmaPeakArgs>& kernel) {
   py::gil_scoped_release release;
   const FixedThreads fixed;
-  std::vector<float> sink(static_cast<size_t>(num_threads()), 0.5f);
-  int64_t fma = 0;
-  const FmaPeakArgs<float> args{1'000'000, num_threads(), sink.data(), &fma};
   double best = 0;
   for (int i = 0; i < 8; ++i) {
-    const double time = seconds([&] { machine_kernels().fma_peak(args); });
+    std::vector<float> sink(static_cast<size_t>(num_threads()), 0.5f);
+    int64_t fma = 0;
+    const FmaPeakArgs<float> args{1'000'000, num_threads(), sink.data(), &fma};
+    const double time = seconds([&] { kernel(args); });
     best = std::max(best, 2.0 * static_cast<double>(fma) / time / 1e9);
   }
   return best;
@@ -67,7 +67,15 @@ double read_bandwidth(int64_t bytes) {
 }  // namespace
 
 void init_machine(py::module_& m) {
-  m.def("fma_peak", &fma_peak, "Measured float32 peak of the active threads in GFLOP/s");
+  m.def(
+      "fma_peak", [] { return peak(machine_kernels().fma_peak); },
+      "Measured float32 peak of the active threads in GFLOP/s");
+  m.def(
+      "bfloat16_peak", [] { return peak(machine_kernels().bfloat16_peak); },
+      "The same for products of bfloat16 added in float32");
+  m.def(
+      "int8_peak", [] { return peak(machine_kernels().int8_peak); },
+      "The same for products of int8 added in int32");
   m.def("stream_copy", &copy_bandwidth, py::arg("bytes"), "Measured copy bandwidth in GB/s");
   m.def("stream_read", &read_bandwidth, py::arg("bytes"), "Measured read bandwidth in GB/s");
 }

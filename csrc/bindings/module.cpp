@@ -5,6 +5,7 @@
 
 #include "bindings/common.h"
 #include "runtime/cache.h"
+#include "runtime/extensions.h"
 #include "runtime/parallel.h"
 
 namespace fastnn {
@@ -15,6 +16,7 @@ void init_dropout(py::module_&);
 void init_elementwise(py::module_&);
 void init_embedding(py::module_&);
 void init_gemm(py::module_&);
+void init_gemm_int8(py::module_&);
 void init_loss(py::module_&);
 void init_machine(py::module_&);
 void init_norm(py::module_&);
@@ -64,6 +66,17 @@ PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {
   m.def("active_isa", &active_isa);
   m.def("available_isas", &available_isas, "Instruction sets this machine can run, best last");
   m.def("use_isa", &use_isa, py::arg("name"), "Switches the kernels (for tests)");
+  m.def("use_extensions", &use_extensions, py::arg("enabled"),
+        "Whether kernels use what only some machines of an instruction set have (for tests)");
+  m.def(
+      "extensions",
+      [] {
+        std::vector<std::string> names;
+        if (extensions().int8_dot) names.emplace_back("int8_dot");
+        if (extensions().bfloat16_dot) names.emplace_back("bfloat16_dot");
+        return names;
+      },
+      "Instructions beyond the instruction set that the kernels use");
   m.def("get_num_threads", &num_threads);
   m.def("set_num_threads", &set_threads, py::arg("count"));
   m.def("compiler", &compiler);
@@ -80,6 +93,7 @@ PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {
   init_elementwise(m);
   init_embedding(m);
   init_gemm(m);
+  init_gemm_int8(m);
   init_loss(m);
   init_machine(m);
   init_norm(m);

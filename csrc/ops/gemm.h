@@ -47,10 +47,33 @@ struct ColumnSumForwardArgs {
   T* sums;
 };
 
-#define FASTNN_GEMM_KERNELS(KERNEL)         \
-  KERNEL(matmul_forward, MatmulForwardArgs) \
-  KERNEL(pack_matrix, PackMatrixArgs)       \
-  KERNEL(column_sum_forward, ColumnSumForwardArgs)
+// y = x W^T + bias, W[j, k] = weight_scale[j] * weight[j, k], with `weight` from
+// pack_quantized_linear; x (m, k) is quantised row by row. All contiguous; y overlaps nothing.
+template <class T>
+struct QuantizedLinearForwardArgs {
+  int64_t m, n, k;
+  const T* x;
+  const int32_t* weight;
+  const T* weight_scale;  // (n)
+  const T* bias;          // (n) or null
+  T* y;
+};
+
+// Packs int8 weights (n, k), contiguous, as PackMatrixArgs does; T plays no part.
+template <class T>
+struct PackQuantizedLinearArgs {
+  int64_t n, k;
+  const int8_t* weight;
+  int32_t* packed;
+  int64_t* elements;
+};
+
+#define FASTNN_GEMM_KERNELS(KERNEL)                            \
+  KERNEL(matmul_forward, MatmulForwardArgs)                    \
+  KERNEL(pack_matrix, PackMatrixArgs)                          \
+  KERNEL(column_sum_forward, ColumnSumForwardArgs)             \
+  KERNEL(quantized_linear_forward, QuantizedLinearForwardArgs) \
+  KERNEL(pack_quantized_linear, PackQuantizedLinearArgs)
 
 FASTNN_KERNELS(GemmKernels, gemm, FASTNN_GEMM_KERNELS)
 

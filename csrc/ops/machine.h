@@ -8,7 +8,8 @@
 namespace fastnn {
 
 // Runs `iterations` rounds of independent fma in registers on each of `threads` threads; `fma`
-// receives the number of scalar multiply-adds done by all.
+// receives the number of scalar multiply-adds done by all. For bfloat16_peak and int8_peak, which
+// run the products of simd/dot.h, T is only the sink's type.
 template <class T>
 struct FmaPeakArgs {
   int64_t iterations;
@@ -35,6 +36,8 @@ struct ReadArgs {
 
 #define FASTNN_MACHINE_KERNELS(KERNEL) \
   KERNEL(fma_peak, FmaPeakArgs)        \
+  KERNEL(bfloat16_peak, FmaPeakArgs)   \
+  KERNEL(int8_peak, FmaPeakArgs)       \
   KERNEL(stream_copy, CopyArgs)        \
   KERNEL(stream_read, ReadArgs)
 

@@ -15,6 +15,7 @@ from fastnn.functional.gemm import *
 from fastnn.functional.loss import *
 from fastnn.functional.norm import *
 from fastnn.functional.pool import *
+from fastnn.functional.quantized import *
 from fastnn.functional.resize import *
 from fastnn.functional.rnn import *
 from fastnn.functional.softmax import *

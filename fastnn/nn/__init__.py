@@ -18,6 +18,7 @@ from fastnn.nn.module import Module as Module
 from fastnn.nn.module import Parameter as Parameter
 from fastnn.nn.norm import *
 from fastnn.nn.pool import *
+from fastnn.nn.quantized import *
 from fastnn.nn.resize import *
 from fastnn.nn.rnn import *
 from fastnn.nn.softmax import *

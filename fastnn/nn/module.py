@@ -315,7 +315,7 @@ class Module:
         return self
 
     def astype(self: _M, dtype: Any) -> _M:
-        """Convert parameters, gradients and floating-point buffers in place; return self.
+        """Convert floating-point parameters, gradients and buffers in place; return self.
 
         Raises
         ------
@@ -326,6 +326,8 @@ class Module:
         if wanted not in (np.float32, np.float64):
             raise TypeError(f"astype: dtype must be float32 or float64, got {wanted}")
         for parameter in self.parameters():
+            if parameter.data.dtype.kind in "iub":
+                continue
             grad = parameter.grad
             parameter.data = parameter.data.astype(wanted, copy=False)
             parameter.grad = None if grad is None else grad.astype(wanted, copy=False)

@@ -19,3 +19,18 @@ def column_sum(x):
 def bilinear(x1, x2, weight, bias=None):
     y = np.einsum("...i,oij,...j->...o", x1, weight, x2)
     return y if bias is None else y + bias
+
+
+def quantize_rows(x):
+    """Levels 0 .. 255 of each row, its scale and the level of zero."""
+    low = np.minimum(x.min(axis=-1, initial=0), 0)
+    high = np.maximum(x.max(axis=-1, initial=0), 0)
+    scale = np.maximum((high - low) / 255, 2.0**-126)[..., None]
+    zero = np.rint(-low[..., None] / scale)
+    return np.clip(np.rint(x / scale + zero), 0, 255), scale, zero
+
+
+def quantized_linear(x, weight, weight_scale, bias=None):
+    levels, scale, zero = quantize_rows(x)
+    y = (levels - zero) @ weight.T.astype(np.float64) * scale * weight_scale
+    return y if bias is None else y + bias

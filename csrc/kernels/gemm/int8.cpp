@@ -1,0 +1,258 @@
+// Linear layers with int8 weights: y = x W^T + bias, where W[j, k] = weight_scale[j] * w[j, k].
+//
+// A row of x is quantised as it is packed, to q = round(x / scale) + zero in 0 .. 255, where the
+// range from its least to its greatest value, both bounded by zero, is 255 scales: zero stays zero,
+// and a row of one sign, as after ReLU, uses all levels. Then
+//   y[i, j] = (sum_k q[i, k] w[j, k] - zero[i] sum_k w[j, k]) scale[i] weight_scale[j] + bias[j].
+// The sums are exact and what follows rounds each product and sum by itself, so that the bytes are
+// the same on every instruction set. A row with NaN or infinity gives a row of NaN; in rows within
+// 255 of the least normal numbers the scale stays there.
+//
+// Packed weights: for every block of kWordDepth words its groups of columns, [depth][kWordGroup]
+// each; then for every block the sums of its columns.
+// Workspace: that of words.h, and a panel of quantised rows.
+#include "kernels/gemm/words.h"
+#include "ops/gemm.h"
+#include "runtime/extensions.h"
+
+namespace fastnn::FASTNN_ISA {
+namespace {
+
+constexpr int64_t kBytes = 4;  // a word
+constexpr int64_t kDepth = kWordDepth<int32_t>;
+
+template <class T>
+struct Limits;
+template <>
+struct Limits<float> {
+  static constexpr float kLeastNormal = 0x1p-126f, kGreatest = 0x1.fffffep127f, kRound = 0x1.8p23f;
+  using Bits = uint32_t;
+};
+template <>
+struct Limits<double> {
+  static constexpr double kLeastNormal = 0x1p-1022, kGreatest = 0x1.fffffffffffffp1023,
+                          kRound = 0x1.8p52;
+  using Bits = uint64_t;
+};
+
+template <class T>
+struct RowScale {
+  T scale, inverse, zero;
+};
+
+template <class T>
+RowScale<T> row_scale(const T* x, int64_t n) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  constexpr int kChains = 4;
+  Vec<T> least[kChains], greatest[kChains];
+  FASTNN_UNROLL
+  for (int c = 0; c < kChains; ++c) least[c] = greatest[c] = Vec<T>::zero();
+  int64_t i = 0;
+  for (; i + kChains * kSize <= n; i += kChains * kSize) {
+    FASTNN_UNROLL
+    for (int c = 0; c < kChains; ++c) {
+      const Vec<T> v = Vec<T>::load(x + i + c * kSize);
+      least[c] = min_nan(v, least[c]);
+      greatest[c] = max_nan(v, greatest[c]);
+    }
+  }
+  for (; i < n; i += kSize) {
+    const Vec<T> v = Vec<T>::load(x + i, n - i);
+    least[0] = min_nan(v, least[0]);
+    greatest[0] = max_nan(v, greatest[0]);
+  }
+  FASTNN_UNROLL
+  for (int c = 1; c < kChains; ++c) {
+    least[0] = min_nan(least[0], least[c]);
+    greatest[0] = max_nan(greatest[0], greatest[c]);
+  }
+  const T low = reduce_min_nan(least[0]), high = reduce_max_nan(greatest[0]);
+  T scale = high / 255 - low / 255;  // the difference itself may overflow
+  if (scale < Limits<T>::kLeastNormal) scale = Limits<T>::kLeastNormal;
+  if (!(scale <= Limits<T>::kGreatest)) return {static_cast<T>(__builtin_nan("")), 0, 0};
+  const T inverse = 1 / scale;
+  return {scale, inverse, -low * inverse + Limits<T>::kRound - Limits<T>::kRound};
+}
+
+// Adding kRound leaves the rounded number in the lowest bits.
+template <class T>
+void quantize(const T* __restrict x, uint8_t* __restrict q, int64_t n, const RowScale<T>& row) {
+  for (int64_t i = 0; i < n; ++i) {
+    T level = x[i] * row.inverse + row.zero;
+    level = level < 0 ? 0 : level;
+    level = (level > 255 ? 255 : level) + Limits<T>::kRound;
+    typename Limits<T>::Bits bits;
+    __builtin_memcpy(&bits, &level, sizeof bits);
+    q[i] = static_cast<uint8_t>(bits);
+  }
+}
+
+template <class T>
+class QuantizedRows {
+ public:
+  static int64_t scratch(const WordBlocks& blocks) {
+    return round_up(blocks.rows * kScaleWords, 16) + blocks.panel * blocks.depth;
+  }
+
+  QuantizedRows(const T* x, int64_t k, const WordBlocks& blocks, int32_t* memory)
+      : x_(x), k_(k), scales_(reinterpret_cast<RowScale<T>*>(memory)) {
+    stage_ = memory + round_up(blocks.rows * kScaleWords, 16);
+  }
+
+  void begin(int64_t row, int64_t rows) {
+    first_ = row;
+    for (int64_t i = 0; i < rows; ++i) scales_[i] = row_scale(x_ + (row + i) * k_, k_);
+  }
+
+  void pack(int32_t* panel, int64_t row, int64_t rows, int64_t p, int64_t depth) {
+    int32_t* const words = rows == 1 ? panel : stage_;  // a row alone is its panel
+    const int64_t bytes = depth * kBytes, n = min_of(bytes, k_ - p * kBytes);
+    for (int64_t i = 0; i < rows; ++i) {
+      uint8_t* const q = reinterpret_cast<uint8_t*>(words + i * depth);
+      quantize(x_ + (row + i) * k_ + p * kBytes, q, n, scale(row + i));
+      for (int64_t j = n; j < bytes; ++j) q[j] = 0;
+    }
+    if (rows == 1) return;
+    pack_panel<float, false>(reinterpret_cast<float*>(panel), rows,
+                             reinterpret_cast<const float*>(stage_), rows, depth, depth, 1);
+  }
+
+  const RowScale<T>& scale(int64_t row) const { return scales_[row - first_]; }
+
+ private:
+  static constexpr int64_t kScaleWords = sizeof(RowScale<T>) / sizeof(int32_t);
+  const T* x_;
+  int64_t k_;
+  RowScale<T>* scales_;
+  int32_t* stage_;
+  int64_t first_ = 0;
+};
+
+// Where a block of a packed weight lies; cols are rounded up to kWordGroup.
+struct WeightLayout {
+  int64_t cols, words;
+
+  int64_t elements() const { return (words + max_of(1, ceil_div(words, kDepth))) * cols; }
+  int64_t group(int64_t col, int64_t p, int64_t depth) const { return p * cols + col * depth; }
+  int64_t column_sums(int64_t p) const { return (words + p / kDepth) * cols; }
+};
+
+WeightLayout weight_layout(int64_t n, int64_t k) {
+  return {round_up(n, kWordGroup), ceil_div(k, kBytes)};
+}
+
+struct PackedWeight {
+  const int32_t* data;
+  WeightLayout layout;
+
+  const int32_t* block(int32_t*, int64_t col, int64_t, int64_t p, int64_t depth) const {
+    return data + layout.group(col, p, depth);
+  }
+};
+
+// y (+)= (sums - zero * column sums) * scale * weight_scale, and the bias with the last block.
+template <class T>
+struct Dequantize {
+  const QuantizedLinearForwardArgs<T>& args;
+  const PackedWeight& weight;
+  const QuantizedRows<T>& rows_of_x;
+
+  void operator()(const int32_t* sums, int64_t stride, int64_t row, int64_t col, int64_t rows,
+                  int64_t cols, int64_t p) const {
+    constexpr int64_t kSize = Vec<T>::kSize;
+    const bool last = p + kDepth >= weight.layout.words;
+    const int32_t* const column_sums = weight.data + weight.layout.column_sums(p) + col;
+    for (int64_t i = 0; i < rows; ++i) {
+      const RowScale<T>& scale = rows_of_x.scale(row + i);
+      const uint32_t zero = static_cast<uint32_t>(scale.zero);
+      T* const y = args.y + (row + i) * args.n + col;
+      for (int64_t group = 0; group < cols; group += kWordGroup) {
+        T values[kWordGroup];
+        for (int64_t j = 0; j < kWordGroup; ++j) {
+          const uint32_t sum = static_cast<uint32_t>(sums[i * stride + group + j]) -
+                               zero * static_cast<uint32_t>(column_sums[group + j]);
+          values[j] = static_cast<T>(static_cast<int32_t>(sum));
+        }
+        for (int64_t j = group; j < min_of(group + kWordGroup, cols); j += kSize) {
+          const int64_t lanes = cols - j;
+          Vec<T> v = Vec<T>::load(values + j - group) * Vec<T>::broadcast(scale.scale) *
+                     Vec<T>::load(args.weight_scale + col + j, lanes);
+          if (p > 0) v = Vec<T>::load(y + j, lanes) + v;
+          if (last && args.bias != nullptr) v += Vec<T>::load(args.bias + col + j, lanes);
+          v.store(y + j, lanes);
+        }
+      }
+    }
+  }
+};
+
+template <class Dot, class T>
+void multiply(const QuantizedLinearForwardArgs<T>& args) {
+  const PackedWeight weight{args.weight, weight_layout(args.n, args.k)};
+  const int64_t words = weight.layout.words;
+  word_grid<Dot, QuantizedRows<T>>(1, args.m, args.n, words,
+                                   [&](int64_t, const Rectangle& cell, const WordBlocks& blocks,
+                                       int32_t* scratch, int32_t* extra) {
+                                     QuantizedRows<T> x(args.x, args.k, blocks, extra);
+                                     word_cell<Dot>(cell, words, blocks, x, weight, scratch,
+                                                    Dequantize<T>{args, weight, x});
+                                   });
+}
+
+// Packs kWordGroup columns (rows of the weight, zeros past n) from word p on.
+void pack_weight_group(const int8_t* weight, int64_t n, int64_t k, int64_t col, int64_t p,
+                       int64_t depth, int32_t* stage, int32_t* panel, int32_t* column_sums) {
+  const int64_t bytes = depth * kBytes, inside = min_of(bytes, k - p * kBytes);
+  __builtin_memset(stage, 0, static_cast<size_t>(kWordGroup * bytes));
+  for (int64_t j = 0; j < kWordGroup; ++j) {
+    column_sums[j] = 0;
+    if (col + j >= n) continue;
+    int8_t* const row = reinterpret_cast<int8_t*>(stage + j * depth);
+    __builtin_memcpy(row, weight + (col + j) * k + p * kBytes, static_cast<size_t>(inside));
+    for (int64_t i = 0; i < inside; ++i) column_sums[j] += row[i];
+  }
+  pack_panel<float, false>(reinterpret_cast<float*>(panel), kWordGroup,
+                           reinterpret_cast<const float*>(stage), kWordGroup, depth, depth, 1);
+}
+
+}  // namespace
+
+template <class T>
+void quantized_linear_forward(const QuantizedLinearForwardArgs<T>& args) {
+#if defined(FASTNN_ISA_AVX512)
+  if (extensions().int8_dot) return multiply<NativeInt8Dot>(args);
+#endif
+  multiply<Int8Dot>(args);
+}
+
+template <class T>
+void pack_quantized_linear(const PackQuantizedLinearArgs<T>& args) {
+  const WeightLayout layout = weight_layout(args.n, args.k);
+  *args.elements = layout.elements();
+  if (args.packed == nullptr) return;
+  const int64_t groups = layout.cols / kWordGroup;
+  const int64_t grain = max_of(1, (int64_t{1} << 16) / max_of(1, layout.words * kWordGroup));
+  const int64_t stage_words = kWordGroup * min_of(layout.words, kDepth);
+  const int workers = plan_workers(ceil_div(groups, grain));
+  Workspace workspace(workers * stage_words * static_cast<int64_t>(sizeof(int32_t)));
+  int32_t* const stages = workspace.take<int32_t>(workers * stage_words);
+  parallel_for(groups, grain, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t col = begin * kWordGroup; col < end * kWordGroup; col += kWordGroup) {
+      int64_t p = 0;
+      do {  // once even for no words, which has column sums too
+        const int64_t depth = min_of(kDepth, layout.words - p);
+        pack_weight_group(args.weight, args.n, args.k, col, p, depth, stages + worker * stage_words,
+                          args.packed + layout.group(col, p, depth),
+                          args.packed + layout.column_sums(p) + col);
+        p += depth;
+      } while (p < layout.words);
+    }
+  });
+}
+
+template void quantized_linear_forward(const QuantizedLinearForwardArgs<float>&);
+template void quantized_linear_forward(const QuantizedLinearForwardArgs<double>&);
+template void pack_quantized_linear(const PackQuantizedLinearArgs<float>&);
+template void pack_quantized_linear(const PackQuantizedLinearArgs<double>&);
+
+}  // namespace fastnn::FASTNN_ISA
