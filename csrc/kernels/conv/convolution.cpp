@@ -3,12 +3,13 @@
 #include "kernels/conv/depthwise.h"
 #include "kernels/conv/direct.h"
 #include "kernels/conv/im2col.h"
+#include "kernels/conv/implicit.h"
 #include "kernels/conv/winograd.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {
 
-enum class Algorithm { kDepthwise, kDirect, kWinograd, kIm2col };
+enum class Algorithm { kDepthwise, kDirect, kWinograd, kImplicit, kIm2col };
 
 template <class T>
 Algorithm choose(const Convolution<T>& conv) {
@@ -21,7 +22,7 @@ Algorithm choose(const Convolution<T>& conv) {
   if constexpr (sizeof(T) == sizeof(float)) {
     if (conv.fast && winograd_tile(conv) != 0) return Algorithm::kWinograd;
   }
-  return Algorithm::kIm2col;
+  return !is_pointwise(conv) && is_implicit(conv) ? Algorithm::kImplicit : Algorithm::kIm2col;
 }
 
 template <class T>
@@ -42,6 +43,8 @@ void convolve(const Convolution<T>& conv) {
     case Algorithm::kWinograd:
       if constexpr (sizeof(T) == sizeof(float)) convolve_winograd(conv);
       return;
+    case Algorithm::kImplicit:
+      return convolve_implicit(conv);
     case Algorithm::kIm2col:
       return convolve_im2col(conv);
   }
@@ -56,6 +59,7 @@ PreparedForm prepared_form(const Convolution<T>& conv) {
         return winograd_tile(conv) == 4 ? kWinograd4 : kWinograd2;
       }
       break;
+    case Algorithm::kImplicit:
     case Algorithm::kIm2col:
       return kPanels;
     case Algorithm::kDepthwise:

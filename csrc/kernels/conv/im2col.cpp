@@ -60,17 +60,6 @@ struct RowEpilogue {
   }
 };
 
-// 1x1 with step 1: the patch matrix is x itself.
-template <class T>
-bool is_pointwise(const Convolution<T>& conv) {
-  bool result = true;
-  for (const Axis& axis : conv.axes) {
-    result = result && axis.taps == 1 && axis.step == 1 && axis.first == 0 &&
-             axis.positions == axis.source;
-  }
-  return result;
-}
-
 template <class T>
 bool is_phase(const Convolution<T>& conv) {
   bool result = false;

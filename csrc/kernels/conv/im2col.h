@@ -16,6 +16,17 @@ namespace fastnn::FASTNN_ISA {
 inline constexpr int64_t kMaxPackedWeights = int64_t{32} << 20;  // bytes
 inline constexpr int64_t kBlockElements = int64_t{1} << 19;
 
+// 1x1 with step 1: the patch matrix is x itself.
+template <class T>
+bool is_pointwise(const Convolution<T>& conv) {
+  bool result = true;
+  for (const Axis& axis : conv.axes) {
+    result = result && axis.taps == 1 && axis.step == 1 && axis.first == 0 &&
+             axis.positions == axis.source;
+  }
+  return result;
+}
+
 // The weights as panels of the GEMM engine, each of panel_rows(out_channels) rows and all columns.
 template <class T>
 void pack_panels(const Convolution<T>& conv, T* target);

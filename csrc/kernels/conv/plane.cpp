@@ -46,28 +46,6 @@ Inside inside(int64_t size, int64_t first, int64_t step, int64_t count) {
   return {begin, max_of(begin, first >= size ? 0 : min_of(count, ceil_div(size - first, step)))};
 }
 
-// Both remainders of a step of 2 at once, for zero padding; target is zero outside.
-template <class T>
-void copy_two_phases(const T* source, int64_t size, int64_t first, int64_t count, T* even, T* odd) {
-  constexpr int64_t kSize = Vec<T>::kSize;
-  const Inside range = inside(size, first, 2, count);
-  int64_t k = range.begin;
-  if (k > 0 && first + 2 * k - 1 >= 0 && first + 2 * k - 1 < size) {
-    odd[k - 1] = source[first + 2 * k - 1];
-  }
-  for (; k + kSize <= count && first + 2 * (k + kSize) <= size; k += kSize) {
-    const Vec<T> low = Vec<T>::load(source + first + 2 * k);
-    const Vec<T> high = Vec<T>::load(source + first + 2 * k + kSize);
-    even_lanes(low, high).store(even + k);
-    odd_lanes(low, high).store(odd + k);
-  }
-  for (; k < range.end; ++k) {
-    const int64_t index = first + 2 * k;
-    even[k] = source[index];
-    if (index + 1 < size) odd[k] = source[index + 1];
-  }
-}
-
 }  // namespace
 
 template <class T>
@@ -82,6 +60,22 @@ void load_columns(const T* source, int64_t size, PaddingMode mode, int64_t first
   copy_columns(source + first + range.begin * step, step, range.end - range.begin,
                target + range.begin);
   for (int64_t k = range.end; k < count; ++k) fill(k);
+}
+
+template <class T>
+void load_column_pairs(const T* source, int64_t size, int64_t first, int64_t count, T* even,
+                       T* odd) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  const auto load = [=](int64_t index) {
+    const T* const p = source + index;
+    if (index >= 0 && index + kSize <= size) return Vec<T>::load(p);
+    return Vec<T>::load(p, lanes_mask<T>(max_of(0, -index), max_of(0, size - index)));
+  };
+  for (int64_t k = 0; k < count; k += kSize) {
+    const Vec<T> low = load(first + 2 * k), high = load(first + 2 * k + kSize);
+    even_lanes(low, high).store(even + k, min_of(kSize, count - k));
+    odd_lanes(low, high).store(odd + k, min_of(kSize, count - k));
+  }
 }
 
 template <class T>
@@ -114,7 +108,7 @@ void PlaneLayout<T>::load(const T* plane, PaddingMode mode, int64_t row, int64_t
                      data + phase * phase_pitch);
       }
     } else if (phases == 2 && width.step == 2) {
-      copy_two_phases(source, width.source, left, count, data, data + phase_pitch);
+      load_column_pairs(source, width.source, left, count, data, data + phase_pitch);
     } else {
       for (int64_t phase = 0; phase < phases; ++phase) {
         const Inside range = inside(width.source, left + phase, width.step, count);
@@ -127,6 +121,8 @@ void PlaneLayout<T>::load(const T* plane, PaddingMode mode, int64_t row, int64_t
 
 template void load_columns(const float*, int64_t, PaddingMode, int64_t, int64_t, int64_t, float*);
 template void load_columns(const double*, int64_t, PaddingMode, int64_t, int64_t, int64_t, double*);
+template void load_column_pairs(const float*, int64_t, int64_t, int64_t, float*, float*);
+template void load_column_pairs(const double*, int64_t, int64_t, int64_t, double*, double*);
 template struct PlaneLayout<float>;
 template struct PlaneLayout<double>;
 

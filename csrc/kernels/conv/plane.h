@@ -11,6 +11,12 @@ template <class T>
 void load_columns(const T* source, int64_t size, PaddingMode mode, int64_t first, int64_t step,
                   int64_t count, T* target);
 
+// The same for both remainders of a step of 2 at once, with zeros outside:
+// even[k] = source[first + 2 * k], odd[k] = source[first + 2 * k + 1].
+template <class T>
+void load_column_pairs(const T* source, int64_t size, int64_t first, int64_t count, T* even,
+                       T* odd);
+
 // How blocks of at most `cols` output columns lie in memory. Tap (h, w) of output (i, j) of a block
 // is at (i * row_step + tap_row(h)) * row_pitch + tap_col(w) + j; a whole vector may be read from
 // there for every j < cols.

@@ -1,0 +1,303 @@
+#include "kernels/conv/implicit.h"
+
+#include "kernels/conv/im2col.h"
+#include "kernels/conv/implicit_tile.h"
+#include "kernels/conv/plane.h"
+
+namespace fastnn::FASTNN_ISA {
+namespace {
+
+constexpr int64_t kStripInput = int64_t{1} << 17;  // elements of a strip's input, if it can be
+constexpr int64_t kMostStrip = int64_t{1} << 19;
+constexpr int64_t kMostCols = 1024;  // positions of a strip: the results stay in L2
+constexpr int64_t kMostTaps = 4096;
+
+// How one dimension of a block of `count` outputs lies in memory: input elements are sorted by
+// their remainder by the step (phases), each with room for `pitch` of them.
+struct Phases {
+  Phases(const Axis& axis, int64_t count) : axis_(axis) {
+    const int64_t reach = (axis.taps - 1) * axis.tap_step;
+    lowest = axis.first + min_of(0, reach);
+    const int64_t span = (reach < 0 ? -reach : reach) + 1;
+    phases = min_of(axis.step, span);
+    pitch = count + (span - 1) / axis.step;
+  }
+  int64_t element(int64_t tap) const {
+    return axis_.first + tap * axis_.tap_step - lowest;  // of output 0, from the first element on
+  }
+  int64_t phase(int64_t tap) const { return element(tap) % axis_.step; }
+  int64_t shift(int64_t tap) const { return element(tap) / axis_.step; }
+
+  int64_t lowest, phases, pitch;
+
+ private:
+  Axis axis_;
+};
+
+// A strip is rows x cols outputs of one position along the depth.
+template <class T>
+struct StripLayout {
+  StripLayout(const Convolution<T>& conv, int64_t strip_rows, int64_t strip_cols)
+      : rows(strip_rows),
+        cols(strip_cols),
+        height(conv.axes[1], strip_rows),
+        width(conv.axes[2], strip_cols),
+        plane(height.phases * width.phases * height.pitch * width.pitch),
+        channel(conv.axes[0].taps * plane) {}
+
+  int64_t positions(int64_t used_rows, int64_t used_cols) const {
+    return (used_rows - 1) * width.pitch + used_cols;
+  }
+  // The last tile reads whole vectors.
+  int64_t size(int64_t channels) const {
+    return channels * channel + kMaxTileVectors * Vec<T>::kSize;
+  }
+
+  int64_t rows, cols;
+  Phases height, width;
+  int64_t plane, channel;  // elements of an input plane, and of all planes of a channel
+};
+
+// The height of strips that costs least: whole vectors of positions to multiply and, at about
+// kCopyCost multiply-adds an element, the input to copy.
+template <class T>
+StripLayout<T> choose_layout(const Convolution<T>& conv) {
+  constexpr int64_t kCopyCost = 4;
+  const int64_t height = conv.axes[1].positions;
+  const int64_t pieces = ceil_div(conv.axes[2].positions, kMostCols);
+  const int64_t cols = ceil_div(conv.axes[2].positions, pieces);
+  int64_t best_rows = 1;
+  double best_cost = 0;
+  for (int64_t rows = 1; rows <= height; ++rows) {
+    const StripLayout<T> layout(conv, rows, cols);
+    const int64_t positions = layout.positions(rows, cols), size = layout.size(conv.in_channels);
+    if (rows > 1 && (positions > kMostCols || size > kStripInput)) break;
+    const double strips = static_cast<double>(ceil_div(height, rows));
+    const double products = static_cast<double>(round_up(positions, Vec<T>::kSize)) *
+                            static_cast<double>(conv.out_channels * conv.weights.columns);
+    const double cost = strips * (products + static_cast<double>(kCopyCost * size));
+    if (rows == 1 || cost < best_cost) {
+      best_rows = rows;
+      best_cost = cost;
+    }
+  }
+  return StripLayout<T>(conv, best_rows, cols);
+}
+
+template <class T>
+class Implicit {
+ public:
+  explicit Implicit(const Convolution<T>& conv)
+      : conv_(conv),
+        layout_(choose_layout(conv)),
+        taps_(taps_of(conv.axes)),
+        panel_(panel_rows(conv.out_channels)),
+        c_stride_(round_up(layout_.positions(layout_.rows, layout_.cols),
+                           kMaxTileVectors * Vec<T>::kSize)) {}
+
+  void run() {
+    constexpr int64_t kBytes = static_cast<int64_t>(sizeof(T));
+    const int64_t packed =
+        conv_.prepared != nullptr ? 0 : conv_.groups * conv_.out_channels * conv_.weights.columns;
+    Workspace weights(packed * kBytes);
+    packed_ = conv_.prepared;
+    if (packed > 0) {
+      T* const panels = weights.take<T>(packed);
+      pack_panels(conv_, panels);
+      packed_ = panels;
+    }
+    const int64_t down = ceil_div(conv_.axes[1].positions, layout_.rows);
+    const int64_t across = ceil_div(conv_.axes[2].positions, layout_.cols);
+    const int64_t strips = conv_.batch * conv_.groups * conv_.axes[0].positions * down * across;
+    const int64_t panels = ceil_div(conv_.out_channels, panel_);
+    // Few strips are shared by several threads, each with some of the filters.
+    const int64_t shares = min_of(panels, ceil_div(plan_workers(num_threads()), strips));
+    const int64_t share = ceil_div(panels, shares);
+    const int64_t part =
+        round_up(layout_.size(conv_.in_channels) + panel_ * c_stride_, Workspace::kAlignment);
+    const int64_t work =
+        layout_.rows * layout_.cols * share * panel_ * max_of(1, conv_.weights.columns);
+    const int64_t grain = max_of(1, min_of(kMinCellWork / work, strips * shares));
+    const int workers = plan_workers(ceil_div(strips * shares, grain));
+    Workspace workspace(workers * part * kBytes + taps_ * int64_t{sizeof(int64_t)} +
+                        2 * Workspace::kAlignment);
+    T* const memory = workspace.take<T>(workers * part);
+    set_tap_offsets(workspace.take<int64_t>(taps_));
+    parallel_for(strips * shares, grain, [&](int64_t begin, int64_t end, int worker) {
+      T* const input = memory + worker * part;
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t strip = i / shares, first = i % shares * share;
+        const int64_t line = strip / across, plane = line / down;
+        Strip place{};
+        place.index = plane / conv_.axes[0].positions;
+        place.depth = plane % conv_.axes[0].positions;
+        place.row = line % down * layout_.rows;
+        place.col = strip % across * layout_.cols;
+        place.rows = min_of(layout_.rows, conv_.axes[1].positions - place.row);
+        place.cols = min_of(layout_.cols, conv_.axes[2].positions - place.col);
+        load(place, input);
+        for (int64_t panel = first; panel < min_of(first + share, panels); ++panel) {
+          run_panel(place, panel * panel_, input, input + layout_.size(conv_.in_channels));
+        }
+      }
+    });
+  }
+
+ private:
+  static constexpr int64_t kSize = Vec<T>::kSize;
+
+  struct Strip {
+    int64_t index;  // image * groups + group
+    int64_t depth, row, col, rows, cols;
+  };
+
+  void set_tap_offsets(int64_t* offsets) {
+    int64_t tap = 0;
+    for (int64_t d = 0; d < conv_.axes[0].taps; ++d) {
+      for (int64_t h = 0; h < conv_.axes[1].taps; ++h) {
+        for (int64_t w = 0; w < conv_.axes[2].taps; ++w, ++tap) {
+          const int64_t phase =
+              layout_.height.phase(h) * layout_.width.phases + layout_.width.phase(w);
+          offsets[tap] =
+              d * layout_.plane +
+              (phase * layout_.height.pitch + layout_.height.shift(h)) * layout_.width.pitch +
+              layout_.width.shift(w);
+        }
+      }
+    }
+    tap_offsets_ = offsets;
+  }
+
+  // The padded input of a strip: [channel][depth tap][row phase][column phase][row][column].
+  void load(const Strip& strip, T* input) const {
+    const Axis &depth = conv_.axes[0], &height = conv_.axes[1], &width = conv_.axes[2];
+    const int64_t source_plane = height.source * width.source;
+    const T* const x = conv_.x + strip.index * conv_.in_channels * depth.source * source_plane;
+    for (int64_t c = 0; c < conv_.in_channels; ++c) {
+      for (int64_t t = 0; t < depth.taps; ++t, input += layout_.plane) {
+        const int64_t d = padded_index(
+            conv_.mode, strip.depth * depth.step + depth.first + t * depth.tap_step, depth.source);
+        if (d < 0) {
+          fill_zero(input, layout_.plane);
+        } else {
+          load_plane(strip, x + (c * depth.source + d) * source_plane, input);
+        }
+      }
+    }
+  }
+
+  void load_plane(const Strip& strip, const T* x, T* target) const {
+    const Axis &height = conv_.axes[1], &width = conv_.axes[2];
+    const int64_t top = strip.row * height.step + layout_.height.lowest;
+    const int64_t left = strip.col * width.step + layout_.width.lowest;
+    const int64_t pitch = layout_.width.pitch, phase = layout_.height.pitch * pitch;
+    const bool pairs =
+        width.step == 2 && layout_.width.phases == 2 && conv_.mode == PaddingMode::kZeros;
+    for (int64_t h = 0; h < layout_.height.phases; ++h, target += layout_.width.phases * phase) {
+      for (int64_t i = 0; i < layout_.height.pitch; ++i) {
+        const int64_t row = padded_index(conv_.mode, top + h + i * height.step, height.source);
+        const T* const source = x + row * width.source;
+        T* const line = target + i * pitch;
+        if (row >= 0 && pairs) {
+          load_column_pairs(source, width.source, left, pitch, line, line + phase);
+          continue;
+        }
+        for (int64_t w = 0; w < layout_.width.phases; ++w) {
+          if (row < 0) {
+            fill_zero(line + w * phase, pitch);
+          } else {
+            load_columns(source, width.source, conv_.mode, left + w, width.step, pitch,
+                         line + w * phase);
+          }
+        }
+      }
+    }
+  }
+
+  static void fill_zero(T* target, int64_t count) {
+    for (int64_t i = 0; i < count; i += kSize) {
+      Vec<T>::zero().store(target + i, min_of(kSize, count - i));
+    }
+  }
+
+  // Filters row .. of a strip.
+  void run_panel(const Strip& strip, int64_t row, const T* input, T* results) const {
+    const int64_t group = strip.index % conv_.groups, k = conv_.weights.columns;
+    const int rows = static_cast<int>(min_of(panel_, conv_.out_channels - row));
+    const int64_t vectors = ceil_div(layout_.positions(strip.rows, strip.cols), kSize);
+    ImplicitTile<T> tile{conv_.in_channels,
+                         taps_,
+                         packed_ + (group * conv_.out_channels + row) * k,
+                         input,
+                         layout_.channel,
+                         tap_offsets_,
+                         results,
+                         c_stride_};
+    const int64_t tiles = ceil_div(vectors, tile_vectors(rows));
+    for (int64_t i = 0; i < tiles; ++i) {
+      const int64_t begin = i * vectors / tiles, end = (i + 1) * vectors / tiles;
+      tile.b = input + begin * kSize;
+      tile.c = results + begin * kSize;
+      run_implicit_tile(rows, static_cast<int>(end - begin), tile);
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t filter = group * conv_.out_channels + row + i;
+      store(strip, conv_.bias == nullptr ? T(0) : conv_.bias[filter],
+            conv_.y + (strip.index * conv_.out_channels + row + i) * product(conv_.output),
+            results + i * c_stride_);
+    }
+  }
+
+  // Adds the bias to one filter's results, finishes and copies them to their place.
+  void store(const Strip& strip, T bias, T* y, T* results) const {
+    const Phase& phase = conv_.phase;
+    const int64_t depth = phase.first[0] + strip.depth * phase.step[0], step = phase.step[2];
+    for (int64_t i = 0; i < strip.rows; ++i, results += layout_.width.pitch) {
+      const int64_t row = phase.first[1] + (strip.row + i) * phase.step[1];
+      T* const target =
+          y + (depth * conv_.output[1] + row) * conv_.output[2] + phase.first[2] + strip.col * step;
+      T* const sums = step == 1 ? target : results;
+      for (int64_t j = 0; j < strip.cols; j += kSize) {
+        const int64_t lanes = min_of(kSize, strip.cols - j);
+        (Vec<T>::load(results + j) + Vec<T>::broadcast(bias)).store(sums + j, lanes);
+      }
+      conv_.finish(sums, strip.cols, target, step);
+      for (int64_t j = 0; j < strip.cols && step != 1; ++j) target[j * step] = sums[j];
+    }
+  }
+
+  const Convolution<T>& conv_;
+  StripLayout<T> layout_;
+  int64_t taps_, panel_, c_stride_;
+  const T* packed_ = nullptr;
+  const int64_t* tap_offsets_ = nullptr;
+};
+
+}  // namespace
+
+// Worth it where what is thrown away costs less than packing the patches.
+template <class T>
+bool is_implicit(const Convolution<T>& conv) {
+  constexpr int64_t kPackingRows = 32;  // filters that packing an element costs the time of
+  if (conv.weights.columns < 1 || taps_of(conv.axes) > kMostTaps) return false;
+  const int64_t bytes =
+      conv.groups * conv.out_channels * conv.weights.columns * static_cast<int64_t>(sizeof(T));
+  const StripLayout<T> layout = choose_layout(conv);
+  if (bytes > kMaxPackedWeights || layout.size(conv.in_channels) > kMostStrip) return false;
+  const int64_t waste = layout.width.pitch - layout.cols;
+  return waste * conv.out_channels <= kPackingRows * layout.cols;
+}
+
+template <class T>
+void convolve_implicit(const Convolution<T>& conv) {
+  Implicit<T>(conv).run();
+}
+
+#define FASTNN_INSTANTIATE(T)                       \
+  template bool is_implicit(const Convolution<T>&); \
+  template void convolve_implicit(const Convolution<T>&);
+FASTNN_INSTANTIATE(float)
+FASTNN_INSTANTIATE(double)
+#undef FASTNN_INSTANTIATE
+
+}  // namespace fastnn::FASTNN_ISA
