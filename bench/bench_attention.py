@@ -1,4 +1,6 @@
-"""scaled_dot_product_attention: encoders, decoders, cross-attention and decoding."""
+"""scaled_dot_product_attention: encoders, decoders, cross-attention and decoding; and
+rotary_embedding.
+"""
 
 from __future__ import annotations
 
@@ -67,6 +69,26 @@ CASES = [
     if not train or row != "decode"
 ]
 
+# (batch, heads, positions, width, interleaved)
+CASES += [
+    Case(
+        f"rotary_embedding {shape}",
+        {"rotary": shape, "train": False},
+        bytes=8.0 * np.prod(shape[:4]),
+        bar="rotary",
+    )
+    for shape in [(1, 32, 1024, 128, False), (8, 12, 256, 64, False), (8, 12, 256, 64, True)]
+]
+
+
+def _rotary_tables(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The input, and cosines and sines of every position and pair."""
+    *shape, _ = case.params["rotary"]
+    x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    frequencies = 10000.0 ** (-np.arange(0, shape[-1], 2) / shape[-1])
+    angles = np.arange(shape[-2])[:, None] * frequencies
+    return x, np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
 
 def _operands(case: Case) -> tuple[tuple[np.ndarray, ...], dict[str, Any]]:
     """(query, key, value), the options."""
@@ -83,6 +105,9 @@ def fastnn(case: Case) -> Callable[[], Any]:
     import fastnn
     import fastnn.functional as F
 
+    if "rotary" in case.params:
+        x, interleaved = _rotary_tables(case)[0], case.params["rotary"][-1]
+        return lambda: F.rotary_embedding(x, interleaved=interleaved)
     arrays, options = _operands(case)
     if not case.params["train"]:
         return lambda: F.scaled_dot_product_attention(*arrays, **options)
@@ -97,6 +122,8 @@ def fastnn(case: Case) -> Callable[[], Any]:
 
 
 def numpy(case: Case) -> Callable[[], Any] | None:
+    if "rotary" in case.params:
+        return None
     (q, k, v), options = _operands(case)
     if case.params["train"] or options["is_causal"] or options["enable_gqa"]:
         return None
@@ -115,6 +142,8 @@ def numpy(case: Case) -> Callable[[], Any] | None:
 def torch(case: Case) -> Callable[[], Any]:
     import torch
 
+    if "rotary" in case.params:
+        return _torch_rotary(case)
     arrays, options = _operands(case)
     attention = torch.nn.functional.scaled_dot_product_attention
     tensors = [torch.from_numpy(a) for a in arrays]
@@ -135,6 +164,43 @@ def torch(case: Case) -> Callable[[], Any]:
     return step
 
 
+def _torch_rotary(case: Case) -> Callable[[], Any]:
+    """As in the models of Hugging Face, from prepared cosines and sines."""
+    import torch
+
+    interleaved = case.params["rotary"][-1]
+    x, *tables = map(torch.from_numpy, _rotary_tables(case))
+    if interleaved:
+        cosine, sine = (t.repeat_interleave(2, -1) for t in tables)
+    else:
+        cosine, sine = (torch.cat([t, t], -1) for t in tables)
+
+    def forward() -> Any:
+        with torch.inference_mode():
+            if interleaved:
+                turned = torch.stack([-x[..., 1::2], x[..., ::2]], -1).flatten(-2)
+            else:
+                first, second = x.chunk(2, -1)
+                turned = torch.cat([-second, first], -1)
+            return x * cosine + turned * sine
+
+    return forward
+
+
+def _onnxruntime_rotary(case: Case) -> Callable[[], Any]:
+    x, cosine, sine = _rotary_tables(case)
+    batch, _, length, _ = x.shape
+    positions = np.broadcast_to(np.arange(length), (batch, length)).copy()
+    model = onnx_models.build(
+        "RotaryEmbedding",
+        {"x": x},
+        {"positions": positions, "cosine": cosine, "sine": sine},
+        {"interleaved": int(case.params["rotary"][-1])},
+        domain="com.microsoft",
+    )
+    return onnx_models.onnxruntime(model, {"x": x})
+
+
 def _mask(queries: int, keys: int) -> np.ndarray:
     """What to add to the scores so that query i sees keys 0 .. i."""
     return np.triu(np.full((queries, keys), -1e30, np.float32), 1)
@@ -150,6 +216,8 @@ def _grouped(case: Case) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def openvino(case: Case) -> Callable[[], Any] | None:
+    if "rotary" in case.params:
+        return None
     if case.params["train"]:
         return None
     import openvino
@@ -170,6 +238,8 @@ def onnxruntime(case: Case) -> Callable[[], Any] | None:
 
     The latter take (batch, position, heads * width).
     """
+    if "rotary" in case.params:
+        return _onnxruntime_rotary(case)
     if case.params["train"]:
         return None
     arrays, options = _operands(case)
@@ -202,6 +272,8 @@ def onnxruntime(case: Case) -> Callable[[], Any] | None:
 
 
 def ncnn(case: Case) -> Callable[[], Any] | None:
+    if "rotary" in case.params:
+        return None
     arrays, options = _operands(case)
     if case.params["train"]:
         return None
@@ -214,6 +286,8 @@ def ncnn(case: Case) -> Callable[[], Any] | None:
 
 def tflite(case: Case) -> Callable[[], Any] | None:
     """Run two batched products with softmax between them."""
+    if "rotary" in case.params:
+        return None
     if case.params["train"]:
         return None
     import tensorflow as tf

@@ -22,8 +22,8 @@ from fastnn import _core
 
 # Sizes that straddle lanes (4, 8, 16), groups of lanes (8, 16, 32) and rows of a tile (5, 6, 14).
 sizes = st.sampled_from([1, 2, 4, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 31, 32, 33, 65])
-# Keys and queries also straddle a block of rows (at most 140 .. 145).
-lengths = st.sampled_from([1, 2, 5, 14, 15, 16, 17, 32, 33, 97, 139, 141, 144, 145, 146, 300])
+# Keys and queries also straddle a block of rows (at most 192 .. 196).
+lengths = st.sampled_from([1, 2, 5, 14, 15, 16, 17, 32, 33, 97, 191, 193, 195, 196, 197, 400])
 
 
 def draw(rng, shape, dtype=np.float64):
@@ -535,3 +535,91 @@ def test_agrees_with_pytorch(rng, mask, causal, gqa):
     np.testing.assert_allclose(out.numpy(), expected.detach().numpy(), rtol=1e-10, atol=1e-12)
     for a, b in zip(ours, theirs):
         np.testing.assert_allclose(a.grad, b.grad.numpy(), rtol=1e-10, atol=1e-12)
+
+
+# Rotary embedding
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_rotary_embedding(dtype, rng, interleaved):
+    x = draw(rng, (2, 3, 5, 8), dtype)
+    y = F.rotary_embedding(x, interleaved=interleaved)
+    assert y.dtype == dtype
+    expected = reference.rotary_embedding(
+        x.astype(np.float64), np.arange(5), interleaved=interleaved
+    )
+    assert_close(y, expected, 8)
+    positions = rng.integers(0, 1000, (2, 1, 5))
+    y = F.rotary_embedding(x, positions, interleaved=interleaved, base=500.0, rotary_dim=4)
+    expected = reference.rotary_embedding(
+        x[..., :4].astype(np.float64), positions, 500.0, interleaved
+    )
+    assert_close(y[..., :4], expected, 8)
+    np.testing.assert_array_equal(y[..., 4:], x[..., 4:])
+    gradcheck(
+        lambda x: F.rotary_embedding(x, interleaved=interleaved, rotary_dim=6), x[:1].astype(float)
+    )
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "rotary_dim"),
+    [
+        ((3, 31, 2), 2),
+        ((2, 3, 33, 30), 30),
+        ((65, 1, 34), 32),
+        ((2, 70, 66), 64),
+        ((2, 4, 5), 0),
+        ((0, 3, 4), 4),
+        ((2, 0, 4), 4),
+        ((2, 2, 0), 0),
+    ],
+)
+def test_rotary_shapes(isa, dtype, rng, shape, rotary_dim, interleaved):
+    x = draw(rng, shape, dtype)
+    for positions in (None, rng.integers(-5, 3000, shape[:-1]), np.array([1 << 21])):
+        y = F.rotary_embedding(x, positions, rotary_dim=rotary_dim, interleaved=interleaved)
+        where = np.arange(shape[-2]) if positions is None else positions
+        expected = reference.rotary_embedding(
+            x[..., :rotary_dim].astype(np.float64), where, interleaved=interleaved
+        )
+        # Angles are rounded to float64 before their sine is taken.
+        angle = np.abs(where).max(initial=1)
+        error = 16 * np.finfo(dtype).eps + 8 * np.finfo(np.float64).eps * angle
+        np.testing.assert_allclose(y[..., :rotary_dim], expected, rtol=0, atol=error)
+        np.testing.assert_array_equal(y[..., rotary_dim:], x[..., rotary_dim:])
+    heads_inside = np.moveaxis(x, 0, -2).copy().swapaxes(0, -2) if x.ndim == 3 else x[..., ::-1]
+    np.testing.assert_array_equal(
+        F.rotary_embedding(heads_inside, rotary_dim=rotary_dim),
+        F.rotary_embedding(heads_inside.copy(), rotary_dim=rotary_dim),
+    )
+
+
+def test_rotary_is_the_same_alone_and_on_every_thread(rng):
+    x = draw(rng, (3, 70, 40, 24), np.float32)
+    positions = rng.integers(0, 1000, (3, 1, 40))
+    y = same_bytes_for_every_thread_count(lambda: F.rotary_embedding(x, positions))
+    for i in range(3):
+        alone = F.rotary_embedding(x[i, :2], positions[i])
+        assert alone.tobytes() == y[i, :2].tobytes()
+
+
+def test_rotary_products_depend_on_the_distance(rng):
+    q, k = draw(rng, (1, 8)), draw(rng, (1, 8))
+    products = [F.rotary_embedding(q, [p + 3]) @ F.rotary_embedding(k, [p]).T for p in (0, 10, 100)]
+    np.testing.assert_allclose(products, products[0][None].repeat(3, 0), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((np.ones(4),), ValueError, "input must have at least 2"),
+        ((np.ones((2, 4), int),), TypeError, "input.dtype must be"),
+        ((np.ones((2, 3)),), ValueError, "rotary_dim must be even"),
+        ((np.ones((2, 4)), [0.5, 1]), TypeError, "positions.dtype must be an integer"),
+        ((np.ones((2, 4)), [0, 1, 2]), ValueError, "positions.shape must broadcast"),
+    ],
+)
+def test_rotary_errors(arguments, error, message):
+    with pytest.raises(error, match=f"rotary_embedding: {message}"):
+        F.rotary_embedding(*arguments)

@@ -121,11 +121,103 @@ def test_attention_dropout(rng):
     assert (layer.eval()(x, x, x)[1] > 0).all()
 
 
+def functional_arguments(layer):
+    """What multi_head_attention_forward takes after query, key and value."""
+    weights = [layer.q_proj_weight, layer.k_proj_weight, layer.v_proj_weight]
+    return (
+        layer.embed_dim, layer.num_heads, layer.in_proj_weight, layer.in_proj_bias, layer.bias_k,
+        layer.bias_v, layer.add_zero_attn, layer.dropout, layer.out_proj.weight,
+        layer.out_proj.bias, layer.training,
+    ), dict(zip(("q_proj_weight", "k_proj_weight", "v_proj_weight"), weights))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"kdim": 3, "vdim": 5},
+        {"bias": False, "add_zero_attn": True},
+        {"add_bias_kv": True},
+    ],
+)
+def test_functional_form(rng, options):
+    layer = randomise(nn.MultiheadAttention(8, 2, dtype=np.float64, **options), rng)
+    query = draw(rng, 6, 3, 8)
+    key, value = (draw(rng, 7, 3, n) for n in (options.get("kdim", 8), options.get("vdim", 8)))
+    positional, weights = functional_arguments(layer)
+    masks = {
+        "key_padding_mask": rng.random((3, 7)) < 0.2,
+        "attn_mask": rng.standard_normal((6, 6, 7)),
+        "average_attn_weights": False,
+    }
+    separate = {"use_separate_proj_weight": layer.in_proj_weight is None, **weights}
+    for arguments in ({}, masks, {"need_weights": False}):
+        expected = layer(query, key, value, **arguments)
+        actual = F.multi_head_attention_forward(
+            query, key, value, *positional, **arguments, **separate
+        )
+        for a, b in zip(actual, expected):
+            assert (a is None) == (b is None)
+            if a is not None:
+                np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+        with fastnn.no_grad():  # packed weights
+            again = layer(query, key, value, **arguments)[0]
+        np.testing.assert_allclose(again, np.asarray(expected[0]), rtol=1e-12, atol=1e-14)
+
+
+def test_functional_form_gradients(rng):
+    x, w, b = draw(rng, 4, 2, 4), draw(rng, 12, 4), draw(rng, 12)
+    out_w, bias_k, bias_v = draw(rng, 4, 4), draw(rng, 1, 1, 4), draw(rng, 1, 1, 4)
+
+    def attend(x, w, b, bias_k, bias_v, out_w):
+        return F.multi_head_attention_forward(
+            x, x, x, 4, 2, w, b, bias_k, bias_v, True, 0.0, out_w, None
+        )
+
+    gradcheck(attend, x, w, b, bias_k, bias_v, out_w)
+
+
+def test_functional_static_keys(rng):
+    x, w = draw(rng, 5, 3, 8), draw(rng, 24, 8)
+    keys, values = draw(rng, 6, 7, 4), draw(rng, 6, 7, 4)
+    out, weights = F.multi_head_attention_forward(
+        x, x, x, 8, 2, w, None, None, None, False, 0.0, np.eye(8), None,
+        static_k=keys, static_v=values, average_attn_weights=False,
+    )  # fmt: skip
+    query = (x @ w[:8].T).reshape(5, 6, 4).swapaxes(0, 1)
+    expected = F.scaled_dot_product_attention(query, keys, values)
+    np.testing.assert_allclose(out, expected.swapaxes(0, 1).reshape(5, 3, 8), rtol=1e-12)
+    assert weights.shape == (3, 2, 5, 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"embed_dim_to_check": 6}, r"query.shape\[-1\] must be 6"),
+        ({"num_heads": 3}, "multiple of num_heads"),
+        ({"num_heads": 0}, "multiple of num_heads"),
+        ({"in_proj_weight": None}, "in_proj_weight must be given"),
+        ({"use_separate_proj_weight": True}, "q_, k_ and v_proj_weight must be given"),
+        ({"static_k": np.ones((2, 7, 4))}, r"static_k.shape must be \(6, S, 4\)"),
+        ({"bias_k": np.ones((1, 1, 8)), "is_causal": True}, "is_causal must be False"),
+    ],
+)
+def test_functional_errors(arguments, message):
+    x = np.ones((5, 3, 8))
+    given = {
+        "embed_dim_to_check": 8, "num_heads": 2, "in_proj_weight": np.ones((24, 8)),
+        "in_proj_bias": None, "bias_k": None, "bias_v": None, "add_zero_attn": False,
+        "dropout_p": 0.0, "out_proj_weight": np.eye(8), "out_proj_bias": None, **arguments,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=f"multi_head_attention_forward: .*{message}"):
+        F.multi_head_attention_forward(x, x, x, **given)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"query": np.ones(4, np.float32)}, "query must have 2 or 3 dimensions"),
-        ({"query": np.ones((2, 5, 3), np.float32)}, "query must have 3 dimensions, the last"),
+        ({"query": np.ones((2, 5, 3), np.float32)}, r"query.shape\[-1\] must be 4"),
         ({"key": np.ones((2, 4), np.float32)}, "key must have 3 dimensions"),
         ({"value": np.ones((2, 6, 4), np.float32)}, r"value.shape\[:-1\] must be"),
         ({"query": np.ones((1, 5, 4), np.float32)}, r"key.shape\[0\] must be 1"),
@@ -284,48 +376,6 @@ def test_transformer_agrees_with_pytorch(rng, norm_first, activation):
 
 
 # Positions
-
-
-@pytest.mark.parametrize("interleaved", [False, True])
-def test_rotary_embedding(dtype, rng, interleaved):
-    x = draw(rng, 2, 3, 5, 8, dtype=dtype)
-    y = F.rotary_embedding(x, interleaved=interleaved)
-    assert y.dtype == dtype
-    expected = reference.rotary_embedding(
-        x.astype(np.float64), np.arange(5), interleaved=interleaved
-    )
-    assert_close(y, expected, 8)
-    positions = rng.integers(0, 1000, (2, 1, 5))
-    y = F.rotary_embedding(x, positions, interleaved=interleaved, base=500.0, rotary_dim=4)
-    expected = reference.rotary_embedding(
-        x[..., :4].astype(np.float64), positions, 500.0, interleaved
-    )
-    assert_close(y[..., :4], expected, 8)
-    np.testing.assert_array_equal(y[..., 4:], x[..., 4:])
-    gradcheck(
-        lambda x: F.rotary_embedding(x, interleaved=interleaved, rotary_dim=6), x[:1].astype(float)
-    )
-
-
-def test_rotary_products_depend_on_the_distance(rng):
-    q, k = draw(rng, 1, 8), draw(rng, 1, 8)
-    products = [F.rotary_embedding(q, [p + 3]) @ F.rotary_embedding(k, [p]).T for p in (0, 10, 100)]
-    np.testing.assert_allclose(products, products[0][None].repeat(3, 0), rtol=1e-10)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ((np.ones(4),), ValueError, "input must have at least 2"),
-        ((np.ones((2, 4), int),), TypeError, "input.dtype must be"),
-        ((np.ones((2, 3)),), ValueError, "rotary_dim must be even"),
-        ((np.ones((2, 4)), [0.5, 1]), TypeError, "positions must be integers"),
-        ((np.ones((2, 4)), [0, 1, 2]), ValueError, "positions.shape must broadcast"),
-    ],
-)
-def test_rotary_errors(arguments, error, message):
-    with pytest.raises(error, match=f"rotary_embedding: {message}"):
-        F.rotary_embedding(*arguments)
 
 
 def test_positional_encoding(rng):

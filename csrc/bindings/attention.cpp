@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "bindings/common.h"
@@ -397,6 +398,56 @@ py::object attention_weights(py::handle query, py::handle key, py::handle value,
   });
 }
 
+// The positions of every row, broadcast to input's leading dimensions and rows, or 0, 1, ...
+Array<int64_t> positions_of(const Check& check, py::handle object, const Shape& shape) {
+  if (object.is_none()) {
+    Array<int64_t> counted(static_cast<py::ssize_t>(shape.back()));
+    std::iota(counted.mutable_data(), counted.mutable_data() + shape.back(), int64_t{0});
+    return counted;
+  }
+  auto positions = check.indices("positions", object);
+  if (!broadcasts_to(shape_of(positions), shape)) {
+    check.value_error("positions.shape must broadcast to " + to_string(shape) +
+                      " (input.shape[:-1]), got " + to_string(shape_of(positions)));
+  }
+  return positions;
+}
+
+py::object rotary_embedding(py::handle input, py::handle positions, double base, bool interleaved,
+                            py::handle rotary_dim, bool inverse) {
+  const Check check("rotary_embedding");
+  return check.dispatch("input", input, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    auto x = check.strided<T>("input", input);
+    check.min_rank("input", x, 2);
+    if (element_stride(x, x.ndim() - 1) != 1) x = check.contiguous<T>("input", x);
+    const Shape shape = shape_of(x);
+    const int64_t rows = shape[shape.size() - 2], width = shape.back();
+    const int64_t turned = rotary_dim.is_none() ? width : rotary_dim.cast<int64_t>();
+    if (turned % 2 != 0 || turned < 0 || turned > width) {
+      check.value_error("rotary_dim must be even and in 0.." + std::to_string(width) + ", got " +
+                        std::to_string(turned));
+    }
+    const auto where = positions_of(check, positions, row_shape(shape));
+    std::vector<double> frequencies(static_cast<size_t>(turned / 2));
+    for (size_t i = 0; i < frequencies.size(); ++i) {
+      frequencies[i] = std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(turned));
+    }
+    const Shape lead(shape.begin(), shape.end() - 2);
+    auto output = new_output<T>(check, shape, x);
+    const auto input_offsets = offsets_of(x, 2, lead), output_offsets = offsets_of(output, 2, lead);
+    const auto position_offsets = offsets_of(where, std::min<int64_t>(1, where.ndim()), lead);
+    const bool repeats = where.ndim() == 0 || extent(where, where.ndim() - 1) == 1;
+    run(attention_kernels().rotary_embedding_forward,
+        RotaryEmbeddingArgs<T>{
+            static_cast<int64_t>(input_offsets.size()), rows, width, turned / 2, interleaved,
+            inverse, frequencies.data(), where.data(), position_offsets.data(), repeats ? 0 : 1,
+            x.data(), input_offsets.data(), element_stride(x, x.ndim() - 2), output.mutable_data(),
+            output_offsets.data(), element_stride(output, output.ndim() - 2)});
+    return std::move(output);
+  });
+}
+
 }  // namespace
 
 void init_attention(py::module_& m) {
@@ -413,6 +464,9 @@ void init_attention(py::module_& m) {
   m.def("attention_weights", &attention_weights, py::arg("query"), py::arg("key"), py::arg("value"),
         py::arg("attn_mask"), py::arg("scale"), py::arg("enable_gqa"), py::arg("rules"),
         py::arg("dropout"), py::arg("log_sum_exp"));
+  m.def("rotary_embedding_forward", &rotary_embedding, py::arg("input"), py::arg("positions"),
+        py::arg("base"), py::arg("interleaved"), py::arg("rotary_dim"), py::arg("inverse"),
+        "Turns pairs of features by their positions; inverse turns them back");
 }
 
 }  // namespace fastnn

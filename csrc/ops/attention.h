@@ -93,10 +93,31 @@ struct AttentionWeightsArgs {
   T* weights;
 };
 
+// input and output are `heads` matrices (rows, width) with contiguous columns, that of head h at
+// offsets[h]; row r of head h stands at position positions[position_offsets[h] + r *
+// position_stride]. The first 2 * pairs columns are turned: pair i is columns (2 i, 2 i + 1) if
+// interleaved, else (i, i + pairs); inverse turns back, which is also the gradient.
+template <class T>
+struct RotaryEmbeddingArgs {
+  int64_t heads, rows, width, pairs;
+  bool interleaved, inverse;
+  const double* frequencies;  // by pair
+  const int64_t* positions;
+  const int64_t* position_offsets;
+  int64_t position_stride;
+  const T* input;
+  const int64_t* input_offsets;
+  int64_t input_row_stride;
+  T* output;
+  const int64_t* output_offsets;
+  int64_t output_row_stride;
+};
+
 #define FASTNN_ATTENTION_KERNELS(KERNEL)                               \
   KERNEL(scaled_dot_product_attention_forward, AttentionForwardArgs)   \
   KERNEL(scaled_dot_product_attention_backward, AttentionBackwardArgs) \
-  KERNEL(attention_weights, AttentionWeightsArgs)
+  KERNEL(attention_weights, AttentionWeightsArgs)                      \
+  KERNEL(rotary_embedding_forward, RotaryEmbeddingArgs)
 
 FASTNN_KERNELS(AttentionKernels, attention, FASTNN_ATTENTION_KERNELS)
 

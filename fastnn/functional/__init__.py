@@ -13,6 +13,7 @@ from fastnn.functional.elementwise import *
 from fastnn.functional.embedding import *
 from fastnn.functional.gemm import *
 from fastnn.functional.loss import *
+from fastnn.functional.multi_head_attention import *
 from fastnn.functional.norm import *
 from fastnn.functional.pool import *
 from fastnn.functional.quantized import *

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
-from fastnn.functional._args import integer, number, recorded, refuse_none
+from fastnn.functional._args import integer, number, recorded
 from fastnn.functional.gemm import _sum_to_shape
 from fastnn.random import next_philox_key
 
@@ -286,44 +286,12 @@ def rotary_embedding(
            [-0.3012,  1.3818]])
     """
     op = "rotary_embedding"
-    x = array(input)
-    refuse_none("rotary_embedding", input=x)
-    if x.dtype.char not in "fd":
-        raise TypeError(f"{op}: input.dtype must be float32 or float64, got {x.dtype}")
-    if x.ndim < 2:
-        raise ValueError(f"{op}: input must have at least 2 dimensions, got shape {x.shape}")
-    count = x.shape[-1] if rotary_dim is None else integer(op, "rotary_dim", rotary_dim)
-    if count % 2 or not 0 <= count <= x.shape[-1]:
-        raise ValueError(f"{op}: rotary_dim must be even and in 0..{x.shape[-1]}, got {count}")
-    if positions is None:
-        where = np.arange(x.shape[-2])
-    else:
-        where = np.asarray(positions)
-        if where.dtype.kind not in "iu":
-            raise TypeError(f"{op}: positions must be integers, got {where.dtype}")
-        shape = x.shape[:-1]
-        if where.ndim > len(shape) or any(
-            n not in (1, m) for n, m in zip(where.shape[::-1], shape[::-1])
-        ):
-            raise ValueError(f"{op}: positions.shape must broadcast to {shape}, got {where.shape}")
-    frequency = number(op, "base", base) ** (-np.arange(0, count, 2) / max(count, 1))
-    angle = where[..., None] * frequency
-    cosine, sine = np.cos(angle).astype(x.dtype), np.sin(angle).astype(x.dtype)
-    if interleaved:
-        first, second = slice(0, count, 2), slice(1, count, 2)
-    else:
-        first, second = slice(0, count // 2), slice(count // 2, count)
-
-    def rotate(a: Array, sine: Array) -> Array:
-        y = np.empty(a.shape, a.dtype)
-        np.multiply(a[..., first], cosine, out=y[..., first])
-        y[..., first] -= a[..., second] * sine
-        np.multiply(a[..., second], cosine, out=y[..., second])
-        y[..., second] += a[..., first] * sine
-        y[..., count:] = a[..., count:]
-        return y
+    where = None if positions is None else np.asarray(positions)
+    count = None if rotary_dim is None else integer(op, "rotary_dim", rotary_dim)
+    options = (where, number(op, "base", base), bool(interleaved), count)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
-        return (rotate(grad, -sine),)
+        return (_core.rotary_embedding_forward(grad, *options, True),)
 
-    return record(rotate(x, sine), (input,), backward, name=op)
+    out = _core.rotary_embedding_forward(array(input), *options, False)
+    return record(out, (input,), backward, name=op)

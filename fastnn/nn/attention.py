@@ -8,12 +8,11 @@ import numpy as np
 
 import fastnn.functional as F
 from fastnn import _core
-from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled, record
-from fastnn.functional.attention import CAUSAL, attend
+from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled
+from fastnn.functional.multi_head_attention import attend_heads
 from fastnn.nn import init
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
-from fastnn.tensor import concatenate
 
 __all__ = ["KVCache", "MultiheadAttention"]
 
@@ -153,183 +152,54 @@ class MultiheadAttention(Module):
             Query i sees keys up to i. An attn_mask given as well is taken to say just that, and
             not read.
         """
-        batched = array(query).ndim == 3
-        self._check(query, key, value)
-        q, k, v = self._project(query, key, value, batched)
-        mask = self._mask(key_padding_mask, None if is_causal else attn_mask, q, k.shape[2])
-        k, v, mask = self._extend(k, v, mask, is_causal)
-        rules = CAUSAL if is_causal else None
-        dropout = self.dropout if self.training else 0.0
-        result = attend((q, k, v, mask), dropout, rules=rules, return_weights=need_weights)
-        out, weights = result if need_weights else (result, None)
-        out = self.out_proj(_join_heads(out, self.batch_first or not batched))
-        if weights is not None and average_attn_weights:
-            weights = weights.mean(1)
-        if not batched:
-            out = out[0]
-            weights = None if weights is None else weights[0]
-        return out, weights
-
-    def _check(self, query: Any, key: Any, value: Any) -> None:
-        shapes = [array(x).shape for x in (query, key, value)]
-        rank = len(shapes[0])
-        if rank not in (2, 3):
-            raise ValueError(
-                f"MultiheadAttention: query must have 2 or 3 dimensions, got shape {shapes[0]}"
-            )
         sizes = (self.embed_dim, self.kdim, self.vdim)
-        for name, shape, size in zip(("query", "key", "value"), shapes, sizes):
-            if len(shape) != rank or shape[-1] != size:
+        for name, x, size in zip(("query", "key", "value"), (query, key, value), sizes):
+            if array(x).shape[-1:] != (size,):
                 raise ValueError(
-                    f"MultiheadAttention: {name} must have {rank} dimensions, the last of size "
-                    f"{size}, got shape {shape}"
+                    f"MultiheadAttention: {name}.shape[-1] must be {size}, got shape "
+                    f"{array(x).shape}"
                 )
-        if shapes[1][:-1] != shapes[2][:-1]:
-            raise ValueError(
-                f"MultiheadAttention: value.shape[:-1] must be {shapes[1][:-1]} (key.shape[:-1]), "
-                f"got {shapes[2][:-1]}"
-            )
-        axis = 0 if self.batch_first else 1
-        if rank == 3 and shapes[0][axis] != shapes[1][axis]:
-            raise ValueError(
-                f"MultiheadAttention: key.shape[{axis}] must be {shapes[0][axis]} "
-                f"(query.shape[{axis}]), got {shapes[1][axis]}"
-            )
-
-    def _project(self, query: Any, key: Any, value: Any, batched: bool) -> tuple[Any, Any, Any]:
-        """Return the projections as (N, num_heads, L or S, head_dim)."""
-        heads, batch_first, size = self.num_heads, self.batch_first or not batched, self.embed_dim
-        weight, bias = self.in_proj_weight, self.in_proj_bias
-        if weight is not None and query is key and key is value:
-            if is_grad_enabled():
-                projected = F.linear(query, weight, bias)
-            else:
-                packed = weight.pack(_core.active_isa(), _core.pack_linear)
-                projected = _core.linear_forward(array(query), packed, array(bias))
-            q, k, v = _split_heads(projected, 3, heads, batch_first)
-            return q, k, v
-        biases = [None] * 3 if bias is None else [bias[i * size : (i + 1) * size] for i in range(3)]
-        if weight is None:
-            weights = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
-        elif key is value:
-            (q,) = _split_heads(F.linear(query, weight[:size], biases[0]), 1, heads, batch_first)
-            rest = F.linear(key, weight[size:], None if bias is None else bias[size:])
-            k, v = _split_heads(rest, 2, heads, batch_first)
-            return q, k, v
-        else:
-            weights = [weight[i * size : (i + 1) * size] for i in range(3)]
-        projections = zip((query, key, value), weights, biases)
-        q, k, v = (
-            _split_heads(F.linear(x, w, b), 1, heads, batch_first)[0] for x, w, b in projections
+        return attend_heads(
+            "MultiheadAttention",
+            (query, key, value),
+            self.num_heads,
+            self._project,
+            self.out_proj,
+            fused=self.in_proj_weight is not None,
+            batch_first=self.batch_first,
+            bias_kv=(self.bias_k, self.bias_v),
+            add_zero_attn=self.add_zero_attn,
+            dropout_p=self.dropout if self.training else 0.0,
+            key_padding_mask=key_padding_mask,
+            need_weights=need_weights,
+            attn_mask=attn_mask,
+            average_attn_weights=average_attn_weights,
+            is_causal=is_causal,
         )
-        return q, k, v
 
-    def _mask(self, padding: Any, attn_mask: Any, q: Any, keys: int) -> ArrayLike:
-        """Join both masks into what attention takes: True, or what to add, where seen."""
-        batch, heads, queries = q.shape[:3]
-        masks = []
-        if padding is not None:
-            shape = array(padding).shape
-            if shape not in ((batch, keys), (keys,)) or (len(shape) == 1 and batch != 1):
-                raise ValueError(
-                    f"MultiheadAttention: key_padding_mask.shape must be ({batch}, {keys}), got "
-                    f"{shape}"
-                )
-            masks.append(_reshaped(padding, (batch, 1, 1, keys)))
-        if attn_mask is not None:
-            shape = array(attn_mask).shape
-            if shape == (queries, keys):
-                masks.append(attn_mask)
-            elif shape == (batch * heads, queries, keys):
-                masks.append(_reshaped(attn_mask, (batch, heads, queries, keys)))
-            else:
-                raise ValueError(
-                    f"MultiheadAttention: attn_mask.shape must be ({queries}, {keys}) or "
-                    f"({batch * heads}, {queries}, {keys}), got {shape}"
-                )
-        if len(masks) == 2 and array(masks[0]).dtype == bool and array(masks[1]).dtype == bool:
-            return ~(array(masks[0]) | array(masks[1]))
-        if len(masks) == 2:
-            first, second = (_to_bias(mask, array(q).dtype) for mask in masks)
-            return first + second
-        if not masks:
-            return None
-        return ~array(masks[0]) if array(masks[0]).dtype == bool else masks[0]
-
-    def _extend(self, k: Any, v: Any, mask: Any, is_causal: bool) -> tuple[Any, Any, Any]:
-        """Append the learned and the zero key and value, which every query sees."""
-        extra = (self.bias_k is not None) + bool(self.add_zero_attn)
-        if not extra:
-            return k, v, mask
-        if is_causal:
-            raise ValueError(
-                "MultiheadAttention: is_causal must be False with add_bias_kv or add_zero_attn; "
-                "pass attn_mask"
+    def _project(self, x: Any, first: int, count: int) -> Any:
+        """Project by weights number first .. first + count - 1 of query, key and value."""
+        size, bias = self.embed_dim, self.in_proj_bias
+        rows = slice(first * size, (first + count) * size)
+        weight, part = self.in_proj_weight, rows
+        if weight is None:
+            weight = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)[first]
+            part = slice(None)
+        assert weight is not None
+        if is_grad_enabled():
+            whole = count == 3 or self.in_proj_weight is None
+            return F.linear(
+                x,
+                weight if whole else weight[part],
+                bias if bias is None or count == 3 else bias[rows],
             )
-        batch, heads, _, width = k.shape
-        if self.bias_k is not None and self.bias_v is not None:
-            repeat = np.ones((batch, 1, 1, 1), array(k).dtype)
-            k, v = (
-                concatenate([x, bias.reshape(1, heads, 1, width) * repeat], axis=2)
-                for x, bias in ((k, self.bias_k), (v, self.bias_v))
-            )
-        if self.add_zero_attn:
-            zero = np.zeros((batch, heads, 1, width), array(k).dtype)
-            k, v = (concatenate([x, zero], axis=2) for x in (k, v))
-        if mask is not None:
-            values = array(mask)
-            seen = np.full((*values.shape[:-1], extra), values.dtype == bool, values.dtype)
-            mask = concatenate([mask, seen], axis=-1)
-        return k, v, mask
+        packed = weight.pack(
+            (_core.active_isa(), first, count), lambda w: _core.pack_linear(w[part])
+        )
+        return _core.linear_forward(array(x), packed, None if bias is None else bias.data[rows])
 
     def extra_repr(self) -> str:
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}"
-
-
-def _split_heads(projected: Any, count: int, heads: int, batch_first: bool) -> tuple[Any, ...]:
-    """Cut (N, L, count * E) or (L, N, count * E) into `count` views (N, heads, L, E / heads)."""
-    x = array(projected)
-    shape = x.shape if x.ndim == 3 else (1, *x.shape)
-    split = (*shape[:2], count, heads, shape[2] // count // heads)
-    axes = (2, 0, 3, 1, 4) if batch_first else (2, 1, 3, 0, 4)
-
-    def backward(
-        grads: tuple[Array | None, ...], needs: tuple[bool, ...]
-    ) -> tuple[Array | None, ...]:
-        grad_x = np.empty(x.shape, x.dtype)
-        parts = grad_x.reshape(split).transpose(axes)
-        for part, grad in zip(parts, grads):
-            part[...] = 0 if grad is None else grad
-        return (grad_x,)
-
-    outs = tuple(x.reshape(split).transpose(axes))
-    result: tuple[Any, ...] = record(outs, (projected,), backward, name="split_heads")
-    return result
-
-
-def _join_heads(out: Any, batch_first: bool) -> Any:
-    """(N, heads, L, width) to (N, L, heads * width) or (L, N, heads * width)."""
-    x = array(out)
-    batch, heads, length, width = x.shape
-    axes = (0, 2, 1, 3) if batch_first else (2, 0, 1, 3)
-    sizes = (batch, length) if batch_first else (length, batch)
-
-    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        return (grad.reshape(*sizes, heads, width).transpose(np.argsort(axes)),)
-
-    joined = x.transpose(axes).reshape(*sizes, heads * width)
-    return record(joined, (out,), backward, name="join_heads")
-
-
-def _reshaped(mask: Any, shape: tuple[int, ...]) -> Any:
-    return mask.reshape(shape) if hasattr(mask, "reshape") else array(mask).reshape(shape)
-
-
-def _to_bias(mask: Any, dtype: Any) -> Any:
-    values = array(mask)
-    if values.dtype != bool:
-        return mask
-    return np.where(values, -np.inf, 0.0).astype(dtype)
 
 
 class KVCache:

@@ -127,3 +127,16 @@ def scaled_dot_product_attention(
         if weights[index] != 0:
             output[index[:-1]] += weights[index] * value[(*index[:-2], index[-1])]
     return output, weights, lse
+
+
+def rotary_embedding(x, positions, base=10000.0, interleaved=False):
+    """Pairs as complex numbers."""
+    half = x.shape[-1] // 2
+    first, second = (slice(0, None, 2), slice(1, None, 2))
+    if not interleaved:
+        first, second = slice(0, half), slice(half, None)
+    z = x[..., first] + 1j * x[..., second]
+    z = z * np.exp(1j * positions[..., None] * base ** (-np.arange(half) / half))
+    y = np.empty_like(x)
+    y[..., first], y[..., second] = z.real, z.imag
+    return y

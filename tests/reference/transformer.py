@@ -48,16 +48,3 @@ def encoder_layer(x, p, heads, allowed=None, norm_first=False):
         return x + feed_forward(layer_norm(x, p, "norm2"))
     x = layer_norm(x + attend(x), p, "norm1")
     return layer_norm(x + feed_forward(x), p, "norm2")
-
-
-def rotary_embedding(x, positions, base=10000.0, interleaved=False):
-    """Pairs as complex numbers."""
-    half = x.shape[-1] // 2
-    first, second = (slice(0, None, 2), slice(1, None, 2))
-    if not interleaved:
-        first, second = slice(0, half), slice(half, None)
-    z = x[..., first] + 1j * x[..., second]
-    z = z * np.exp(1j * positions[..., None] * base ** (-np.arange(half) / half))
-    y = np.empty_like(x)
-    y[..., first], y[..., second] = z.real, z.imag
-    return y
