@@ -74,7 +74,8 @@ Grid scattered_grid(const Grid& grid, const GemmShape& shape) {
   const int64_t cell_cols = min_of(grid.cell_cols, kMostCols);
   const int64_t parts = ceil_div(grid.cell_rows, kBlockElements / kMostCols - kTileRows);
   const int64_t cell_rows =
-      parts == 1 ? grid.cell_rows : round_up(ceil_div(grid.cell_rows, parts), panel_rows(shape.m));
+      parts == 1 ? grid.cell_rows
+                 : round_up(ceil_div(grid.cell_rows, parts), panel_rows(shape.m, shape.k));
   return {ceil_div(shape.m, cell_rows), ceil_div(shape.n, cell_cols), cell_rows, cell_cols};
 }
 
@@ -175,7 +176,7 @@ class Driver {
 template <class T>
 void pack_panels(const Convolution<T>& conv, T* target) {
   const int64_t m = conv.out_channels, k = conv.weights.columns;
-  const int64_t panel = panel_rows(m), panels = ceil_div(m, panel);
+  const int64_t panel = panel_rows(m, k), panels = ceil_div(m, panel);
   const int64_t grain = max_of(1, (int64_t{1} << 15) / max_of(1, panel * k));
   parallel_for(conv.groups * panels, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t item = begin; item < end; ++item) {

@@ -30,13 +30,19 @@ inline constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) 
 
 // Columns of B's packed block: half of L2.
 template <class T>
-int64_t column_block() {
-  const int64_t columns = cache_sizes().l2 / 2 / (kDepthBlock<T> * static_cast<int64_t>(sizeof(T)));
-  return round_up(min_of(max_of(columns, 128), 2048), kGroup<T>);
+int64_t column_block(int64_t k) {
+  const int64_t depth = max_of(1, min_of(k, kDepthBlock<T>));
+  const int64_t columns = cache_sizes().l2 / 2 / (depth * static_cast<int64_t>(sizeof(T)));
+  return round_up(max_of(columns, 128), kGroup<T>);
 }
 
-// Rows a panel: M cut into the fewest panels, as evenly as possible.
-inline int64_t panel_rows(int64_t m) { return m <= 1 ? 1 : ceil_div(m, ceil_div(m, kTileRows)); }
+// Rows a panel: M cut into the fewest panels, as evenly as possible. With little to sum, storing C
+// counts: half as many rows, and tiles twice as wide, touch fewer pages at once.
+inline constexpr int64_t kShallow = 32;
+inline int64_t panel_rows(int64_t m, int64_t k = kShallow + 1) {
+  const int64_t most = k > kShallow ? kTileRows : kTileRows / 2;
+  return m <= 1 ? 1 : ceil_div(m, ceil_div(m, most));
+}
 
 struct GemmShape {
   int64_t m, n, k;
@@ -88,20 +94,20 @@ void gemm_block(const Cell& block, int64_t depth, const RowPanels<T>& a, bool fe
 
 // Rows of A packed at a time.
 template <class T>
-int64_t row_block(int64_t cols, int64_t panel) {
-  return cols <= column_block<T>() ? panel : kRowBlock / panel * panel;
+int64_t row_block(int64_t cols, int64_t panel, int64_t k) {
+  return cols <= column_block<T>(k) ? panel : kRowBlock / panel * panel;
 }
 
 // Elements of scratch that gemm_cell needs for a cell.
 template <class T>
 int64_t packed_a_elements(const Cell& cell, int64_t k) {
-  const int64_t rows = min_of(cell.rows, row_block<T>(cell.cols, cell.panel));
+  const int64_t rows = min_of(cell.rows, row_block<T>(cell.cols, cell.panel, k));
   return round_up(rows * min_of(k, kDepthBlock<T>) + Vec<T>::kSize, Vec<T>::kSize);
 }
 
 template <class T>
 int64_t gemm_scratch(const Cell& cell, int64_t k) {
-  const int64_t cols = round_up(min_of(cell.cols, column_block<T>()), kGroup<T>);
+  const int64_t cols = round_up(min_of(cell.cols, column_block<T>(k)), kGroup<T>);
   return packed_a_elements<T>(cell, k) + cols * min_of(k, kDepthBlock<T>) + Vec<T>::kSize;
 }
 
@@ -109,8 +115,11 @@ int64_t gemm_scratch(const Cell& cell, int64_t k) {
 template <class T, class A, class B, class Epilogue = NoEpilogue>
 void gemm_cell(const Cell& cell, int64_t k, const A& a, const B& b, T* c, int64_t c_stride,
                bool accumulate, T* scratch, const Epilogue& epilogue = {}) {
-  const int64_t column_step = column_block<T>();
-  const int64_t row_step = row_block<T>(cell.cols, cell.panel);
+  // A single panel uses a tile's columns of B up at once.
+  const int64_t column_step = cell.rows <= cell.panel
+                                  ? tile_vectors(static_cast<int>(cell.rows)) * Vec<T>::kSize
+                                  : column_block<T>(k);
+  const int64_t row_step = row_block<T>(cell.cols, cell.panel, k);
   T* const packed_a = scratch;
   T* const packed_b = scratch + packed_a_elements<T>(cell, k);
   const bool fetch_ahead = cell.rows * k * static_cast<int64_t>(sizeof(T)) > cache_sizes().l2;
@@ -154,7 +163,7 @@ template <class T, class Run>
 void gemm_grid(int64_t batch, const GemmShape& shape, const Grid& grid, int64_t extra,
                const Run& run) {
   if (batch <= 0 || shape.m <= 0 || shape.n <= 0) return;
-  const int64_t cells = grid.down * grid.across, panel = panel_rows(shape.m);
+  const int64_t cells = grid.down * grid.across, panel = panel_rows(shape.m, shape.k);
   const int64_t scratch =
       round_up(extra + gemm_scratch<T>({0, grid.cell_rows, 0, grid.cell_cols, panel}, shape.k), 16);
   // Small products share a part, so that starting it does not outweigh the work.

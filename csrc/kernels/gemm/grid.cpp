@@ -10,8 +10,8 @@ constexpr int64_t kPackCost = 8;
 template <class T>
 Grid make_grid(const GemmShape& shape, int64_t down, int64_t across) {
   Grid grid{};
-  grid.cell_rows =
-      down == 1 ? max_of(shape.m, 1) : round_up(ceil_div(shape.m, down), panel_rows(shape.m));
+  grid.cell_rows = down == 1 ? max_of(shape.m, 1)
+                             : round_up(ceil_div(shape.m, down), panel_rows(shape.m, shape.k));
   grid.cell_cols =
       across == 1 ? max_of(shape.n, 1) : round_up(ceil_div(shape.n, across), kGroup<T>);
   grid.down = ceil_div(shape.m, grid.cell_rows);

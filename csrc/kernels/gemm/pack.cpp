@@ -63,22 +63,26 @@ FASTNN_INLINE void transpose_full_block(T* target, int64_t target_stride, const 
   Vec<T> rows[kSize];
   FASTNN_UNROLL
   for (int64_t r = 0; r < kSize; ++r) {
-    rows[r] = Vec<T>::load(row(!kPartial || r < lanes ? i + r : i) + p);
+    const T* const source = row(!kPartial || r < lanes ? i + r : i) + p;
+    __builtin_prefetch(source + 2 * kSize);
+    rows[r] = Vec<T>::load(source);
   }
   transpose(rows);
   FASTNN_UNROLL
   for (int64_t r = 0; r < kSize; ++r) rows[r].store(target + r * target_stride);
 }
 
-// depth_stride 1, row(i) the start of row i: kSize x kSize blocks are transposed in registers.
+// depth_stride 1, row(i) the start of row i: kSize x kSize blocks are transposed in registers,
+// kSize rows to their ends before the next ones. The rows often lie a power of two apart, where
+// more of them at once would evict one another from L1.
 template <class T, class Row>
 void pack_transposed(T* panel, int64_t panel_stride, const Row& row, int64_t width, int64_t depth) {
   constexpr int64_t kSize = Vec<T>::kSize;
-  for (int64_t p = 0; p < depth; p += kSize) {
-    const int64_t steps = min_of(kSize, depth - p);
-    for (int64_t i = 0; i < width; i += kSize) {
+  for (int64_t i = 0; i < width; i += kSize) {
+    const int64_t lanes = min_of(kSize, width - i);
+    for (int64_t p = 0; p < depth; p += kSize) {
+      const int64_t steps = min_of(kSize, depth - p);
       T* const target = panel + p * panel_stride + i;
-      const int64_t lanes = min_of(kSize, width - i);
       if (steps == kSize && lanes == kSize) {
         transpose_full_block<T, false>(target, panel_stride, row, i, p, lanes);
       } else if (steps == kSize && width < kSize && width == panel_stride &&
@@ -91,6 +95,31 @@ void pack_transposed(T* panel, int64_t panel_stride, const Row& row, int64_t wid
   }
 }
 
+// The same for rows a multiple of kConflict bytes apart, which all fall into the same sets of L1:
+// runs of kSize rows go through a buffer first, so that no line is fetched twice.
+constexpr int64_t kConflict = 4096;
+template <class T>
+void pack_transposed_staged(T* panel, int64_t panel_stride, const T* source, int64_t width,
+                            int64_t width_stride, int64_t depth) {
+  constexpr int64_t kSize = Vec<T>::kSize, kRun = 4 * kSize;
+  alignas(64) T buffer[kSize * kRun];
+  const auto row = [&buffer](int64_t r) { return buffer + r * kRun; };
+  for (int64_t i = 0; i < width; i += kSize) {
+    const int64_t lanes = min_of(kSize, width - i);
+    for (int64_t p = 0; p < depth; p += kRun) {
+      const int64_t steps = min_of(kRun, depth - p);
+      for (int64_t r = 0; r < lanes; ++r) {
+        const T* const run = source + (i + r) * width_stride + p;
+        for (int64_t s = 0; s < steps; s += kSize) {
+          __builtin_prefetch(run + kRun + s);
+          Vec<T>::load(run + s, steps - s).store(row(r) + s);
+        }
+      }
+      pack_transposed(panel + p * panel_stride + i, panel_stride, row, lanes, steps);
+    }
+  }
+}
+
 }  // namespace
 
 template <class T, bool kPad>
@@ -98,6 +127,9 @@ void pack_panel(T* panel, int64_t panel_stride, const T* source, int64_t width,
                 int64_t width_stride, int64_t depth, int64_t depth_stride) {
   if (width_stride == 1) {
     pack_rows(panel, panel_stride, source, width, depth, depth_stride);
+  } else if (depth_stride == 1 && width_stride * static_cast<int64_t>(sizeof(T)) % kConflict == 0 &&
+             width > 1) {
+    pack_transposed_staged(panel, panel_stride, source, width, width_stride, depth);
   } else if (depth_stride == 1) {
     pack_transposed(
         panel, panel_stride, [=](int64_t i) { return source + i * width_stride; }, width, depth);
