@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
+from fastnn import _core
 from fastnn.autograd import Array, TensorBase, array, no_grad
 from fastnn.batches import Batch, Data, check_count
 from fastnn.callbacks import Callback, EarlyStopping, History, ModelCheckpoint
 from fastnn.metrics import Metric, resolve_metrics
-from fastnn.nn.module import Module
+from fastnn.nn.module import Module, Parameter
 
 if TYPE_CHECKING:
     from fastnn.optim.optimizer import Optimizer
@@ -44,6 +46,7 @@ def fit(
     callbacks: Sequence[Any] = (),
     shuffle: bool = True,
     progress: bool = True,
+    track_gradients: bool = False,
 ) -> History:
     """Train a model.
 
@@ -73,6 +76,10 @@ def fit(
         Whether to draw a new order every epoch, from the generator of ``fastnn.manual_seed``.
     progress : bool
         Whether to show a bar for each epoch.
+    track_gradients : bool
+        Whether the history holds ``grad_norm/<parameter>`` too, the 2-norm of that parameter's
+        gradient, a mean over the epoch's batches: where it grows or shrinks by orders of magnitude
+        from layer to layer, gradients explode or vanish.
 
     Returns
     -------
@@ -107,7 +114,8 @@ def fit(
     run = _Run("fit", model, loss, metrics)
     steps = _resolve_optimizer(optimizer, model)
     val_names = [] if held_out is None else [f"val_{name}" for name in run.names]
-    _call(callbacks, "check_names", [*run.names, *val_names])
+    tracked = _tracked(model) if track_gradients else {}
+    _call(callbacks, "check_names", [*run.names, *tracked, *val_names])
     history = History()
     with _mode(model):
         _call(callbacks, "set_model", model)
@@ -116,7 +124,7 @@ def fit(
             for epoch in range(epochs):
                 _call(callbacks, "on_epoch_begin", epoch, {})
                 with _bar(f"Epoch {epoch + 1}/{epochs}", data.batches, progress) as bar:
-                    logs = _train_epoch(run, steps, data.shuffled(shuffle), callbacks, bar)
+                    logs = _train_epoch(run, steps, data.shuffled(shuffle), tracked, callbacks, bar)
                     if held_out is not None:
                         for name, value in run.evaluate(held_out).items():
                             logs[f"val_{name}"] = value
@@ -316,22 +324,37 @@ def _train_epoch(
     run: _Run,
     optimizer: Optimizer,
     batches: Iterable[Batch],
+    tracked: dict[str, Parameter],
     callbacks: Sequence[Any],
     bar: _Bar,
 ) -> dict[str, float]:
-    means = _Means(run.names)
+    means = _Means([*run.names, *tracked])
     run.model.train()
     for number, (_, inputs, target) in enumerate(batches):
         optimizer.zero_grad()
         prediction = run.model(*inputs)
         loss = run.checked_loss(prediction, target)
         loss.backward()
+        norms = [_gradient_norm(parameter) for parameter in tracked.values()]
         optimizer.step()
-        means.add(run.score(prediction, target, loss), len(inputs[0]))
+        means.add([*run.score(prediction, target, loss), *norms], len(inputs[0]))
         logs = means.logs()
         bar.advance(logs)
         _call(callbacks, "on_batch_end", number, logs)
     return means.logs()
+
+
+_TRACKED = "grad_norm/"
+
+
+def _tracked(model: Module) -> dict[str, Parameter]:
+    """The parameters whose gradients are reported, by the name of the report."""
+    return {_TRACKED + name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def _gradient_norm(parameter: Parameter) -> float:
+    grad = parameter.grad
+    return 0.0 if grad is None else math.sqrt(_core.sum_of_squares([grad]))
 
 
 class _Bar:
@@ -351,7 +374,7 @@ class _Bar:
 
 
 def _short(logs: dict[str, float]) -> dict[str, str]:
-    return {name: f"{value:.4g}" for name, value in logs.items()}
+    return {n: f"{value:.4g}" for n, value in logs.items() if not n.startswith(_TRACKED)}
 
 
 @contextmanager

@@ -64,6 +64,20 @@ def test_fit_learns_a_line() -> None:
     assert repr(history).startswith("History(epochs=60, loss=")
 
 
+def test_gradient_norms_of_every_parameter() -> None:
+    model, (x, y) = Line(), data(6)
+    options = {**OPTIONS, "epochs": 1, "batch_size": 6}
+    history = fit(
+        model, x, y, **options, optimizer=SGD(model.parameters(), lr=0.1), track_gradients=True
+    ).history
+    # The only batch comes before the only step: a = b = 0.
+    assert history["grad_norm/a"] == pytest.approx([abs(np.mean(2 * (0 - y) * x))])
+    assert history["grad_norm/b"] == pytest.approx([abs(np.mean(2 * (0 - y)))])
+    model.a.requires_grad = False
+    untracked = fit(model, x, y, **options, optimizer=SGD(model.parameters(), lr=0.1))
+    assert list(untracked.history) == ["loss"]
+
+
 def test_means_weight_by_samples() -> None:
     model, (x, y) = Line(), data(10)
     frozen = SGD(model.parameters(), lr=0.0)

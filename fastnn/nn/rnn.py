@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,9 @@ class _Recurrent(Module):
             raise ValueError(
                 f"{type(self).__name__}: input must have 2 or 3 dimensions, got shape {x.shape}"
             )
-        self._check_states(states, x)
+        for state in states:
+            if state is not None:
+                self._check_states(states, x)
         if x.ndim == 3:
             return self._run_layers(input, states, lengths, self.batch_first)
         if lengths is not None:
@@ -133,36 +136,46 @@ class _Recurrent(Module):
     def _run_layers(
         self, input: Any, states: tuple[Any, ...], lengths: Any, batch_first: bool
     ) -> tuple[Result, tuple[Result, ...]]:
-        finals: list[tuple[Any, ...]] = []
-        d, name, cell, last = self._directions, type(self).__name__, self._cell(), len(self._names)
-        recording = is_grad_enabled()
-        if not recording:
-            input, lengths, states = array(input), array(lengths), tuple(map(array, states))
-        h0, c0 = (*states, None)[:2]
-        for i, names in enumerate(self._names):
-            h = h0 if h0 is None or last == 1 else h0[i * d : i * d + d]
-            c = c0 if c0 is None or last == 1 else c0[i * d : i * d + d]
-            if recording:
-                weights = tuple(tuple(map(self._parameters.get, group)) for group in names)
-                input, *final = recurrent_layer(
-                    name, cell, input, h, c, weights, False, batch_first, lengths,
-                    self.checkpoint_every,
-                )  # fmt: skip
-            else:
-                weights = tuple(self._packed(group) for group in names)
-                input, *final, _ = _core.rnn_forward(
-                    name, cell, input, h, c, weights, False, batch_first, lengths, False
-                )
-            finals.append(tuple(final[: len(states)]))
-            if self.dropout > 0 and i + 1 < last:
+        if self.num_layers == 1:
+            output, *final = self._run_layer(0, input, states, lengths, batch_first)
+            return output, tuple(final[: len(states)])
+        finals = []
+        d = self._directions
+        for i in range(self.num_layers):
+            own = tuple(None if s is None else s[i * d : i * d + d] for s in states)
+            input, *final = self._run_layer(i, input, own, lengths, batch_first)
+            finals.append(final[: len(states)])
+            if self.dropout > 0 and i + 1 < self.num_layers:
                 input = F.dropout(input, self.dropout, self.training)
-        if last == 1:
-            return input, finals[0]
         return input, tuple(concatenate(kind) for kind in zip(*finals))
 
-    def _packed(self, names: tuple[str, ...]) -> tuple[Any, ...]:
-        """One direction's weights for inference, the matrices packed and kept so."""
-        return _packed_weights([self._parameters.get(name) for name in names], self._gates)
+    def _run_layer(
+        self, i: int, input: Any, states: tuple[Any, ...], lengths: Any, batch_first: bool
+    ) -> tuple[Any, Any, Any]:
+        """Return (output, h_n, c_n) of layer i, c_n None unless an LSTM."""
+        h0, c0 = states if len(states) == 2 else (states[0], None)
+        name, cell, parameters = type(self).__name__, self._cell(), self._parameters
+        if is_grad_enabled():
+            weights = tuple(tuple(map(parameters.get, names)) for names in self._names[i])
+            return recurrent_layer(
+                name,
+                cell,
+                input,
+                h0,
+                c0,
+                weights,
+                False,
+                batch_first,
+                lengths,
+                self.checkpoint_every,
+            )
+        # The matrices are packed and kept so.
+        packed = tuple([_packed_weights(parameters, n, self._gates) for n in self._names[i]])
+        x, h0, c0, steps = array(input), array(h0), array(c0), array(lengths)
+        y, h, c, _ = _core.rnn_forward(
+            name, cell, x, h0, c0, packed, False, batch_first, steps, False
+        )
+        return y, h, c
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
@@ -182,13 +195,19 @@ class _Recurrent(Module):
         return text
 
 
-def _packed_weights(parameters: list[Any], gates: int) -> tuple[Any, ...]:
-    """(w_ih, w_hh, ...) for `_core.rnn_forward`, the two matrices packed and kept so."""
-    w_ih, w_hh, *rest = parameters
+_PACK_RECURRENT = {gates: partial(_core.pack_recurrent, gates=gates) for gates in (1, 3, 4)}
+
+
+def _packed_weights(
+    parameters: dict[str, Any], names: tuple[str, ...], gates: int
+) -> tuple[Any, ...]:
+    """One direction's weights for `_core.rnn_forward`, the two matrices packed and kept so."""
     isa = _core.active_isa()
+    given: list[Any] = [parameters.get(name) for name in names]
+    w_ih, w_hh, *rest = given
     return (
         w_ih.pack(isa, _core.pack_linear),
-        w_hh.pack((isa, gates), lambda data: _core.pack_recurrent(data, gates)),
+        w_hh.pack((isa, gates), _PACK_RECURRENT[gates]),
         *[None if p is None else p._data for p in rest],
     )
 
@@ -427,6 +446,10 @@ class LSTM(_Recurrent):
         return "lstm"
 
 
+# What F.layer takes for one direction; the cells have no projection and no peepholes.
+_CELL_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "weight_peephole")
+
+
 class _Cell(Module):
     """What the single-step cells share."""
 
@@ -455,30 +478,27 @@ class _Cell(Module):
     def _step(self, cell: str, input: Any, h: Any, c: Any) -> tuple[Any, Any]:
         """One step without recording, with packed weights."""
         x, h, c = array(input), array(h), array(c)
-        name = type(self).__name__
         if x is None or x.ndim not in (1, 2):
             raise ValueError(
-                f"{name}: input must have 1 or 2 dimensions, got {None if x is None else x.shape}"
+                f"{type(self).__name__}: input must have 1 or 2 dimensions, "
+                f"got {None if x is None else x.shape}"
             )
-        single = x.ndim == 1
-        if single:
-            x = x[None]
-            h, c = (None if s is None else s[None] for s in (h, c))
-        weights = (*_packed_weights(list(self._weights()), self._gates), None, None)
-        _, h, c, _ = _core.rnn_forward(
-            name,
+        # To (1, B, size): one step, one direction.
+        one = (None, None) if x.ndim == 1 else None
+        last = (0, 0) if x.ndim == 1 else 0
+        _, h_n, c_n, _ = _core.rnn_forward(
+            type(self).__name__,
             cell,
-            x[None],
-            None if h is None else h[None],
-            None if c is None else c[None],
-            (weights,),
+            x[one],
+            None if h is None else h[one],
+            None if c is None else c[one],
+            (_packed_weights(self._parameters, _CELL_WEIGHTS, self._gates),),
             False,
             False,
             None,
             False,
         )
-        last = (0, 0) if single else 0
-        return h[last], None if c is None else c[last]
+        return h_n[last], None if c_n is None else c_n[last]
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
