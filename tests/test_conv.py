@@ -512,6 +512,41 @@ def test_winograd(shape, padding, isa, rng):
     assert error(grad_x, expected) < 1e-5
 
 
+@pytest.mark.parametrize("kernel", [(5, 5), (1, 3)])
+@pytest.mark.parametrize("size", [(13, 17), (3, 9), (1, 150)])
+def test_winograd_of_other_kernels(kernel, size, isa, rng):
+    x = normal(rng, 3, 34, *size, dtype=np.float32)
+    w = normal(rng, 50, 17, *kernel, dtype=np.float32)
+    b = normal(rng, 50, dtype=np.float32)
+    padding = tuple(k // 2 for k in kernel)
+    common = ((1, 1), tuple((p, p) for p in padding), (1, 1), 2)
+    y = F.conv2d(x, w, b, 1, padding, 1, 2)
+    assert error(y, reference.conv(x, w, b, *common)) < 1e-5
+    grad = normal(rng, *y.shape, dtype=np.float32)
+    grad_x = all_results(x, w, b, grad, padding=padding, groups=2)[1]
+    expected = reference.conv_transpose(grad, w, None, common[0], common[1], (0, 0), (1, 1), 2)
+    assert error(grad_x, expected) < 1e-5
+    for i in range(3):
+        assert same_bytes(F.conv2d(x[i], w, b, 1, padding, 1, 2), y[i])
+    same_bytes_for_every_thread_count(lambda: F.conv2d(x, w, b, 1, padding, 1, 2))
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (3, 2), (6, 3), (2, 1)])
+@pytest.mark.parametrize("size", [(11, 12), (5, 6)])
+def test_winograd_of_phases(kernel, stride, size, isa, rng):
+    x = normal(rng, 2, 40, *size, dtype=np.float32)
+    w = normal(rng, 40, 18, kernel, kernel, dtype=np.float32)
+    b = normal(rng, 36, dtype=np.float32)
+
+    def call(x):
+        return F.conv_transpose2d(x, w, b, stride, 1, 0, 2)
+
+    y = same_bytes_for_every_thread_count(lambda: call(x))
+    expected = reference.conv_transpose(x, w, b, (stride,) * 2, ((1, 1),) * 2, (0, 0), (1, 1), 2)
+    assert error(y, expected) < 1e-5
+    assert same_bytes(call(x[1]), y[1])
+
+
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 def test_winograd_padding_modes(mode, rng):
     x = normal(rng, 1, 16, 12, 19, dtype=np.float32)
@@ -573,6 +608,9 @@ def test_layers(dims, rng):
 ALGORITHMS = {
     "winograd of 4": (20, 40, (14, 15), 3, 1, 1),
     "winograd of 2": (17, 35, (6, 5), 3, 1, 1),
+    "winograd of 5x5": (17, 35, (6, 15), 5, 1, 1),
+    "phases of 2x2": (20, 40, (14, 15), 4, 2, 1),
+    "phases of all kinds": (20, 40, (14, 15), 3, 2, 1),
     "im2col": (20, 30, (14, 15), 3, 2, 1),
     "many rows": (20, 30, (40, 41), 5, 2, 1),
     "small images": (24, 30, (5, 5), 3, 2, 1),

@@ -20,7 +20,7 @@ Algorithm choose(const Convolution<T>& conv) {
   if (planar && is_direct(conv)) return Algorithm::kDirect;
   // float64 is asked for to be exact: it stays with the direct sum.
   if constexpr (sizeof(T) == sizeof(float)) {
-    if (conv.fast && winograd_tile(conv) != 0) return Algorithm::kWinograd;
+    if (conv.fast && winograd_scheme(conv) != WinogradScheme::kNone) return Algorithm::kWinograd;
   }
   return !is_pointwise(conv) && is_implicit(conv) ? Algorithm::kImplicit : Algorithm::kIm2col;
 }
@@ -51,12 +51,12 @@ void convolve(const Convolution<T>& conv) {
 }
 
 template <class T>
-PreparedForm prepared_form(const Convolution<T>& conv) {
+int64_t prepared_form(const Convolution<T>& conv) {
   if (is_empty(conv)) return kAsTheyAre;
   switch (choose(conv)) {
     case Algorithm::kWinograd:
       if constexpr (sizeof(T) == sizeof(float)) {
-        return winograd_tile(conv) == 4 ? kWinograd4 : kWinograd2;
+        return kWinograd + static_cast<int64_t>(winograd_scheme(conv));
       }
       break;
     case Algorithm::kImplicit:
@@ -71,43 +71,31 @@ PreparedForm prepared_form(const Convolution<T>& conv) {
 
 template <class T>
 int64_t prepared_elements(const Convolution<T>& conv) {
-  switch (prepared_form(conv)) {
-    case kWinograd2:
-    case kWinograd4:
-      if constexpr (sizeof(T) == sizeof(float)) return winograd_weights(conv);
-      break;
-    case kPanels:
-      return conv.groups * conv.out_channels * conv.weights.columns;
-    case kAsTheyAre:
-      break;
+  const int64_t form = prepared_form(conv);
+  if (form == kAsTheyAre) return 0;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (form >= kWinograd) return winograd_weights(conv);
   }
-  return 0;
+  return conv.groups * conv.out_channels * conv.weights.columns;
 }
 
 template <class T>
 void prepare_weights(const Convolution<T>& conv, T* target) {
-  switch (prepared_form(conv)) {
-    case kWinograd2:
-    case kWinograd4:
-      if constexpr (sizeof(T) == sizeof(float)) transform_winograd_weights(conv, target);
-      break;
-    case kPanels:
-      pack_panels(conv, target);
-      break;
-    case kAsTheyAre:
-      break;
+  const int64_t form = prepared_form(conv);
+  if (form == kPanels) pack_panels(conv, target);
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (form >= kWinograd) transform_winograd_weights(conv, target);
   }
 }
 
+// The phases of a transpose have a form each, the digits of `form`. More phases than an int64 has
+// room for are left as they are.
 template <class T>
 void conv3d_prepare(const ConvPrepareArgs<T>& args) {
-  // Phases of several forms are not worth keeping: the weights stay as they are.
-  bool uniform = true;
-  int64_t form = -1, elements = 0;
+  constexpr int64_t kMostDigits = 15;
+  int64_t form = 0, elements = 0, phases = 0;
   const auto look = [&](const Convolution<T>& conv) {
-    const int64_t own = prepared_form(conv);
-    uniform = uniform && (form < 0 || own == form);
-    form = own;
+    if (++phases <= kMostDigits) form = form * kForms + prepared_form(conv);
     elements += prepared_elements(conv);
   };
   T* target = args.prepared;
@@ -117,20 +105,20 @@ void conv3d_prepare(const ConvPrepareArgs<T>& args) {
   };
   if (args.transposed) {
     for_each_phase(args.geometry, args.w, look);
-    if (uniform && target != nullptr) for_each_phase(args.geometry, args.w, prepare);
+    if (target != nullptr) for_each_phase(args.geometry, args.w, prepare);
   } else {
     look(forward_convolution(args.geometry, args.w));
     if (target != nullptr) prepare(forward_convolution(args.geometry, args.w));
   }
-  *args.form = uniform ? max_of(form, 0) : 0;
-  *args.elements = uniform ? elements : 0;
+  *args.form = phases <= kMostDigits ? form : 0;
+  *args.elements = elements;
 }
 
-#define FASTNN_INSTANTIATE(T)                                 \
-  template void convolve(const Convolution<T>&);              \
-  template PreparedForm prepared_form(const Convolution<T>&); \
-  template int64_t prepared_elements(const Convolution<T>&);  \
-  template void prepare_weights(const Convolution<T>&, T*);   \
+#define FASTNN_INSTANTIATE(T)                                \
+  template void convolve(const Convolution<T>&);             \
+  template int64_t prepared_form(const Convolution<T>&);     \
+  template int64_t prepared_elements(const Convolution<T>&); \
+  template void prepare_weights(const Convolution<T>&, T*);  \
   template void conv3d_prepare(const ConvPrepareArgs<T>&);
 FASTNN_INSTANTIATE(float)
 FASTNN_INSTANTIATE(double)

@@ -51,9 +51,10 @@ template <class T>
 void convolve(const Convolution<T>& conv);
 
 // The form of the weights that the algorithm works with: see ConvPrepareArgs.
-enum PreparedForm : int64_t { kAsTheyAre = 0, kPanels = 1, kWinograd2 = 2, kWinograd4 = 4 };
+// kWinograd and more: a scheme of winograd.h.
+enum PreparedForm : int64_t { kAsTheyAre = 0, kPanels = 1, kWinograd = 2, kForms = 16 };
 template <class T>
-PreparedForm prepared_form(const Convolution<T>& conv);
+int64_t prepared_form(const Convolution<T>& conv);
 template <class T>
 int64_t prepared_elements(const Convolution<T>& conv);
 template <class T>

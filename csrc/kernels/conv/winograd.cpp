@@ -9,8 +9,7 @@ namespace {
 constexpr int64_t kMaxWinogradWeights = int64_t{40} << 20;  // bytes
 constexpr int64_t kBlockTiles = 64;
 constexpr int64_t kMostChannels = 1600;  // in: bounds the workspace
-constexpr int64_t kMostSummed = 512;     // in, for tiles of 4: the rounding error grows with it
-constexpr int64_t kTaps = 9;
+constexpr int64_t kMostSummed = 512;     // in, with six points: the rounding error grows with it
 
 // A unit is `width` neighbouring tiles of one row of tiles of one image, a block `units` of those.
 struct Tiling {
@@ -20,15 +19,15 @@ struct Tiling {
 
 template <class F>
 Axis tile_axis(const Axis& axis) {
-  const int64_t lowest = min_of(axis.first, axis.first + 2 * axis.tap_step);
+  const int64_t lowest = min_of(axis.first, axis.first + (F::kTaps - 1) * axis.tap_step);
   return {axis.source, ceil_div(axis.positions, F::kOut), F::kOut, F::kIn, lowest, 1};
 }
 
-template <class F, class T>
+template <class Height, class Width, class T>
 Tiling make_tiling(const Convolution<T>& conv) {
   Tiling t{};
-  t.rows = tile_axis<F>(conv.axes[1]);
-  t.cols = tile_axis<F>(conv.axes[2]);
+  t.rows = tile_axis<Height>(conv.axes[1]);
+  t.cols = tile_axis<Width>(conv.axes[2]);
   t.segments = ceil_div(t.cols.positions, kBlockTiles);
   t.width = ceil_div(t.cols.positions, t.segments);
   t.all_units = conv.batch * t.rows.positions * t.segments;
@@ -37,14 +36,16 @@ Tiling make_tiling(const Convolution<T>& conv) {
   return t;
 }
 
-// F(m x m, 3x3) with the one-dimensional transforms F.
-template <class T, class F>
+// With the one-dimensional transforms of the two dimensions.
+template <class T, class Height, class Width>
 class Winograd {
  public:
-  explicit Winograd(const Convolution<T>& conv) : conv_(conv), tiling_(make_tiling<F>(conv)) {}
+  explicit Winograd(const Convolution<T>& conv)
+      : conv_(conv), tiling_(make_tiling<Height, Width>(conv)) {}
 
-  static int64_t weights(const Convolution<T>& conv) {
-    return conv.groups * kPoints * conv.in_channels * round_up(conv.out_channels, kGroup<T>);
+  // Elements of the transformed weights.
+  int64_t weights() const {
+    return conv_.groups * kPoints * conv_.in_channels * round_up(conv_.out_channels, kGroup<T>);
   }
 
   void transform_weights(T* target) const {
@@ -74,9 +75,8 @@ class Winograd {
     const int64_t shares = min_of(panels, ceil_div(plan_workers(num_threads()), blocks));
     const int64_t share = ceil_div(panels, shares);
     const int64_t inputs = kPoints * point_stride(), products = kPoints * product_stride();
-    const int64_t pixels = max_of(F::kIn * (row_pixels() + kSize),
-                                  F::kOut * round_up(tiling_.width * F::kOut, kSize)) *
-                           kSize;
+    const int64_t pixels =
+        max_of(Height::kIn * (row_pixels() + kSize), (Height::kOut + 1) * output_pixels()) * kSize;
     const int64_t part = round_up(inputs + products + pixels, 16);
     const int workers = plan_workers(blocks * shares);
     Workspace workspace(workers * part * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
@@ -107,11 +107,13 @@ class Winograd {
 
  private:
   static constexpr int64_t kSize = Vec<T>::kSize;
-  static constexpr int64_t kPoints = F::kIn * F::kIn;
+  static constexpr int64_t kPoints = Height::kIn * Width::kIn;
+  static constexpr int64_t kTaps = Height::kTaps * Width::kTaps;
   static constexpr int64_t kChunk = 32;  // channels of weights packed at a time
 
   int64_t filter_groups() const { return ceil_div(conv_.out_channels, kGroup<T>); }
-  int64_t row_pixels() const { return tiling_.width * F::kOut + F::kIn - F::kOut; }
+  int64_t row_pixels() const { return tiling_.width * Width::kOut + Width::kIn - Width::kOut; }
+  int64_t output_pixels() const { return round_up(tiling_.width * Width::kOut, kSize); }
   // From a point's transformed inputs, or products, to the next: a line more than they are, since
   // at a power of two all points would meet in the same sets of the cache.
   int64_t point_stride() const {
@@ -145,25 +147,27 @@ class Winograd {
     }
   }
 
-  // 9 taps of `lanes` filters, `stride` apart.
+  // The taps of `lanes` filters, `stride` apart.
   static void transform_filter(const T* taps, int64_t stride, T* target, int64_t point_stride,
                                int64_t lanes) {
-    Vec<T> half[F::kIn][3];
+    Vec<T> half[Height::kIn][Width::kTaps];
     FASTNN_UNROLL
-    for (int s = 0; s < 3; ++s) {
-      Vec<T> column[3], t[F::kIn];
+    for (int s = 0; s < Width::kTaps; ++s) {
+      Vec<T> column[Height::kTaps], t[Height::kIn];
       FASTNN_UNROLL
-      for (int r = 0; r < 3; ++r) column[r] = Vec<T>::load(taps + (r * 3 + s) * stride, lanes);
-      F::weights(column, t);
+      for (int r = 0; r < Height::kTaps; ++r) {
+        column[r] = Vec<T>::load(taps + (r * Width::kTaps + s) * stride, lanes);
+      }
+      Height::weights(column, t);
       FASTNN_UNROLL
-      for (int i = 0; i < F::kIn; ++i) half[i][s] = t[i];
+      for (int i = 0; i < Height::kIn; ++i) half[i][s] = t[i];
     }
     FASTNN_UNROLL
-    for (int i = 0; i < F::kIn; ++i) {
-      Vec<T> t[F::kIn];
-      F::weights(half[i], t);
+    for (int i = 0; i < Height::kIn; ++i) {
+      Vec<T> t[Width::kIn];
+      Width::weights(half[i], t);
       FASTNN_UNROLL
-      for (int j = 0; j < F::kIn; ++j) t[j].store(target + (i * F::kIn + j) * point_stride);
+      for (int j = 0; j < Width::kIn; ++j) t[j].store(target + (i * Width::kIn + j) * point_stride);
     }
   }
 
@@ -173,11 +177,11 @@ class Winograd {
     const T* const x = conv_.x + (unit.image * conv_.groups + group) * k * plane;
     const int64_t pitch = (row_pixels() + kSize) * kSize;
     for (int64_t c = 0; c < k; c += kSize, v += tiling_.tiles * kSize) {
-      for (int64_t i = 0; i < F::kIn; ++i) {
+      for (int64_t i = 0; i < Height::kIn; ++i) {
         load_row(x + c * plane, min_of(kSize, k - c), unit, i, pixels + i * pitch);
       }
       for (int64_t t = 0; t < unit.tiles; ++t) {
-        transform_tile(pixels + t * F::kOut * kSize, pitch, v + t * kSize);
+        transform_tile(pixels + t * Width::kOut * kSize, pitch, v + t * kSize);
       }
     }
   }
@@ -185,9 +189,9 @@ class Winograd {
   // target[pixel][channel]: row i of the patches of a unit, channels in the lanes.
   void load_row(const T* x, int64_t channels, const Unit& unit, int64_t i, T* target) const {
     const int64_t size = tiling_.cols.source, plane = conv_.axes[1].source * size;
-    const int64_t row =
-        padded_index(conv_.mode, unit.row * F::kOut + tiling_.rows.first + i, tiling_.rows.source);
-    const int64_t left = unit.col * F::kOut + tiling_.cols.first, count = row_pixels();
+    const int64_t row = padded_index(conv_.mode, unit.row * Height::kOut + tiling_.rows.first + i,
+                                     tiling_.rows.source);
+    const int64_t left = unit.col * Width::kOut + tiling_.cols.first, count = row_pixels();
     if (row < 0) return fill_zero(target, 0, count);
     const T* const source = x + row * size;
     const int64_t begin = min_of(count, max_of(0, -left));
@@ -221,22 +225,24 @@ class Winograd {
 
   void transform_tile(const T* pixels, int64_t pitch, T* target) const {
     const int64_t point_stride = this->point_stride();
-    Vec<T> half[F::kIn][F::kIn];
+    Vec<T> half[Height::kIn][Width::kIn];
     FASTNN_UNROLL
-    for (int j = 0; j < F::kIn; ++j) {
-      Vec<T> column[F::kIn], t[F::kIn];
+    for (int j = 0; j < Width::kIn; ++j) {
+      Vec<T> column[Height::kIn], t[Height::kIn];
       FASTNN_UNROLL
-      for (int i = 0; i < F::kIn; ++i) column[i] = Vec<T>::load(pixels + i * pitch + j * kSize);
-      F::input(column, t);
+      for (int i = 0; i < Height::kIn; ++i) {
+        column[i] = Vec<T>::load(pixels + i * pitch + j * kSize);
+      }
+      Height::input(column, t);
       FASTNN_UNROLL
-      for (int i = 0; i < F::kIn; ++i) half[i][j] = t[i];
+      for (int i = 0; i < Height::kIn; ++i) half[i][j] = t[i];
     }
     FASTNN_UNROLL
-    for (int i = 0; i < F::kIn; ++i) {
-      Vec<T> t[F::kIn];
-      F::input(half[i], t);
+    for (int i = 0; i < Height::kIn; ++i) {
+      Vec<T> t[Width::kIn];
+      Width::input(half[i], t);
       FASTNN_UNROLL
-      for (int j = 0; j < F::kIn; ++j) t[j].store(target + (i * F::kIn + j) * point_stride);
+      for (int j = 0; j < Width::kIn; ++j) t[j].store(target + (i * Width::kIn + j) * point_stride);
     }
   }
 
@@ -252,54 +258,74 @@ class Winograd {
   void store_unit(int64_t group, int64_t row, const Unit& unit, const T* products,
                   T* pixels) const {
     const int64_t rows = min_of(kGroup<T>, conv_.out_channels - row);
-    const int64_t pitch = round_up(tiling_.width * F::kOut, kSize) * kSize;
-    const int64_t plane = conv_.output[1] * conv_.output[2];
-    const int64_t top = unit.row * F::kOut, left = unit.col * F::kOut;
-    const int64_t height = min_of(F::kOut, conv_.output[1] - top);
-    const int64_t width = min_of(unit.tiles * F::kOut, conv_.output[2] - left);
+    const int64_t pitch = output_pixels() * kSize, plane = product(conv_.output);
+    const int64_t top = unit.row * Height::kOut, left = unit.col * Width::kOut;
+    const int64_t height = min_of(Height::kOut, conv_.axes[1].positions - top);
+    const int64_t width = min_of(unit.tiles * Width::kOut, conv_.axes[2].positions - left);
+    const Phase& phase = conv_.phase;
     for (int64_t first = 0; first < rows; first += kSize) {
       const int64_t filter = group * conv_.out_channels + row + first;
       const int64_t lanes = min_of(kSize, rows - first);
       const Vec<T> bias =
           conv_.bias == nullptr ? Vec<T>::zero() : Vec<T>::load(conv_.bias + filter, lanes);
       for (int64_t t = 0; t < unit.tiles; ++t) {
-        transform_products(products + t * kGroup<T> + first, bias, pixels + t * F::kOut * kSize,
+        transform_products(products + t * kGroup<T> + first, bias, pixels + t * Width::kOut * kSize,
                            pitch);
       }
       T* const y = conv_.y + (unit.image * conv_.groups * conv_.out_channels + filter) * plane +
-                   top * conv_.output[2] + left;
+                   phase.first[2] + left * phase.step[2];
       for (int64_t i = 0; i < height; ++i) {
-        store_row(pixels + i * pitch, lanes, width, y + i * conv_.output[2], plane);
+        T* const target = y + (phase.first[1] + (top + i) * phase.step[1]) * conv_.output[2];
+        if (phase.step[2] == 1) {
+          store_row(pixels + i * pitch, lanes, width, target, plane);
+        } else {
+          T* const values = pixels + Height::kOut * pitch;
+          store_row(pixels + i * pitch, lanes, width, values, output_pixels());
+          scatter_row(values, lanes, width, target);
+        }
       }
-      if (!conv_.finish.is_needed()) continue;
+      if (phase.step[2] != 1 || !conv_.finish.is_needed()) continue;
       for (int64_t c = 0; c < lanes; ++c) {
         for (int64_t i = 0; i < height; ++i) {
-          conv_.finish(y + c * plane + i * conv_.output[2], width);
+          conv_.finish(
+              y + c * plane + (phase.first[1] + (top + i) * phase.step[1]) * conv_.output[2],
+              width);
         }
       }
     }
   }
 
+  // Finishes one row of `channels` channels and spreads it over its phase of y.
+  void scatter_row(T* values, int64_t channels, int64_t width, T* target) const {
+    const int64_t step = conv_.phase.step[2];
+    for (int64_t c = 0; c < channels; ++c) {
+      conv_.finish(values, width, target, step);
+      for (int64_t j = 0; j < width; ++j) target[j * step] = values[j];
+      values += output_pixels();
+      target += product(conv_.output);
+    }
+  }
+
   void transform_products(const T* products, Vec<T> bias, T* target, int64_t pitch) const {
     const int64_t product_stride = this->product_stride();
-    Vec<T> half[F::kOut][F::kIn];
+    Vec<T> half[Height::kOut][Width::kIn];
     FASTNN_UNROLL
-    for (int j = 0; j < F::kIn; ++j) {
-      Vec<T> column[F::kIn], y[F::kOut];
+    for (int j = 0; j < Width::kIn; ++j) {
+      Vec<T> column[Height::kIn], y[Height::kOut];
       FASTNN_UNROLL
-      for (int i = 0; i < F::kIn; ++i) {
-        column[i] = Vec<T>::load(products + (i * F::kIn + j) * product_stride);
+      for (int i = 0; i < Height::kIn; ++i) {
+        column[i] = Vec<T>::load(products + (i * Width::kIn + j) * product_stride);
       }
-      F::output(column, y);
+      Height::output(column, y);
       FASTNN_UNROLL
-      for (int i = 0; i < F::kOut; ++i) half[i][j] = y[i];
+      for (int i = 0; i < Height::kOut; ++i) half[i][j] = y[i];
     }
     FASTNN_UNROLL
-    for (int i = 0; i < F::kOut; ++i) {
-      Vec<T> y[F::kOut];
-      F::output(half[i], y);
+    for (int i = 0; i < Height::kOut; ++i) {
+      Vec<T> y[Width::kOut];
+      Width::output(half[i], y);
       FASTNN_UNROLL
-      for (int j = 0; j < F::kOut; ++j) (y[j] + bias).store(target + i * pitch + j * kSize);
+      for (int j = 0; j < Width::kOut; ++j) (y[j] + bias).store(target + i * pitch + j * kSize);
     }
   }
 
@@ -322,66 +348,96 @@ class Winograd {
   Tiling tiling_;
 };
 
-bool is_three_taps(const Axis& axis, int64_t output) {
-  return axis.taps == 3 && axis.step == 1 && (axis.tap_step == 1 || axis.tap_step == -1) &&
-         axis.positions == output;
+// Calls f with the algorithm of the scheme.
+template <class T, class F>
+auto with_scheme(WinogradScheme scheme, const Convolution<T>& conv, const F& f) {
+  switch (scheme) {
+    case WinogradScheme::kSmall3x3:
+      return f(Winograd<T, WinogradFourPoints<3>, WinogradFourPoints<3>>(conv));
+    case WinogradScheme::k5x5:
+      return f(Winograd<T, WinogradSixPoints<5>, WinogradSixPoints<5>>(conv));
+    case WinogradScheme::k1x3:
+      return f(Winograd<T, WinogradIdentity, WinogradSixPoints<3>>(conv));
+    case WinogradScheme::k2x2:
+      return f(Winograd<T, WinogradSixPoints<2>, WinogradSixPoints<2>>(conv));
+    case WinogradScheme::kSmall2x2:
+      return f(Winograd<T, WinogradFourPoints<2>, WinogradFourPoints<2>>(conv));
+    case WinogradScheme::k3x3:
+    case WinogradScheme::kNone:
+      break;
+  }
+  return f(Winograd<T, WinogradSixPoints<3>, WinogradSixPoints<3>>(conv));
 }
 
-template <class T, class F>
-void run_winograd(const Convolution<T>& conv) {
-  const Winograd<T, F> winograd(conv);
-  if (conv.prepared != nullptr) return winograd.run(conv.prepared);
-  const int64_t elements = Winograd<T, F>::weights(conv);
-  Workspace workspace(elements * static_cast<int64_t>(sizeof(T)));
-  T* const weights = workspace.take<T>(elements);
-  winograd.transform_weights(weights);
-  winograd.run(weights);
+bool is_dense(const Axis& axis) {
+  return axis.step == 1 && (axis.taps == 1 || axis.tap_step == 1 || axis.tap_step == -1);
+}
+
+// The scheme for the taps and the size of the map.
+template <class T>
+WinogradScheme scheme_for(const Convolution<T>& conv) {
+  const Axis &depth = conv.axes[0], &height = conv.axes[1], &width = conv.axes[2];
+  const bool planar = depth.taps == 1 && depth.positions == 1 && depth.source == 1 &&
+                      depth.first == 0 && conv.output[0] == 1;
+  if (!planar || !is_dense(height) || !is_dense(width)) return WinogradScheme::kNone;
+  const int64_t least = min_of(height.positions, width.positions);
+  if (height.taps == 3 && width.taps == 3 && least > 2) {
+    return least > 8 ? WinogradScheme::k3x3 : WinogradScheme::kSmall3x3;
+  }
+  if (height.taps == 5 && width.taps == 5 && least > 2) return WinogradScheme::k5x5;
+  if (height.taps == 1 && width.taps == 3 && width.positions > 8) return WinogradScheme::k1x3;
+  if (height.taps == 2 && width.taps == 2 && least > 3) {
+    return least > 9 ? WinogradScheme::k2x2 : WinogradScheme::kSmall2x2;
+  }
+  return WinogradScheme::kNone;
+}
+
+template <class T>
+bool fits(WinogradScheme scheme, const Convolution<T>& conv) {
+  const bool six_points =
+      scheme != WinogradScheme::kSmall3x3 && scheme != WinogradScheme::kSmall2x2;
+  const int64_t elements =
+      with_scheme(scheme, conv, [](const auto& winograd) { return winograd.weights(); });
+  return scheme != WinogradScheme::kNone && (!six_points || conv.in_channels <= kMostSummed) &&
+         elements * static_cast<int64_t>(sizeof(T)) <= kMaxWinogradWeights;
 }
 
 }  // namespace
 
 // Worth it where the products that are saved outweigh the transforms: by measurement, from 16
-// channels on. Tiles of 4 leave too much of a small map empty.
+// channels on. Large tiles leave too much of a small map empty.
 template <class T>
-int winograd_tile(const Convolution<T>& conv) {
-  const Axis &depth = conv.axes[0], &height = conv.axes[1], &width = conv.axes[2];
-  const bool planar = depth.taps == 1 && depth.positions == 1 && depth.source == 1 &&
-                      depth.first == 0 && conv.output[0] == 1;
+WinogradScheme winograd_scheme(const Convolution<T>& conv) {
   const int64_t m = conv.out_channels, k = conv.in_channels;
-  if (!planar || !is_three_taps(height, conv.output[1]) || !is_three_taps(width, conv.output[2]) ||
-      m < 16 || k < 16 || k > kMostChannels)
-    return 0;
-  const int64_t least = min_of(height.positions, width.positions);
-  const int64_t bytes = Winograd<T, WinogradF4>::weights(conv) * static_cast<int64_t>(sizeof(T));
-  if (least > 8 && k <= kMostSummed && bytes <= kMaxWinogradWeights) return 4;
-  return least > 2 && bytes * 4 / 9 <= kMaxWinogradWeights ? 2 : 0;
+  if (m < 16 || k < 16 || k > kMostChannels) return WinogradScheme::kNone;
+  WinogradScheme scheme = scheme_for(conv);
+  if (scheme == WinogradScheme::k3x3 && !fits(scheme, conv)) scheme = WinogradScheme::kSmall3x3;
+  if (scheme == WinogradScheme::k2x2 && !fits(scheme, conv)) scheme = WinogradScheme::kSmall2x2;
+  return fits(scheme, conv) ? scheme : WinogradScheme::kNone;
 }
 
 template <class T>
 int64_t winograd_weights(const Convolution<T>& conv) {
-  return winograd_tile(conv) == 4 ? Winograd<T, WinogradF4>::weights(conv)
-                                  : Winograd<T, WinogradF2>::weights(conv);
+  return with_scheme(winograd_scheme(conv), conv, [](const auto& w) { return w.weights(); });
 }
 
 template <class T>
 void transform_winograd_weights(const Convolution<T>& conv, T* target) {
-  if (winograd_tile(conv) == 4) {
-    Winograd<T, WinogradF4>(conv).transform_weights(target);
-  } else {
-    Winograd<T, WinogradF2>(conv).transform_weights(target);
-  }
+  with_scheme(winograd_scheme(conv), conv, [=](const auto& w) { w.transform_weights(target); });
 }
 
 template <class T>
 void convolve_winograd(const Convolution<T>& conv) {
-  if (winograd_tile(conv) == 4) {
-    run_winograd<T, WinogradF4>(conv);
-  } else {
-    run_winograd<T, WinogradF2>(conv);
-  }
+  with_scheme(winograd_scheme(conv), conv, [&](const auto& winograd) {
+    if (conv.prepared != nullptr) return winograd.run(conv.prepared);
+    Workspace workspace(winograd.weights() * static_cast<int64_t>(sizeof(T)));
+    T* const weights = workspace.template take<T>(winograd.weights());
+    winograd.transform_weights(weights);
+    winograd.run(weights);
+  });
 }
 
-template int winograd_tile(const Convolution<float>&);
+template WinogradScheme winograd_scheme(const Convolution<float>&);
 template int64_t winograd_weights(const Convolution<float>&);
 template void transform_winograd_weights(const Convolution<float>&, float*);
 template void convolve_winograd(const Convolution<float>&);

@@ -1,17 +1,39 @@
-// The one-dimensional transforms of Winograd's F(m,3): y = A^T ((G g) * (B^T d)) are the m outputs
-// of a filter g of 3 taps over m + 2 inputs d, with m + 2 products instead of 3 m.
+// The one-dimensional transforms of Winograd's F(m,r): y = A^T ((G g) * (B^T d)) are the m outputs
+// of a filter g of r taps over m + r - 1 inputs d, with m + r - 1 products instead of r m.
 //
-// Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016). F(4,3) has the
-// interpolation points 0, 1, -1, 1/2, -2 and infinity, whose rounding error is lower than that of
-// 0, 1, -1, 2, -2; F(2,3) has 0, 1, -1 and infinity. Row i of a transform belongs to point i.
+// Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016). With six points they
+// are 0, 1, -1, 1/2, -2 and infinity, whose rounding error is lower than that of 0, 1, -1, 2, -2;
+// with four 0, 1, -1 and infinity. Row i of a transform belongs to point i. B depends on the points
+// alone, and so do the factors in G: row i of G is that factor times the filter's polynomial at
+// point i, row i of A^T the points to the power of i.
 #pragma once
 
 #include "simd/vec.h"
 
 namespace fastnn::FASTNN_ISA {
 
-struct WinogradF2 {
-  static constexpr int kOut = 2, kIn = 4;
+// F(1,1): nothing to transform.
+struct WinogradIdentity {
+  static constexpr int kOut = 1, kTaps = 1, kIn = 1;
+
+  template <class T>
+  static FASTNN_INLINE void input(const Vec<T> (&d)[1], Vec<T> (&t)[1]) {
+    t[0] = d[0];
+  }
+  template <class T>
+  static FASTNN_INLINE void weights(const Vec<T> (&g)[1], Vec<T> (&t)[1]) {
+    t[0] = g[0];
+  }
+  template <class T>
+  static FASTNN_INLINE void output(const Vec<T> (&m)[1], Vec<T> (&y)[1]) {
+    y[0] = m[0];
+  }
+};
+
+// F(2,3) and F(3,2).
+template <int kFilterTaps>
+struct WinogradFourPoints {
+  static constexpr int kTaps = kFilterTaps, kIn = 4, kOut = kIn - kTaps + 1;
 
   // t = B^T d.
   template <class T>
@@ -24,25 +46,34 @@ struct WinogradF2 {
 
   // t = G g.
   template <class T>
-  static FASTNN_INLINE void weights(const Vec<T> (&g)[3], Vec<T> (&t)[kIn]) {
+  static FASTNN_INLINE void weights(const Vec<T> (&g)[kTaps], Vec<T> (&t)[kIn]) {
     const Vec<T> half(T(0.5));
-    const Vec<T> ends = (g[0] + g[2]) * half, middle = g[1] * half;
+    Vec<T> even = g[0];
+    if constexpr (kTaps == 3) even = even + g[2];
     t[0] = g[0];
-    t[1] = ends + middle;
-    t[2] = ends - middle;
-    t[3] = g[2];
+    t[1] = even * half + g[1] * half;
+    t[2] = even * half - g[1] * half;
+    t[3] = g[kTaps - 1];
   }
 
   // y = A^T m.
   template <class T>
   static FASTNN_INLINE void output(const Vec<T> (&m)[kIn], Vec<T> (&y)[kOut]) {
-    y[0] = (m[0] + m[1]) + m[2];
-    y[1] = (m[1] - m[2]) + m[3];
+    const Vec<T> sum = m[1] + m[2], difference = m[1] - m[2];
+    y[0] = m[0] + sum;
+    if constexpr (kOut == 2) {
+      y[1] = difference + m[3];
+    } else {
+      y[1] = difference;
+      y[2] = sum + m[3];
+    }
   }
 };
 
-struct WinogradF4 {
-  static constexpr int kOut = 4, kIn = 6;
+// F(4,3), F(2,5) and F(5,2).
+template <int kFilterTaps>
+struct WinogradSixPoints {
+  static constexpr int kTaps = kFilterTaps, kIn = 6, kOut = kIn - kTaps + 1;
 
   template <class T>
   static FASTNN_INLINE void input(const Vec<T> (&d)[kIn], Vec<T> (&t)[kIn]) {
@@ -57,24 +88,36 @@ struct WinogradF4 {
   }
 
   template <class T>
-  static FASTNN_INLINE void weights(const Vec<T> (&g)[3], Vec<T> (&t)[kIn]) {
-    const Vec<T> third(T(1.0 / 3.0)), fifteenth(T(1.0 / 15.0)), two(T(2)), four(T(4));
-    const Vec<T> ends = (g[0] + g[2]) * third, middle = g[1] * third;
+  static FASTNN_INLINE void weights(const Vec<T> (&g)[kTaps], Vec<T> (&t)[kIn]) {
+    const Vec<T> third(T(1.0 / 3.0)), fifteenth(T(1.0 / 15.0)), half(T(0.5)), two(T(2));
+    Vec<T> even = g[0], odd = g[1];
+    Vec<T> at_half = g[kTaps - 1], at_two = g[kTaps - 1];  // Horner, at 1/2 and -2
+    FASTNN_UNROLL
+    for (int i = 2; i < kTaps; ++i) (i % 2 == 0 ? even : odd) = (i % 2 == 0 ? even : odd) + g[i];
+    FASTNN_UNROLL
+    for (int i = kTaps - 2; i >= 0; --i) {
+      at_half = fma(half, at_half, g[i]);
+      at_two = fnma(two, at_two, g[i]);
+    }
     t[0] = g[0];
-    t[1] = ends + middle;
-    t[2] = middle - ends;
-    t[3] = fma(four, g[0], fma(two, g[1], g[2])) * (Vec<T>(T(-4)) * fifteenth);
-    t[4] = fma(four, g[2], fnma(two, g[1], g[0])) * fifteenth;
-    t[5] = g[2];
+    t[1] = even * third + odd * third;
+    t[2] = odd * third - even * third;
+    t[3] = at_half * (Vec<T>(T(-16)) * fifteenth);
+    t[4] = at_two * fifteenth;
+    t[5] = g[kTaps - 1];
   }
 
   template <class T>
   static FASTNN_INLINE void output(const Vec<T> (&m)[kIn], Vec<T> (&y)[kOut]) {
     const Vec<T> sum = m[1] + m[2], difference = m[1] - m[2];
     y[0] = ((m[0] + sum) + m[3]) + m[4];
-    y[1] = fma(Vec<T>(T(-2)), m[4], fma(Vec<T>(T(0.5)), m[3], difference));
-    y[2] = fma(Vec<T>(T(4)), m[4], fma(Vec<T>(T(0.25)), m[3], sum));
-    y[3] = fma(Vec<T>(T(-8)), m[4], fma(Vec<T>(T(0.125)), m[3], difference)) + m[5];
+    FASTNN_UNROLL
+    for (int i = 1; i < kOut; ++i) {
+      const T two = static_cast<T>(i % 2 == 0 ? 1 << i : -(1 << i));
+      const T half = T(1) / static_cast<T>(1 << i);
+      y[i] = fma(Vec<T>(two), m[4], fma(Vec<T>(half), m[3], i % 2 == 0 ? sum : difference));
+    }
+    y[kOut - 1] = y[kOut - 1] + m[5];
   }
 };
 
