@@ -27,7 +27,8 @@ bool is_pointwise(const Convolution<T>& conv) {
   return result;
 }
 
-// The weights as panels of the GEMM engine, each of panel_rows(out_channels) rows and all columns.
+// The weights as panels of the GEMM engine, each of panel_rows(out_channels, columns) rows and all
+// columns.
 template <class T>
 void pack_panels(const Convolution<T>& conv, T* target);
 

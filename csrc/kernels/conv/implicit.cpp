@@ -91,7 +91,7 @@ class Implicit {
       : conv_(conv),
         layout_(choose_layout(conv)),
         taps_(taps_of(conv.axes)),
-        panel_(panel_rows(conv.out_channels)),
+        panel_(panel_rows(conv.out_channels, conv.weights.columns)),
         c_stride_(round_up(layout_.positions(layout_.rows, layout_.cols),
                            kMaxTileVectors * Vec<T>::kSize)) {}
 
