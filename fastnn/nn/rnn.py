@@ -11,14 +11,15 @@ import numpy as np
 import fastnn.functional as F
 from fastnn import _core
 from fastnn.autograd import ArrayLike, Result, array, is_grad_enabled
-from fastnn.functional.rnn import layer as recurrent_layer
-from fastnn.functional.rnn import pair_of_states
+from fastnn.functional._recurrent import layer as recurrent_layer
+from fastnn.functional._recurrent import pair_of_states
 from fastnn.nn import init
 from fastnn.nn.module import Module, Parameter
+from fastnn.nn.norm import LayerNorm
 from fastnn.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from fastnn.tensor import concatenate
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "LayerNormLSTM", "RNNCell"]
 
 
 class _Recurrent(Module):
@@ -595,3 +596,84 @@ class LSTMCell(_Cell):
         if is_grad_enabled():
             return F.lstm_cell(input, hx, *self._weights())
         return self._step("lstm", input, *pair_of_states("LSTMCell", hx))
+
+
+class LayerNormLSTM(Module):
+    """LSTM of one layer and one direction with layer normalisation (Ba et al., 2016).
+
+    See :func:`fastnn.functional.layer_norm_lstm`.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    batch_first : bool
+    eps : float
+        Added to every variance.
+    dtype : numpy dtype, optional
+
+    Attributes
+    ----------
+    weight_ih, weight_hh, bias : Parameter, shape (4 H, I), (4 H, H), (4 H,)
+        Uniform in +-1/sqrt(hidden_size).
+    norm_ih, norm_hh, norm_c : LayerNorm
+        Of the input projection, of the recurrent product, and of the cell.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> output, (h, c) = fastnn.nn.LayerNormLSTM(3, 4)(np.ones((5, 2, 3), np.float32))
+    >>> output.shape, h.shape
+    ((5, 2, 4), (2, 4))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        batch_first: bool = False,
+        eps: float = 1e-5,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__()
+        if hidden_size < 1:
+            raise ValueError(f"LayerNormLSTM: hidden_size must be >= 1, got {hidden_size}")
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.batch_first = batch_first
+        self.eps = eps
+        rows = 4 * hidden_size
+        self.weight_ih = Parameter(np.empty((rows, input_size), dtype))
+        self.weight_hh = Parameter(np.empty((rows, hidden_size), dtype))
+        self.bias = Parameter(np.empty(rows, dtype))
+        bound = 1 / math.sqrt(hidden_size)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+        self.norm_ih = LayerNorm(rows, eps, dtype=dtype)
+        self.norm_hh = LayerNorm(rows, eps, dtype=dtype)
+        self.norm_c = LayerNorm(hidden_size, eps, dtype=dtype)
+
+    def forward(
+        self,
+        input: ArrayLike,
+        hx: tuple[ArrayLike, ArrayLike] | None = None,
+        *,
+        lengths: ArrayLike = None,
+    ) -> tuple[Result, tuple[Result, Result]]:
+        """Return (output, (h_n, c_n)); hx is a pair of (B, H) or None."""
+        norms = [(norm.weight, norm.bias) for norm in (self.norm_ih, self.norm_hh, self.norm_c)]
+        return F.layer_norm_lstm(
+            input,
+            hx,
+            self.weight_ih,
+            self.weight_hh,
+            self.bias,
+            *norms,
+            eps=self.eps,
+            batch_first=self.batch_first,
+            lengths=lengths,
+        )
+
+    def extra_repr(self) -> str:
+        text = f"{self.input_size}, {self.hidden_size}"
+        return text + ", batch_first=True" if self.batch_first else text

@@ -31,6 +31,26 @@ def rnn_step(x, h, w_ih, w_hh, b_ih, b_hh, nonlinearity="tanh"):
     return np.tanh(pre) if nonlinearity == "tanh" else np.maximum(pre, 0)
 
 
+def normalise(x, weight, bias, eps=1e-5):
+    return (x - x.mean()) / np.sqrt(x.var() + eps) * weight + bias
+
+
+def layer_norm_lstm(x, h, c, w_ih, w_hh, b, *norms, reverse=False, lengths=None):
+    """x is (T, B, I); norms are weight and bias of the input's, the product's and the cell's."""
+    steps, batch, _ = x.shape
+    output, h_n, c_n = np.zeros((steps, *h.shape)), h.copy(), c.copy()
+    for k in range(batch):
+        times = range(steps if lengths is None else lengths[k])
+        for t in reversed(times) if reverse else times:
+            projected = normalise(w_ih @ x[t, k], *norms[0:2])
+            gates = projected + normalise(w_hh @ h_n[k], *norms[2:4]) + b
+            i, f, g, o = np.split(gates, 4)
+            c_n[k] = sigmoid(f) * c_n[k] + sigmoid(i) * np.tanh(g)
+            h_n[k] = sigmoid(o) * np.tanh(normalise(c_n[k], *norms[4:6]))
+            output[t, k] = h_n[k]
+    return output, h_n, c_n
+
+
 def rnn(cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, reverse=False, lengths=None, **options):
     """x is (T, B, I); returns output (T, B, P), h_n (B, P) and c_n (B, H).
 
