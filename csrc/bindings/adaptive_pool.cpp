@@ -94,7 +94,7 @@ py::object adaptive_max_forward(py::handle input, int dims, py::handle output_si
       run(pool_kernels().adaptive_max_pool3d_forward, args);
       return std::move(y);
     }
-    Array<int64_t> indices(y_shape);
+    auto indices = new_array<int64_t>(y_shape);
     args.indices = indices.mutable_data();
     run(pool_kernels().adaptive_max_pool3d_forward, args);
     return py::make_tuple(y, indices);

@@ -252,7 +252,7 @@ Array<T> Check::output(const Shape& shape, py::handle out,
                        std::initializer_list<py::handle> inputs) const {
   size("output", shape, sizeof(T));
   if (out.is_none()) {
-    return Array<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+    return new_array<T>(shape);
   }
   if (!py::isinstance<py::array_t<T>>(out)) {
     type_error(std::string("out must be a numpy.ndarray of ") + name_of<T>() + ", got " +

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/output_memory.h"
 #include "runtime/dispatch.h"
 #include "runtime/parallel.h"
 
@@ -24,6 +25,15 @@ using Shape = std::vector<int64_t>;
 
 template <class T>
 using Array = py::array_t<T, py::array::c_style>;
+
+// An uninitialised array; large ones reuse memory.
+template <class T>
+Array<T> new_array(const Shape& shape) {
+  int64_t bytes = sizeof(T);
+  for (const int64_t n : shape) bytes *= n;
+  const LargeOutput memory(bytes);
+  return Array<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+}
 
 std::string to_string(const Shape& shape);  // "(2, 3)"
 

@@ -61,6 +61,7 @@ PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {
   } catch (const std::runtime_error& error) {
     throw py::import_error(error.what());
   }
+  initialise_output_memory();
   m.doc() = "fastnn's native kernels; the public interface is fastnn.functional.";
   m.def("kernel_names", &kernel_names, "(family, kernel) of every slot of the dispatch table");
   m.def("active_isa", &active_isa);

@@ -28,13 +28,13 @@ py::object max_pool_forward(py::handle input, int dims, const PoolWindow& window
     MaxPoolForwardArgs<T> args{shape.planes, axes.depth,       axes.height, axes.width,
                                x.data(),     y.mutable_data(), nullptr,     nullptr};
     if (keep == Keep::kForBackward && axes.compact()) {
-      Array<uint8_t> taps(y_shape);
+      auto taps = new_array<uint8_t>(y_shape);
       args.taps = taps.mutable_data();
       run(pool_kernels().max_pool3d_forward, args);
       return py::make_tuple(y, taps);
     }
     if (keep != Keep::kNothing) {
-      Array<int64_t> indices(y_shape);
+      auto indices = new_array<int64_t>(y_shape);
       args.indices = indices.mutable_data();
       run(pool_kernels().max_pool3d_forward, args);
       return py::make_tuple(y, indices);

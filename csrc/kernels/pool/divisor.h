@@ -83,16 +83,31 @@ struct Divisor {
       return sum / (Vec<T>::load(counts + j) * Vec<T>(rows));
     }
   };
-  // The same where every row is whole.
-  struct WholeRow {
-    const T *counts, *inverses;
-    T rows;
-    FASTNN_INLINE Vec<T> operator()(Vec<T> sum, int64_t j) const {
-      if constexpr (sizeof(T) == 4) return sum * Vec<T>::load(inverses + j);
-      return sum / (Vec<T>::load(counts + j) * Vec<T>(rows));
+  // For all outputs of a plane, in its order.
+  struct Plane {
+    const T* table;  // divisors, in float their inverses
+    FASTNN_INLINE Vec<T> operator()(Vec<T> sum, int64_t i) const {
+      if constexpr (sizeof(T) == 4) return sum * Vec<T>::load(table + i);
+      return sum / Vec<T>::load(table + i);
     }
   };
-  FASTNN_INLINE WholeRow whole_row() const { return {counts.at(0), inverses.at(0), whole_rows}; }
+  static int64_t plane_elements(int64_t outputs) { return outputs + 2 * Vec<T>::kSize; }
+  Plane plane(T* scratch) const {
+    for (int64_t oh = height.out - 1; oh >= 0; --oh) {  // the first row last: it holds the columns
+      if (oh == height.out - 1) {
+        for (int64_t ow = 0; ow < width.out; ++ow) scratch[ow] = columns(ow);
+      }
+      const T row_count = rows(0, oh);
+      T* row = scratch + oh * width.out;
+      for (int64_t ow = 0; ow < width.out; ++ow) {
+        const T divisor = scratch[ow] * row_count;
+        row[ow] = sizeof(T) == 4 ? 1 / divisor : divisor;
+      }
+    }
+    for (int64_t i = 0; i < 2 * Vec<T>::kSize; ++i) scratch[height.out * width.out + i] = 1;
+    return {scratch};
+  }
+
   FASTNN_INLINE Row row(int64_t od, int64_t oh, int64_t ow) const {
     const T row_count = rows(od, oh);
     return {counts.at(ow), inverses.at(ow), row_count, sizeof(T) == 4 && row_count == whole_rows};

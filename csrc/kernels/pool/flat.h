@@ -107,10 +107,18 @@ FASTNN_INLINE void fold_lines(const Op& op, const T* x, int64_t step, const int6
     return folded;
   };
   constexpr int64_t kStep = kSplit ? 2 * kSize : kSize;
+  // While lines are folded across, memory brings the last rows of the windows to come.
+  constexpr int kFresh = kRows == 2 || kRows == 3 ? 2 : 1;
+  constexpr int64_t kAhead = (16 << 10) / sizeof(T), kLine = 64 / sizeof(T);
+  const int64_t fresh = offsets[count - kFresh] + kAhead, freshest = offsets[count - 1] + kAhead;
   const int64_t rest = n % kStep, whole = n - rest;
   const Mask<T> part = first_n_mask<T>(rest), second_part = first_n_mask<T>(rest - kSize);
   for (int64_t line = 0; line < lines; ++line, x += step, to += to_step) {
     for (int64_t j = 0; j < whole; j += kStep) {
+      for (int64_t i = j; i < j + kStep; i += kLine) {
+        __builtin_prefetch(x + freshest + i, 0, 2);
+        if (kFresh == 2) __builtin_prefetch(x + fresh + i, 0, 2);
+      }
       Vec<T> a = fold(x + j);
       if constexpr (kSplit) {
         Vec<T> b = fold(x + j + kSize);

@@ -84,8 +84,9 @@ struct Root {
   FASTNN_INLINE RowOf<typename Divisor<T>::Row> row(int64_t od, int64_t oh, int64_t ow) const {
     return {divisor.row(od, oh, ow), volume, 1 / p};
   }
-  FASTNN_INLINE RowOf<typename Divisor<T>::WholeRow> whole_row() const {
-    return {divisor.whole_row(), volume, 1 / p};
+  static int64_t plane_elements(int64_t outputs) { return Divisor<T>::plane_elements(outputs); }
+  RowOf<typename Divisor<T>::Plane> plane(T* scratch) const {
+    return {divisor.plane(scratch), volume, 1 / p};
   }
   FASTNN_INLINE T operator()(T sum, const Place& o) const {
     return scalar_power(divisor(sum, o) * volume, static_cast<T>(1 / p));

@@ -17,7 +17,8 @@ struct Identity {
   static void prepare(void*, int64_t, int64_t) {}
   static FASTNN_INLINE int64_t uniform_rows(int64_t, int64_t, int64_t most) { return most; }
   static FASTNN_INLINE Identity row(int64_t, int64_t, int64_t) { return {}; }
-  static FASTNN_INLINE Identity whole_row() { return {}; }
+  static int64_t plane_elements(int64_t) { return 0; }
+  static Identity plane(void*) { return {}; }
   template <class T>
   FASTNN_INLINE Vec<T> operator()(Vec<T> folded, int64_t) const {
     return folded;

@@ -67,36 +67,32 @@ inline bool keeps_size(const PoolAxis& axis) {
   return axis.stride == 1 && axis.dilation == 1 && axis.in == axis.out;
 }
 
-template <class T, class Finish>
-bool fits_plane(const PoolAxis& depth, const PoolAxis& height, const PoolAxis& width,
-                const Finish& finish) {
+inline bool fits_plane(const PoolAxis& depth, const PoolAxis& height, const PoolAxis& width) {
   return depth.out == 1 && depth.kernel == 1 && depth.in == 1 && keeps_size(height) &&
-         keeps_size(width) && width.kernel == 3 && height.in * width.in <= kMaxPlane &&
-         finish.uniform_rows(0, 0, height.out) == height.out;
+         keeps_size(width) && width.kernel == 3 && height.in * width.in <= kMaxPlane;
 }
 
-// y[window] = finish(fold of the window); finish as for slide_flat(), and
-// finish.whole_row() is finish.row() where all rows are alike.
+// y[window] = finish(fold of the window): finish.plane(scratch) gives the function of (folded, i)
+// for the outputs from i of a plane; its scratch has finish.plane_elements(outputs) elements.
 //
 // Workspace, shared: three masks for each vector of a plane, and finish's.
 template <class T, class Op, class Finish>
 void slide_planes(int64_t planes, const PoolAxis& height, const PoolAxis& width, const T* x, T* y,
-                  Finish& finish, const Op& op) {
+                  const Finish& finish, const Op& op) {
   const int64_t size = height.in * width.in;
   FlatMasks<T> masks(width, width.out, size);
-  const int64_t extra = finish.scratch_elements(size);
+  const int64_t extra = finish.plane_elements(size);
   Workspace workspace(masks.bytes() +
                       Workspace::padded_bytes(extra * static_cast<int64_t>(sizeof(T))));
   masks.prepare(workspace);
-  finish.prepare(workspace.take<T>(extra), width.out, height.out);
-  const auto finish_row = finish.whole_row();
+  const auto finish_shared = finish.plane(workspace.take<T>(extra));
   const int64_t grain = larger(1, kPartWork / (8 * size));
   const auto fold_all = [&](auto rows) {
     const PlaneFold<T, Op, decltype(rows)::index> shared(op, height, width);
     parallel_for(planes, grain, [&](int64_t begin, int64_t end, int) {
       // Copies that no store can alias.
       const auto fold = shared;
-      const auto finish_plane = finish_row;
+      const auto finish_plane = finish_shared;
       const T* const limit = y + end * size;
       for (int64_t plane = begin; plane < end; ++plane) {
         fold(x + plane * size, y + plane * size, limit, masks.masks, finish_plane);

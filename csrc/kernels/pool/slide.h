@@ -145,7 +145,7 @@ void slide(int64_t planes, const PoolAxis& depth, const PoolAxis& height, const 
            const T* x, T* y, Finish& finish, const Op& op = Op()) {
   const Tiles tiles(planes, depth.out, height.out, width.out, kTileColumns);
   if (tiles.count == 0) return;
-  if (fits_plane<T>(depth, height, width, finish)) {
+  if (fits_plane(depth, height, width)) {
     return slide_planes<T, Op>(planes, height, width, x, y, finish, op);
   }
   const FlatLayout<T> flat(width, planes * depth.out * height.out);
