@@ -152,8 +152,22 @@ class MultiheadAttention(Module):
             Query i sees keys up to i. An attn_mask given as well is taken to say just that, and
             not read.
         """
+        return self._attend(
+            self.out_proj,
+            (query, key, value),
+            key_padding_mask=key_padding_mask,
+            need_weights=need_weights,
+            attn_mask=attn_mask,
+            average_attn_weights=average_attn_weights,
+            is_causal=is_causal,
+        )
+
+    def _attend(
+        self, out_proj: Any, inputs: tuple[ArrayLike, ArrayLike, ArrayLike], **options: Any
+    ) -> tuple[Result, Result | None]:
+        """`forward` with another last map: a layer of a Transformer joins the sum to it."""
         sizes = (self.embed_dim, self.kdim, self.vdim)
-        for name, x, size in zip(("query", "key", "value"), (query, key, value), sizes):
+        for name, x, size in zip(("query", "key", "value"), inputs, sizes):
             if array(x).shape[-1:] != (size,):
                 raise ValueError(
                     f"MultiheadAttention: {name}.shape[-1] must be {size}, got shape "
@@ -161,20 +175,16 @@ class MultiheadAttention(Module):
                 )
         return attend_heads(
             "MultiheadAttention",
-            (query, key, value),
+            inputs,
             self.num_heads,
             self._project,
-            self.out_proj,
+            out_proj,
             fused=self.in_proj_weight is not None,
             batch_first=self.batch_first,
             bias_kv=(self.bias_k, self.bias_v),
             add_zero_attn=self.add_zero_attn,
             dropout_p=self.dropout if self.training else 0.0,
-            key_padding_mask=key_padding_mask,
-            need_weights=need_weights,
-            attn_mask=attn_mask,
-            average_attn_weights=average_attn_weights,
-            is_causal=is_causal,
+            **options,
         )
 
     def _project(self, x: Any, first: int, count: int) -> Any:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 import fastnn.functional as F
-from fastnn.autograd import Array, ArrayLike, Result, array
+from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled
 from fastnn.nn import init
 from fastnn.nn.attention import MultiheadAttention
 from fastnn.nn.container import ModuleList
 from fastnn.nn.dropout import Dropout
 from fastnn.nn.linear import Linear
-from fastnn.nn.module import Module
+from fastnn.nn.module import Module, can_fuse
 from fastnn.nn.norm import LayerNorm
 
 __all__ = [
@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 Activation = Callable[[Any], Any]
+
+# Activations that a Linear applies itself.
+_NATIVE: dict[Any, tuple[str, ...]] = {F.relu: ("relu",), F.gelu: ("gelu",)}
 
 
 class _Layer(Module):
@@ -77,22 +80,52 @@ class _Layer(Module):
             setattr(self, f"dropout{i}", Dropout(dropout))
         self.activation = activation
 
-    def _sublayer(self, x: Any, norm: Module, block: Activation) -> Any:
-        """Add a block's result, and normalise before or after."""
-        return x + block(norm(x)) if self.norm_first else norm(x + block(x))
+    def _sublayer(self, x: Any, norm: Module, block: Callable[[Any, Any], Any]) -> Any:
+        """Add a block's result, and normalise before or after; block(y, x) returns x + f(y)."""
+        return block(norm(x), x) if self.norm_first else norm(block(x, x))
 
-    def _feed_forward(self, x: Any) -> Any:
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+    def _add(self, x: Any, residual: Any, layer: Module, dropout: Module) -> Any:
+        """Return residual + dropout(layer(x)), in one kernel where only inference is wanted."""
+        if self._infers() and can_fuse(layer):
+            added = array(residual).reshape(*array(x).shape[:-1], -1)
+            return layer._infer(x, None, added)  # type: ignore[attr-defined]
+        return residual + dropout(layer(x))
 
-    def _attend_self(self, x: Any, mask: Any, padding: Any, is_causal: bool) -> Any:
-        return self.self_attn(
-            x,
-            x,
-            x,
-            attn_mask=mask,
-            key_padding_mask=padding,
-            need_weights=False,
-            is_causal=is_causal,
+    def _infers(self) -> bool:
+        return not self.training and not is_grad_enabled()
+
+    def _feed_forward(self, x: Any, residual: Any, dropout: Module) -> Any:
+        native = _NATIVE.get(self.activation)
+        if self._infers() and can_fuse(self.linear1) and native is not None:
+            hidden = self.linear1._infer(x, native)
+        else:
+            hidden = self.dropout(self.activation(self.linear1(x)))
+        return self._add(hidden, residual, self.linear2, dropout)
+
+    def _attend(
+        self,
+        attention: Module,
+        dropout: Module,
+        query: Any,
+        memory: Any,
+        residual: Any,
+        mask: Any,
+        padding: Any,
+        is_causal: bool,
+    ) -> Any:
+        options = {
+            "attn_mask": mask,
+            "key_padding_mask": padding,
+            "need_weights": False,
+            "is_causal": is_causal,
+        }
+        if type(attention) is not MultiheadAttention:
+            return residual + dropout(attention(query, memory, memory, **options)[0])
+        out_proj = attention.out_proj
+        return attention._attend(
+            lambda heads: self._add(heads, residual, out_proj, dropout),
+            (query, memory, memory),
+            **options,
         )[0]
 
 
@@ -167,11 +200,14 @@ class TransformerEncoderLayer(_Layer):
         be left out.
         """
 
-        def attend(x: Any) -> Any:
-            return self.dropout1(self._attend_self(x, src_mask, src_key_padding_mask, is_causal))
+        def attend(x: Any, residual: Any) -> Any:
+            return self._attend(
+                self.self_attn, self.dropout1, x, x, residual, src_mask, src_key_padding_mask,
+                is_causal,
+            )  # fmt: skip
 
         x = self._sublayer(src, self.norm1, attend)
-        return self._sublayer(x, self.norm2, lambda x: self.dropout2(self._feed_forward(x)))
+        return self._sublayer(x, self.norm2, lambda y, x: self._feed_forward(y, x, self.dropout2))
 
 
 class TransformerDecoderLayer(_Layer):
@@ -236,26 +272,21 @@ bias, dtype
     ) -> Result:
         """Masks as in :class:`MultiheadAttention`: True is not seen."""
 
-        def attend(x: Any) -> Any:
-            return self.dropout1(
-                self._attend_self(x, tgt_mask, tgt_key_padding_mask, tgt_is_causal)
-            )
+        def attend(x: Any, residual: Any) -> Any:
+            return self._attend(
+                self.self_attn, self.dropout1, x, x, residual, tgt_mask, tgt_key_padding_mask,
+                tgt_is_causal,
+            )  # fmt: skip
 
-        def attend_memory(x: Any) -> Any:
-            out, _ = self.multihead_attn(
-                x,
-                memory,
-                memory,
-                attn_mask=memory_mask,
-                key_padding_mask=memory_key_padding_mask,
-                need_weights=False,
-                is_causal=memory_is_causal,
-            )
-            return self.dropout2(out)
+        def attend_memory(x: Any, residual: Any) -> Any:
+            return self._attend(
+                self.multihead_attn, self.dropout2, x, memory, residual, memory_mask,
+                memory_key_padding_mask, memory_is_causal,
+            )  # fmt: skip
 
         x = self._sublayer(tgt, self.norm1, attend)
         x = self._sublayer(x, self.norm2, attend_memory)
-        return self._sublayer(x, self.norm3, lambda x: self.dropout3(self._feed_forward(x)))
+        return self._sublayer(x, self.norm3, lambda y, x: self._feed_forward(y, x, self.dropout3))
 
 
 class TransformerEncoder(Module):
