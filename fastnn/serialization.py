@@ -7,7 +7,8 @@ and other libraries (PyTorch, Hugging Face) read and write the same files.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     Path = Union[str, os.PathLike[str]]
 
-__all__ = ["load", "save"]
+__all__ = ["load", "rename", "save"]
 
 _DTYPES = {
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -140,6 +141,60 @@ def load(path: Path, model: Module | None = None) -> dict[str, NDArray[Any]]:
     if model is not None:
         model.load_state_dict(arrays)
     return arrays
+
+
+def rename(
+    state: Mapping[str, NDArray[Any]], rules: Sequence[tuple[str, str]]
+) -> dict[str, NDArray[Any]]:
+    r"""Translate the names of weights, for a model that calls its layers otherwise.
+
+    Parameters
+    ----------
+    state : mapping of str to array
+        What :func:`load` returned.
+    rules : sequence of (pattern, replacement)
+        The first whose pattern (a regular expression) matches the beginning of a name replaces it,
+        as ``re.sub`` does. Names that no pattern matches are left out. Weights that end up with
+        equal names are concatenated, in the order of the rules: query, key and value become one
+        in_proj_weight.
+
+    Returns
+    -------
+    dict of str to array
+        For ``model.load_state_dict``.
+
+    Raises
+    ------
+    ValueError
+        If a rule matches no name, or weights with equal names do not fit each other.
+
+    Examples
+    --------
+    >>> state = {"dense.key": np.zeros(1), "dense.query": np.ones(1), "version": np.ones(1)}
+    >>> rename(state, [(r"dense\.query", "in_proj"), (r"dense\.key", "in_proj")])
+    {'in_proj': array([1., 0.])}
+    """
+    found: dict[str, list[tuple[int, NDArray[Any]]]] = {}
+    used = set()
+    for name, weight in state.items():
+        for i, (pattern, replacement) in enumerate(rules):
+            match = re.match(pattern, name)
+            if match is not None:
+                new = match.expand(replacement) + name[match.end() :]
+                found.setdefault(new, []).append((i, weight))
+                used.add(i)
+                break
+    unused = [pattern for i, (pattern, _) in enumerate(rules) if i not in used]
+    if unused:
+        raise ValueError(f"rename: no name begins with {unused[0]!r}")
+    result = {}
+    for name, weights in found.items():
+        ordered = [weight for _, weight in sorted(weights, key=lambda pair: pair[0])]
+        try:
+            result[name] = ordered[0] if len(ordered) == 1 else np.concatenate(ordered)
+        except ValueError as error:
+            raise ValueError(f"rename: {name}: {error}") from None
+    return result
 
 
 def _checked_key(key: Any) -> str:

@@ -273,3 +273,21 @@ def test_safetensors_is_imported_only_when_used():
         timeout=60,
     )
     assert done.stdout == "False\n"
+
+
+# rename
+
+
+def test_rename():
+    state = {
+        f"layer.{i}.{n}.w": np.full((2, 3), 10 * i + j) for i in (0, 1) for j, n in enumerate("kq")
+    }
+    state["other"] = np.zeros(1)
+    rules = [(r"layer\.(\d)\.q\.", r"\1.qk."), (r"layer\.(\d)\.k\.", r"\1.qk.")]
+    renamed = fastnn.serialization.rename(state, rules)
+    assert sorted(renamed) == ["0.qk.w", "1.qk.w"]
+    assert renamed["1.qk.w"].tolist() == [[11] * 3] * 2 + [[10] * 3] * 2
+    with pytest.raises(ValueError, match="rename: no name begins with 'x'"):
+        fastnn.serialization.rename(state, [*rules, ("x", "y")])
+    with pytest.raises(ValueError, match="rename: a: "):
+        fastnn.serialization.rename({"x": np.zeros((1, 2)), "y": np.zeros(3)}, [("[xy]", "a")])
