@@ -129,16 +129,30 @@ void gemm_cell(const Cell& cell, int64_t k, const A& a, const B& b, T* c, int64_
     const int64_t depth = min_of(kDepthBlock<T>, k - p);
     for (int64_t row = 0; row < cell.rows; row += row_step) {
       const int64_t rows = min_of(row_step, cell.rows - row);
-      const RowPanels<T> block_a = a.a_block(packed_a, cell.row + row, rows, cell.panel, p, depth);
-      const Fetch<T> next = a.source(cell.row + min_of(row + rows, cell.rows - 1), p);
+      const bool last = p + depth >= k;
+      RowPanels<T> block_a{};
       for (int64_t col = 0; col < cell.cols; col += column_step) {
         const Cell block{cell.row + row, rows, cell.col + col, min_of(column_step, cell.cols - col),
                          cell.panel};
         if (row == 0 || cell.cols > column_step) {
           block_b = b.b_block(packed_b, block.col, block.cols, p, depth);
         }
-        gemm_block(block, depth, block_a, fetch_ahead, next, block_b, c, c_stride,
-                   accumulate || p > 0, p + depth >= k, epilogue);
+        if (col > 0) {
+          gemm_block(block, depth, block_a, fetch_ahead, a.source(block.row, p), block_b, c,
+                     c_stride, accumulate || p > 0, last, epilogue);
+          continue;
+        }
+        // The first block of columns packs each panel of A just before it is used.
+        for (int64_t i = 0; i < rows; i += cell.panel) {
+          const Cell strip{block.row + i, min_of(cell.panel, rows - i), block.col, block.cols,
+                           cell.panel};
+          const RowPanels<T> panel =
+              a.a_block(packed_a + i * depth, strip.row, strip.rows, cell.panel, p, depth);
+          if (i == 0) block_a = panel;
+          const Fetch<T> next = a.source(cell.row + min_of(row + i + cell.panel, cell.rows - 1), p);
+          gemm_block(strip, depth, panel, fetch_ahead, next, block_b, c, c_stride,
+                     accumulate || p > 0, last, epilogue);
+        }
       }
     }
     p += depth;
