@@ -1,4 +1,5 @@
-"""Matrix products of reduced precision for inference: ``quantized_linear`` with int8 weights."""
+"""Matrix products of reduced precision for inference: ``quantized_linear`` with int8 weights, and
+``linear`` on bfloat16 arrays."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx_models
-from harness import Case
+from harness import Case, fastest
 
 SHAPES = [
     (1024, 1024, 1024),
@@ -22,12 +23,23 @@ SHAPES = [
 CASES = [
     Case(
         f"quantized_linear {m}x{n}x{k}",
-        {"m": m, "n": n, "k": k},
+        {"m": m, "n": n, "k": k, "dtype": "int8"},
         flops=2.0 * m * n * k,
         bytes=4.0 * (m * k + m * n) + 1.0 * k * n,
         # The peers scale all rows of the activations alike, and some use 7 bits of them.
         tolerance=0.1,
         peak="int8_gops",
+        quick=(m, n, k) == (1024, 1024, 1024),
+    )
+    for m, n, k in SHAPES
+] + [
+    Case(
+        f"linear bfloat16 {m}x{n}x{k}",
+        {"m": m, "n": n, "k": k, "dtype": "bfloat16"},
+        flops=2.0 * m * n * k,
+        bytes=2.0 * (m * k + m * n + k * n),
+        tolerance=0.01,  # of a result with 8 bits
+        peak="bfloat16_gflops",
         quick=(m, n, k) == (1024, 1024, 1024),
     )
     for m, n, k in SHAPES
@@ -47,8 +59,16 @@ def fastnn(case: Case) -> Callable[[], Any]:
     x, w, b = operands(case)
     linear = fastnn.nn.Linear(w.shape[1], w.shape[0])
     linear.load_state_dict({"weight": w, "bias": b})
-    layer = fastnn.nn.quantize_dynamic(linear)
-    return lambda: layer(x)
+    layer = fastnn.nn.quantize_dynamic(linear, dtype=case.params["dtype"])
+    if case.params["dtype"] == "bfloat16":
+        x = x.astype(layer.weight.data.dtype)
+
+    def forward() -> Any:
+        with fastnn.no_grad():
+            y = layer(x)
+        return y
+
+    return forward
 
 
 def torch(case: Case) -> Callable[[], Any]:
@@ -57,6 +77,8 @@ def torch(case: Case) -> Callable[[], Any]:
     x, w, b = (torch.from_numpy(a) for a in operands(case))
     linear = torch.nn.Linear(w.shape[1], w.shape[0])
     linear.load_state_dict({"weight": w, "bias": b})
+    if case.params["dtype"] == "bfloat16":
+        return bfloat16_torch(x, linear)
     model = torch.nn.Sequential(linear)
     layer = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, torch.qint8)
 
@@ -67,7 +89,29 @@ def torch(case: Case) -> Callable[[], Any]:
     return forward
 
 
-def onnxruntime(case: Case) -> Callable[[], Any]:
+def bfloat16_torch(x: Any, linear: Any) -> Callable[[], Any]:
+    import torch
+
+    x, layer = x.bfloat16(), linear.bfloat16()
+    with torch.inference_mode():
+        # The weight in oneDNN's layout, as torch.compile prepares it for inference.
+        packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight, len(x))
+
+        def prepared() -> Any:
+            return torch.ops.mkldnn._linear_pointwise(x, packed, layer.bias, "none", [], "")
+
+        best = fastest(lambda: layer(x), prepared)
+
+    def forward() -> Any:
+        with torch.inference_mode():
+            return best()
+
+    return forward
+
+
+def onnxruntime(case: Case) -> Callable[[], Any] | None:
+    if case.params["dtype"] == "bfloat16":
+        return None
     x, w, b = operands(case)
     scale = np.abs(w).max(1) / np.float32(127)
     levels = np.rint(w / scale[:, None]).astype(np.int8)

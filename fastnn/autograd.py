@@ -193,6 +193,8 @@ def _record(out: Any, inputs: tuple[Any, ...], backward: Backward, name: str) ->
     is_tuple = isinstance(out, tuple)
     outs = [None if o is None else np.asarray(o) for o in (out if is_tuple else (out,))]
     if not any(o is not None and o.dtype.kind == "f" for o in outs):
+        if any(o is not None and o.dtype.name == "bfloat16" for o in outs):
+            raise TypeError(f"{name}: a bfloat16 result has no gradient; use float32 or no_grad()")
         return out
     node = Node(name, backward, tuple(map(_edge, inputs)), len(outs), is_tuple)
     results = [
@@ -352,9 +354,10 @@ def set_result_type(cls: type[TensorBase]) -> None:
 def as_data(value: Any, requires_grad: bool) -> Array:
     """Return `value` as an array that a Tensor may hold, without a copy if possible."""
     data: Array = array(np.asarray(value) if value is None else value)
-    if data.dtype.char not in "fd" and data.dtype.kind not in "iub":
+    dtype = data.dtype
+    if dtype.char not in "fd" and dtype.kind not in "iub" and dtype.name != "bfloat16":
         raise TypeError(
-            "Tensor: data must be float32, float64, integer or bool, "
+            "Tensor: data must be float32, float64, bfloat16, integer or bool, "
             f"got {data.dtype}; convert it with .astype(np.float32)"
         )
     if requires_grad and data.dtype.kind != "f":

@@ -25,6 +25,8 @@ ELSEWHERE = {
     "conv3d_prepare": ("fastnn.functional", "conv3d"),
     "pack_recurrent": ("fastnn.functional", "rnn"),
     "pack_quantized_linear": ("fastnn.functional", "quantized_linear"),
+    "matmul_bfloat16": ("fastnn.functional", "linear"),
+    "pack_bfloat16": ("fastnn.functional", "linear"),
     "gelu_tanh_forward": ("fastnn.functional", "gelu"),
     "gelu_tanh_backward": ("fastnn.functional", "gelu"),
     "philox_words": ("fastnn.functional", "dropout"),
@@ -39,7 +41,12 @@ ELSEWHERE = {
 }
 
 # Kernels whose binding has another name.
-BOUND_AS = {"pack_matrix": "pack_linear", "conv3d_prepare": "ConvPacks"}
+BOUND_AS = {
+    "pack_matrix": "pack_linear",
+    "conv3d_prepare": "ConvPacks",
+    "matmul_bfloat16": "matmul_forward",
+    "pack_bfloat16": "pack_linear",
+}
 
 LISTED = [tuple(pair) for pair in _core.kernel_names()]
 KERNELS = sorted((family, kernel) for family, kernel in LISTED if kernel not in MEASURES)

@@ -66,6 +66,19 @@ std::string to_string(const Shape& shape) {
   return text + (shape.size() == 1 ? ",)" : ")");
 }
 
+bool is_bfloat16(py::handle object) {
+  if (!py::isinstance<py::array>(object)) return false;
+  constexpr int kFirstUserDtype = 256;
+  static std::atomic<int> known{-1};  // the number that NumPy gave it
+  const py::dtype dtype = py::reinterpret_borrow<py::array>(object).dtype();
+  const int number = dtype.num();
+  if (number < kFirstUserDtype) return false;
+  if (number == known.load(std::memory_order_relaxed)) return true;
+  if (std::string(py::str(dtype.attr("name"))) != "bfloat16") return false;
+  known.store(number);
+  return true;
+}
+
 Shape shape_of(const py::array& a) { return Shape(a.shape(), a.shape() + a.ndim()); }
 
 Split split_at(const py::array& a, int64_t axis) {
@@ -261,6 +274,12 @@ Array<T> Check::output(const Shape& shape, py::handle out,
                     : std::string(py::str(py::type::handle_of(out).attr("__name__")))));
   }
   auto a = py::reinterpret_borrow<Array<T>>(out);
+  destination(a, shape, inputs);
+  return a;
+}
+
+void Check::destination(const py::array& a, const Shape& shape,
+                        std::initializer_list<py::handle> inputs) const {
   if (shape_of(a) != shape) {
     value_error("out.shape must be " + to_string(shape) + ", got " + to_string(shape_of(a)));
   }
@@ -273,7 +292,6 @@ Array<T> Check::output(const Shape& shape, py::handle out,
       value_error("out must not share memory with an input");
     }
   }
-  return a;
 }
 
 #define FASTNN_INSTANTIATE(T)                                                                     \

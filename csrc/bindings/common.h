@@ -76,8 +76,11 @@ class Check {
   // The product of the sizes, ValueError where it or its bytes overflow.
   int64_t size(const char* name, const Shape& shape, int64_t item_bytes) const;
 
-  // A new array, or `out` if it is not None: then it must be a writable, aligned, C-contiguous
-  // array of T and of this shape that shares no memory with `inputs` (an empty handle is skipped).
+  // An array that may be `out`: aligned, C-contiguous and writable, of this shape, sharing no
+  // memory with `inputs` (an empty handle is skipped).
+  void destination(const py::array& out, const Shape& shape,
+                   std::initializer_list<py::handle> inputs) const;
+  // A new array, or `out` if it is not None: then it must be a destination of T.
   template <class T>
   Array<T> output(const Shape& shape, py::handle out = py::none(),
                   std::initializer_list<py::handle> inputs = {}) const;
@@ -97,6 +100,9 @@ class Check {
 
   const char* operation_;
 };
+
+// Whether `object` is an ndarray of ml_dtypes.bfloat16, which is known by its name.
+bool is_bfloat16(py::handle object);
 
 inline int64_t extent(const py::array& a, int64_t axis) {
   return static_cast<int64_t>(a.shape(static_cast<py::ssize_t>(axis)));

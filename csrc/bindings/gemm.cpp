@@ -1,82 +1,25 @@
 #include "ops/gemm.h"
 
 #include "bindings/activation.h"
+#include "bindings/gemm_bfloat16.h"
+#include "bindings/matrix_stack.h"
 #include "bindings/packed_matrix.h"
 
 namespace fastnn {
 namespace {
 
-template <class T>
-int64_t element_stride(const py::array_t<T>& a, py::ssize_t axis) {
-  return static_cast<int64_t>(a.strides(axis)) / static_cast<int64_t>(sizeof(T));
-}
-
-// One operand of a product: a stack of matrices, a batch dimension that broadcasts included.
-template <class T>
-struct Stack {
-  py::array_t<T> array;
-  int64_t rows, cols, row_stride, col_stride;
-  Shape batch_shape;
-};
-
-template <class T>
-Stack<T> stack(const Check& check, const char* name, py::handle object) {
-  auto a = check.strided<T>(name, object);
-  check.min_rank(name, a, 2);
-  const py::ssize_t rank = a.ndim();
-  return {a,
-          extent(a, rank - 2),
-          extent(a, rank - 1),
-          element_stride(a, rank - 2),
-          element_stride(a, rank - 1),
-          Shape(a.shape(), a.shape() + rank - 2)};
-}
-
-Shape broadcast(const Check& check, const Shape& a, const Shape& b) {
-  const Shape& longer = a.size() >= b.size() ? a : b;
-  const Shape& shorter = a.size() >= b.size() ? b : a;
-  Shape result = longer;
-  const size_t shift = longer.size() - shorter.size();
-  for (size_t i = 0; i < shorter.size(); ++i) {
-    int64_t& size = result[shift + i];
-    if (size == 1) {
-      size = shorter[i];
-    } else if (shorter[i] != 1 && shorter[i] != size) {
-      check.value_error("batch dimensions " + to_string(a) + " and " + to_string(b) +
-                        " of input and other must broadcast");
-    }
-  }
-  return result;
-}
-
-// The element offset of the operand's matrix for every product of the batch, in C order.
-template <class T>
-std::vector<int64_t> batch_offsets(const Stack<T>& operand, const Shape& batch, int64_t count) {
-  std::vector<int64_t> offsets(static_cast<size_t>(count), 0);
-  const size_t shift = batch.size() - operand.batch_shape.size();
-  int64_t repeat = 1;  // products that share an index of the current axis
-  for (size_t axis = batch.size(); axis-- > 0;) {
-    if (axis >= shift && operand.batch_shape[axis - shift] != 1) {
-      const int64_t stride = element_stride(operand.array, static_cast<py::ssize_t>(axis - shift));
-      for (int64_t i = 0; i < count; ++i) {
-        offsets[static_cast<size_t>(i)] += i / repeat % batch[axis] * stride;
-      }
-    }
-    repeat *= batch[axis];
-  }
-  return offsets;
-}
-
 py::object matmul_forward(py::handle input, py::handle other, py::handle bias, py::handle out) {
+  if (is_bfloat16(input)) return matmul_bfloat16(input, other, bias, out);
   const Check check("matmul");
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
-    const auto a = stack<T>(check, "input", input);
-    const auto b = stack<T>(check, "other", other);
+    if (is_bfloat16(other)) return matmul_bfloat16(input, other, bias, out);
+    const auto x = check.strided<T>("input", input), y = check.strided<T>("other", other);
+    const auto a = matrix_stack(check, "input", x), b = matrix_stack(check, "other", y);
     check.dim("other", b.array, b.array.ndim() - 2, a.cols, "input.shape[-1]");
     const auto bias_array = check.optional<T>("bias", bias);
     if (bias_array) check.shape("bias", bias_array, {b.cols}, "other.shape[-1]");
-    const Shape shape = broadcast(check, a.batch_shape, b.batch_shape);
+    const Shape shape = broadcast_batch(check, a.batch_shape, b.batch_shape);
     const int64_t count = check.size("batch", shape, 1);
     Shape output_shape = shape;
     output_shape.insert(output_shape.end(), {a.rows, b.cols});
@@ -85,15 +28,15 @@ py::object matmul_forward(py::handle input, py::handle other, py::handle bias, p
     const auto a_offsets = batch_offsets(a, shape, count);
     const auto b_offsets = batch_offsets(b, shape, count);
     run(gemm_kernels().matmul_forward,
-        MatmulForwardArgs<T>{count, a.rows, b.cols, a.cols, a.array.data(), a_offsets.data(),
-                             a.row_stride, a.col_stride, b.array.data(), b_offsets.data(),
-                             b.row_stride, b.col_stride, nullptr, data_or_null(bias_array),
-                             c.mutable_data()});
+        MatmulForwardArgs<T>{count, a.rows, b.cols, a.cols, x.data(), a_offsets.data(),
+                             a.row_stride, a.col_stride, y.data(), b_offsets.data(), b.row_stride,
+                             b.col_stride, nullptr, data_or_null(bias_array), c.mutable_data()});
     return std::move(c);
   });
 }
 
 PackedMatrix pack_linear(py::handle weight) {
+  if (is_bfloat16(weight)) return pack_bfloat16(weight);
   const Check check("pack_linear");
   return check.dispatch("weight", weight, [&](auto zero) -> PackedMatrix {
     using T = decltype(zero);
@@ -107,7 +50,7 @@ PackedMatrix pack_linear(py::handle weight) {
     auto packed = check.output<T>({elements});
     args.packed = packed.mutable_data();
     run(table.pack_matrix, args);
-    return {packed, args.n, args.k, &table};
+    return {packed, args.n, args.k, &table, false};
   });
 }
 
@@ -115,6 +58,9 @@ PackedMatrix pack_linear(py::handle weight) {
 // an array or a PackedMatrix.
 py::object linear_forward(py::handle input, py::handle weight, py::handle bias, py::handle out,
                           py::handle scale, py::handle residual, py::handle activation) {
+  if (is_bfloat16(input)) {
+    return linear_bfloat16(input, weight, bias, out, scale, residual, activation);
+  }
   const Check check("linear");
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
@@ -128,6 +74,9 @@ py::object linear_forward(py::handle input, py::handle weight, py::handle bias, 
     py::object kept;  // keeps a converted weight alive
     if (py::isinstance<PackedMatrix>(weight)) {
       const auto& packed = py::cast<const PackedMatrix&>(weight);
+      if (packed.is_bfloat16) {
+        return linear_bfloat16(input, weight, bias, out, scale, residual, activation);
+      }
       if (packed.table != &gemm_kernels())
         check.value_error("weight was packed for another FASTNN_ISA");
       if (packed.in_features != in_features) {
@@ -135,6 +84,8 @@ py::object linear_forward(py::handle input, py::handle weight, py::handle bias, 
       }
       args.n = packed.out_features;
       args.packed_b = check.contiguous<T>("weight", packed.data).data();
+    } else if (is_bfloat16(weight)) {
+      return linear_bfloat16(input, weight, bias, out, scale, residual, activation);
     } else {
       const auto w = check.strided<T>("weight", weight);
       vector = w.ndim() == 1;

@@ -1,5 +1,5 @@
 // Linear layers with int8 weights.
-#include "bindings/common.h"
+#include "bindings/activation.h"
 #include "ops/gemm.h"
 
 namespace fastnn {
@@ -29,7 +29,8 @@ PackedInt8Matrix pack_quantized_linear(py::handle weight) {
 
 // input (..., in) times an int8 weight (out, in) transposed; `weight` is an array or packed.
 py::object quantized_linear_forward(py::handle input, py::handle weight, py::handle weight_scale,
-                                    py::handle bias, py::handle out) {
+                                    py::handle bias, py::handle out, py::handle residual,
+                                    py::handle activation) {
   const Check check("quantized_linear");
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
@@ -50,11 +51,14 @@ py::object quantized_linear_forward(py::handle input, py::handle weight, py::han
     shape.pop_back();
     const int64_t rows = check.size("input", shape, 1);
     shape.push_back(packed.out_features);
-    auto y = check.output<T>(shape, out, {input, weight_scale, bias});
+    const auto r = check.optional<T>("residual", residual);
+    if (r) check.shape("residual", r, shape, "the output's shape");
+    const FusedActivation fused = read_activation(check, activation);
+    auto y = check.output<T>(shape, out, {input, weight_scale, bias, r});
     run(packed.table->quantized_linear_forward,
         QuantizedLinearForwardArgs<T>{rows, packed.out_features, packed.in_features, x.data(),
                                       packed.data.data(), scale.data(), data_or_null(b),
-                                      y.mutable_data()});
+                                      data_or_null(r), fused, y.mutable_data()});
     return std::move(y);
   });
 }
@@ -68,7 +72,8 @@ void init_gemm_int8(py::module_& m) {
   m.def("pack_quantized_linear", &pack_quantized_linear, py::arg("weight"),
         "Packs an int8 weight (out, in) for quantized_linear_forward");
   m.def("quantized_linear_forward", &quantized_linear_forward, py::arg("input"), py::arg("weight"),
-        py::arg("weight_scale"), py::arg("bias") = py::none(), py::arg("out") = py::none());
+        py::arg("weight_scale"), py::arg("bias") = py::none(), py::arg("out") = py::none(),
+        py::arg("residual") = py::none(), py::arg("activation") = py::none());
 }
 
 }  // namespace fastnn

@@ -10,9 +10,10 @@ struct RnnKernels;
 
 // The weight of a linear layer, from pack_linear.
 struct PackedMatrix {
-  py::object data;  // one-dimensional array of the weight's dtype
+  py::object data;  // one-dimensional array of the weight's dtype, or of words of bfloat16 pairs
   int64_t out_features, in_features;
   const GemmKernels* table;
+  bool is_bfloat16;
 };
 
 // The recurrent weights of a layer, from pack_recurrent.

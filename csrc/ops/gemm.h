@@ -47,8 +47,8 @@ struct ColumnSumForwardArgs {
   T* sums;
 };
 
-// y = x W^T + bias, W[j, k] = weight_scale[j] * weight[j, k], with `weight` from
-// pack_quantized_linear; x (m, k) is quantised row by row. All contiguous; y overlaps nothing.
+// y = activation(x W^T + bias + residual), W[j, k] = weight_scale[j] * weight[j, k], with `weight`
+// from pack_quantized_linear; x (m, k) is quantised row by row. All contiguous; y overlaps nothing.
 template <class T>
 struct QuantizedLinearForwardArgs {
   int64_t m, n, k;
@@ -56,6 +56,8 @@ struct QuantizedLinearForwardArgs {
   const int32_t* weight;
   const T* weight_scale;  // (n)
   const T* bias;          // (n) or null
+  const T* residual;      // (m, n) or null
+  FusedActivation activation;
   T* y;
 };
 
@@ -68,12 +70,50 @@ struct PackQuantizedLinearArgs {
   int64_t* elements;
 };
 
+// bfloat16 as uint16_t, or float32, which is rounded to bfloat16 first.
+struct ReducedArray {
+  const void* data;
+  bool is_float;
+};
+
+// C[i] = activation(scale A[i] B[i] + bias + residual[i]), products of bfloat16 added in float32,
+// as MatmulForwardArgs describes. C is bfloat16 or float32. T plays no part.
+template <class T>
+struct MatmulBfloat16Args {
+  int64_t batch, m, n, k;
+  ReducedArray a;
+  const int64_t* a_offsets;
+  int64_t a_row_stride, a_col_stride;
+  ReducedArray b;
+  const int64_t* b_offsets;
+  int64_t b_row_stride, b_col_stride;
+  const int32_t* packed_b;  // from pack_bfloat16, in place of b (batch 1), or null
+  const float* bias;        // (n) or null
+  float scale;
+  const float* residual;  // or null
+  FusedActivation activation;
+  void* c;
+  bool c_is_float;
+};
+
+// Packs B (k, n), as PackMatrixArgs does; T plays no part.
+template <class T>
+struct PackBfloat16Args {
+  int64_t n, k;
+  ReducedArray b;
+  int64_t b_row_stride, b_col_stride;
+  int32_t* packed;
+  int64_t* elements;
+};
+
 #define FASTNN_GEMM_KERNELS(KERNEL)                            \
   KERNEL(matmul_forward, MatmulForwardArgs)                    \
   KERNEL(pack_matrix, PackMatrixArgs)                          \
   KERNEL(column_sum_forward, ColumnSumForwardArgs)             \
   KERNEL(quantized_linear_forward, QuantizedLinearForwardArgs) \
-  KERNEL(pack_quantized_linear, PackQuantizedLinearArgs)
+  KERNEL(pack_quantized_linear, PackQuantizedLinearArgs)       \
+  KERNEL(matmul_bfloat16, MatmulBfloat16Args)                  \
+  KERNEL(pack_bfloat16, PackBfloat16Args)
 
 FASTNN_KERNELS(GemmKernels, gemm, FASTNN_GEMM_KERNELS)
 

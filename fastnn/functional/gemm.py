@@ -3,6 +3,11 @@
 An element of every product is one chain of fused multiply-adds in the order of the summed index.
 A row alone therefore has the same bits as the same row inside a batch, and the number of threads
 changes nothing.
+
+linear and matmul also take arrays of ``ml_dtypes.bfloat16``, alone or beside float32 ones, which
+are then rounded to bfloat16 first. Products are added in float32, in pairs, the second of a pair
+before the first; the result is float32 if an operand is, else bfloat16. Subnormal numbers may
+count as zero (AVX512_BF16 does that).
 """
 
 from __future__ import annotations
@@ -38,8 +43,9 @@ def linear(
 
     Parameters
     ----------
-    input : array or Tensor, shape (..., in_features), float32 or float64
+    input : array or Tensor, shape (..., in_features), float32, float64 or bfloat16
     weight : array or Tensor, shape (out_features, in_features) or (in_features,)
+        Of input's dtype; bfloat16 also goes with float32, and then the result is float32.
     bias : array or Tensor, shape (out_features,) or (), optional
     scale : float
     residual : array or Tensor of the result's shape, optional
@@ -56,7 +62,7 @@ def linear(
     Raises
     ------
     TypeError
-        For dtypes other than float32 and float64, or mixed ones.
+        For other dtypes, or other mixed ones; for a bfloat16 result while a gradient is recorded.
     ValueError
         For shapes that do not fit.
 
@@ -129,8 +135,9 @@ def matmul(input: ArrayLike, other: ArrayLike, *, out: Array | None = None) -> R
 
     Parameters
     ----------
-    input : array or Tensor, shape (..., M, K) or (K,), float32 or float64
+    input : array or Tensor, shape (..., M, K) or (K,), float32, float64 or bfloat16
     other : array or Tensor, shape (..., K, N) or (K,)
+        Of input's dtype; bfloat16 also goes with float32, and then the result is float32.
         Leading dimensions broadcast; any strides are read in place.
     out : array, optional
         Where to write the result; not while a gradient is being recorded.

@@ -39,6 +39,9 @@ class Linear(Module):
     optimizer, ``load_state_dict``, assigning ``.data`` and recording drop the pack. An activation
     that follows in a ``Sequential`` is then applied as the product's epilogue.
 
+    A weight may be an array of ``ml_dtypes.bfloat16``, for inference: ``layer.weight =
+    Parameter(weight, requires_grad=False)``; see :func:`fastnn.nn.quantize_dynamic`.
+
     Examples
     --------
     >>> import numpy as np
@@ -83,9 +86,10 @@ class Linear(Module):
         )
 
     def extra_repr(self) -> str:
+        dtype = self.weight.data.dtype
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}"
+            f"bias={self.bias is not None}" + (f", dtype={dtype}" if dtype.kind != "f" else "")
         )
 
 

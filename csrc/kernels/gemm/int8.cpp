@@ -11,6 +11,7 @@
 // Packed weights: for every block of kWordDepth words its groups of columns, [depth][kWordGroup]
 // each; then for every block the sums of its columns.
 // Workspace: that of words.h, and a panel of quantised rows.
+#include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/words.h"
 #include "ops/gemm.h"
 #include "runtime/extensions.h"
@@ -128,73 +129,68 @@ class QuantizedRows {
   int64_t first_ = 0;
 };
 
-// Where a block of a packed weight lies; cols are rounded up to kWordGroup.
-struct WeightLayout {
-  int64_t cols, words;
+struct PackedWeight : PackedWords {
+  int64_t words;
 
   int64_t elements() const { return (words + max_of(1, ceil_div(words, kDepth))) * cols; }
-  int64_t group(int64_t col, int64_t p, int64_t depth) const { return p * cols + col * depth; }
   int64_t column_sums(int64_t p) const { return (words + p / kDepth) * cols; }
 };
 
-WeightLayout weight_layout(int64_t n, int64_t k) {
-  return {round_up(n, kWordGroup), ceil_div(k, kBytes)};
+PackedWeight packed_weight(const int32_t* data, int64_t n, int64_t k) {
+  return {{data, round_up(n, kWordGroup)}, ceil_div(k, kBytes)};
 }
 
-struct PackedWeight {
-  const int32_t* data;
-  WeightLayout layout;
-
-  const int32_t* block(int32_t*, int64_t col, int64_t, int64_t p, int64_t depth) const {
-    return data + layout.group(col, p, depth);
-  }
-};
-
-// y (+)= (sums - zero * column sums) * scale * weight_scale, and the bias with the last block.
+// y (+)= (sums - zero * column sums) * scale * weight_scale, and with the last block the epilogue.
 template <class T>
 struct Dequantize {
   const QuantizedLinearForwardArgs<T>& args;
   const PackedWeight& weight;
   const QuantizedRows<T>& rows_of_x;
+  OutputEpilogue<T, ColumnBias<T>> epilogue{
+      {args.bias}, T(1), args.residual, args.n, args.activation};
 
+  // The epilogue runs on a copy: rows of y that are a power of two apart push each other out of L1.
   void operator()(const int32_t* sums, int64_t stride, int64_t row, int64_t col, int64_t rows,
                   int64_t cols, int64_t p) const {
-    constexpr int64_t kSize = Vec<T>::kSize;
-    const bool last = p + kDepth >= weight.layout.words;
-    const int32_t* const column_sums = weight.data + weight.layout.column_sums(p) + col;
+    alignas(64) T tile[kMaxSums * Words::kSize];
+    T* const y = args.y + row * args.n + col;
     for (int64_t i = 0; i < rows; ++i) {
-      const RowScale<T>& scale = rows_of_x.scale(row + i);
-      const uint32_t zero = static_cast<uint32_t>(scale.zero);
-      T* const y = args.y + (row + i) * args.n + col;
-      for (int64_t group = 0; group < cols; group += kWordGroup) {
-        T values[kWordGroup];
-        for (int64_t j = 0; j < kWordGroup; ++j) {
-          const uint32_t sum = static_cast<uint32_t>(sums[i * stride + group + j]) -
-                               zero * static_cast<uint32_t>(column_sums[group + j]);
-          values[j] = static_cast<T>(static_cast<int32_t>(sum));
-        }
-        for (int64_t j = group; j < min_of(group + kWordGroup, cols); j += kSize) {
-          const int64_t lanes = cols - j;
-          Vec<T> v = Vec<T>::load(values + j - group) * Vec<T>::broadcast(scale.scale) *
-                     Vec<T>::load(args.weight_scale + col + j, lanes);
-          if (p > 0) v = Vec<T>::load(y + j, lanes) + v;
-          if (last && args.bias != nullptr) v += Vec<T>::load(args.bias + col + j, lanes);
-          v.store(y + j, lanes);
-        }
-      }
+      T* const values = tile + i * stride;
+      dequantize(sums + i * stride, row + i, col, cols, p, values);
+      if (p == 0) continue;
+      for (int64_t j = 0; j < cols; ++j) values[j] += y[i * args.n + j];
+    }
+    if (p + kDepth >= weight.words) epilogue(tile, stride, row, col, rows, cols);
+    store_tile(tile, stride, y, args.n, rows, cols);
+  }
+
+  void dequantize(const int32_t* sums, int64_t row, int64_t col, int64_t cols, int64_t p,
+                  T* values) const {
+    constexpr int64_t kSize = Vec<T>::kSize;
+    const RowScale<T>& scale = rows_of_x.scale(row);
+    const uint32_t zero = static_cast<uint32_t>(scale.zero);
+    const int32_t* const column_sums = weight.data + weight.column_sums(p) + col;
+    for (int64_t j = 0; j < round_up(cols, kSize); ++j) {
+      const uint32_t sum =
+          static_cast<uint32_t>(sums[j]) - zero * static_cast<uint32_t>(column_sums[j]);
+      values[j] = static_cast<T>(static_cast<int32_t>(sum));
+    }
+    for (int64_t j = 0; j < cols; j += kSize) {
+      const Vec<T> v = Vec<T>::load(values + j) * Vec<T>::broadcast(scale.scale) *
+                       Vec<T>::load(args.weight_scale + col + j, cols - j);
+      v.store(values + j);
     }
   }
 };
 
 template <class Dot, class T>
 void multiply(const QuantizedLinearForwardArgs<T>& args) {
-  const PackedWeight weight{args.weight, weight_layout(args.n, args.k)};
-  const int64_t words = weight.layout.words;
-  word_grid<Dot, QuantizedRows<T>>(1, args.m, args.n, words,
+  const PackedWeight weight = packed_weight(args.weight, args.n, args.k);
+  word_grid<Dot, QuantizedRows<T>>(1, args.m, args.n, weight.words,
                                    [&](int64_t, const Rectangle& cell, const WordBlocks& blocks,
                                        int32_t* scratch, int32_t* extra) {
                                      QuantizedRows<T> x(args.x, args.k, blocks, extra);
-                                     word_cell<Dot>(cell, words, blocks, x, weight, scratch,
+                                     word_cell<Dot>(cell, weight.words, blocks, x, weight, scratch,
                                                     Dequantize<T>{args, weight, x});
                                    });
 }
@@ -227,27 +223,16 @@ void quantized_linear_forward(const QuantizedLinearForwardArgs<T>& args) {
 
 template <class T>
 void pack_quantized_linear(const PackQuantizedLinearArgs<T>& args) {
-  const WeightLayout layout = weight_layout(args.n, args.k);
-  *args.elements = layout.elements();
+  const PackedWeight weight = packed_weight(args.packed, args.n, args.k);
+  *args.elements = weight.elements();
   if (args.packed == nullptr) return;
-  const int64_t groups = layout.cols / kWordGroup;
-  const int64_t grain = max_of(1, (int64_t{1} << 16) / max_of(1, layout.words * kWordGroup));
-  const int64_t stage_words = kWordGroup * min_of(layout.words, kDepth);
-  const int workers = plan_workers(ceil_div(groups, grain));
-  Workspace workspace(workers * stage_words * static_cast<int64_t>(sizeof(int32_t)));
-  int32_t* const stages = workspace.take<int32_t>(workers * stage_words);
-  parallel_for(groups, grain, [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t col = begin * kWordGroup; col < end * kWordGroup; col += kWordGroup) {
-      int64_t p = 0;
-      do {  // once even for no words, which has column sums too
-        const int64_t depth = min_of(kDepth, layout.words - p);
-        pack_weight_group(args.weight, args.n, args.k, col, p, depth, stages + worker * stage_words,
-                          args.packed + layout.group(col, p, depth),
-                          args.packed + layout.column_sums(p) + col);
-        p += depth;
-      } while (p < layout.words);
-    }
-  });
+  const int64_t stage_words = kWordGroup * min_of(weight.words, kDepth);
+  pack_word_groups(weight.cols, weight.words, kDepth, stage_words,
+                   [&](int64_t col, int64_t p, int64_t depth, int32_t* stage) {
+                     pack_weight_group(args.weight, args.n, args.k, col, p, depth, stage,
+                                       args.packed + weight.offset(col, p, depth),
+                                       args.packed + weight.column_sums(p) + col);
+                   });
 }
 
 template void quantized_linear_forward(const QuantizedLinearForwardArgs<float>&);

@@ -21,8 +21,9 @@ inline constexpr int kEmulatedSums = 16;
 #else
 inline constexpr int kEmulatedSums = 8;
 #endif
+inline constexpr int kMaxSums = 28;
 template <class Dot>
-inline constexpr int kSums = Dot::kNative ? 28 : kEmulatedSums;
+inline constexpr int kSums = Dot::kNative ? kMaxSums : kEmulatedSums;
 template <class Dot>
 inline constexpr int kWordTileRows = kSums<Dot> / 2;
 

@@ -37,6 +37,17 @@ struct Rectangle {
   int64_t row, rows, col, cols;
 };
 
+// A B that was packed whole: for every block of depth all its groups of columns.
+struct PackedWords {
+  const int32_t* data;
+  int64_t cols;  // rounded up to kWordGroup
+
+  int64_t offset(int64_t col, int64_t p, int64_t depth) const { return p * cols + col * depth; }
+  const int32_t* block(int32_t*, int64_t col, int64_t, int64_t p, int64_t depth) const {
+    return data + offset(col, p, depth);
+  }
+};
+
 // How a cell is cut, and what memory that takes in words.
 struct WordBlocks {
   int64_t panel, rows, cols, depth;
@@ -66,6 +77,16 @@ WordBlocks choose_word_blocks(int64_t rows, int64_t cols, int64_t words) {
   blocks.packed_b = blocks.cols * blocks.depth;
   blocks.sums = blocks.keep_sums ? blocks.rows * padded_cols : kSums<Dot> * Words::kSize;
   return blocks;
+}
+
+// Copies a finished tile, whole vectors, to where it belongs.
+template <class T>
+void store_tile(const T* tile, int64_t stride, T* c, int64_t c_stride, int64_t rows, int64_t cols) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < cols; j += Vec<T>::kSize) {
+      Vec<T>::load(tile + i * stride + j).store(c + i * c_stride + j, cols - j);
+    }
+  }
 }
 
 // All tiles of a block of packed A times one of packed B. `sums` belongs to the block's first
@@ -148,6 +169,29 @@ void word_grid(int64_t batch, int64_t m, int64_t n, int64_t words, const Run& ru
       run(item / cells,
           Rectangle{row, min_of(grid.cell_rows, m - row), col, min_of(grid.cell_cols, n - col)},
           blocks, own, own + scratch);
+    }
+  });
+}
+
+// Calls pack(col, p, depth, stage) for every group of columns and block of depth of a B that is
+// packed whole, on all threads; `stage` is memory of so many words.
+template <class Pack>
+void pack_word_groups(int64_t cols, int64_t words, int64_t depth_block, int64_t stage_words,
+                      const Pack& pack) {
+  const int64_t groups = cols / kWordGroup;
+  const int64_t grain = max_of(1, (int64_t{1} << 16) / max_of(1, words * kWordGroup));
+  const int workers = plan_workers(ceil_div(groups, grain));
+  stage_words = round_up(stage_words, 16);
+  Workspace workspace(workers * stage_words * static_cast<int64_t>(sizeof(int32_t)));
+  int32_t* const stages = workspace.take<int32_t>(workers * stage_words);
+  parallel_for(groups, grain, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t col = begin * kWordGroup; col < end * kWordGroup; col += kWordGroup) {
+      int64_t p = 0;
+      do {  // once even for no words
+        const int64_t depth = min_of(depth_block, words - p);
+        pack(col, p, depth, stages + worker * stage_words);
+        p += depth;
+      } while (p < words);
     }
   });
 }
