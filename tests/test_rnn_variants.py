@@ -216,6 +216,22 @@ def test_proj_size_must_be_less_than_hidden_size(proj_size):
         fastnn.nn.LSTM(3, 5, proj_size=proj_size)
 
 
+@pytest.mark.parametrize("recording", [False, True])
+@pytest.mark.parametrize(
+    ("input", "error", "message"),
+    [
+        (None, TypeError, "GRU: input must be a numpy.ndarray or fastnn.Tensor, got None"),
+        (np.ones(3), ValueError, "GRU: input must have 2 or 3 dimensions"),
+        (np.ones((5, 2, 4)), ValueError, r"GRU: input.shape\[-1\] must be 3 \(input_size\), got 4"),
+    ],
+)
+def test_layers_name_their_input(recording, input, error, message):
+    layer = fastnn.nn.GRU(3, 4, dtype=np.float64)
+    context = fastnn.enable_grad() if recording else fastnn.no_grad()
+    with context, pytest.raises(error, match=message):
+        layer(input)
+
+
 def layers():
     options = {"num_layers": 2, "bidirectional": True, "dtype": np.float64}
     yield fastnn.nn.LSTM(3, 5, proj_size=2, **options)

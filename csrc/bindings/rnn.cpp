@@ -279,6 +279,51 @@ py::object rnn_forward(const char* name, const std::string& cell, py::handle inp
   });
 }
 
+// One step of one direction: input (batch, inputs) or (inputs), states likewise. Returns (h, c), c
+// None unless an LSTM.
+py::object rnn_step(const char* name, const std::string& cell, py::handle input, py::handle h0,
+                    py::handle c0, const py::tuple& weights) {
+  const Check check(name);
+  return check.dispatch("input", input, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto x = check.contiguous<T>("input", input);
+    const bool single = x.ndim() == 1;
+    if (!single && x.ndim() != 2) {
+      check.value_error("input must have 1 or 2 dimensions, got shape " + to_string(shape_of(x)));
+    }
+    const int64_t batch = single ? 1 : extent(x, 0), inputs = extent(x, x.ndim() - 1);
+    const auto w = checked_weights<T>(check, cell, weights, inputs);
+    const CellInfo info = cell_info(check, cell, static_cast<bool>(w.peephole));
+    const Shape h_shape = single ? Shape{w.output} : Shape{batch, w.output};
+    const Shape c_shape = single ? Shape{w.hidden} : Shape{batch, w.hidden};
+    const auto h = checked_state<T>(check, "h0", h0, h_shape);
+    const auto c = checked_state<T>(check, "c0", c0, c_shape);
+    auto h_n = check.output<T>(h_shape);
+    auto c_n = info.lstm ? check.output<T>(c_shape) : absent<T>();
+    const Layout layout(1, batch, nullptr, false);
+    const auto x_offsets = layout.offsets(false, inputs, 0);
+    const auto y_offsets = layout.offsets(false, w.output, 0);
+    RnnForwardArgs<T> args{{info.cell, layout.rows(), inputs, w.hidden, w.output},
+                           x.data(),
+                           h_n.mutable_data(),  // the only output is the new state
+                           1,
+                           {}};
+    args.direction[0] = {w.pointers(),
+                         data_or_null(w.packed_w_ih),
+                         data_or_null(w.packed_w_hh),
+                         x_offsets.data(),
+                         y_offsets.data(),
+                         data_or_null(h),
+                         data_or_null(c),
+                         h_n.mutable_data(),
+                         info.lstm ? c_n.mutable_data() : nullptr,
+                         nullptr,
+                         nullptr};
+    run(rnn_kernels().rnn_forward, args);
+    return py::make_tuple(h_n, info.lstm ? py::object(c_n) : py::none());
+  });
+}
+
 // One direction of `directions`, whose y and grad_y hold all of them side by side. Adds to grad_x
 // (or None). Returns the gradients of h0, c0 and of the weights, in their order; None for those
 // that `needs` leaves out.
@@ -387,6 +432,8 @@ void init_rnn(py::module_& m) {
   m.def("rnn_forward", &rnn_forward, py::arg("name"), py::arg("cell"), py::arg("input"),
         py::arg("h0"), py::arg("c0"), py::arg("weights"), py::arg("reverse"),
         py::arg("batch_first"), py::arg("lengths"), py::arg("save"));
+  m.def("rnn_step", &rnn_step, py::arg("name"), py::arg("cell"), py::arg("input"), py::arg("h0"),
+        py::arg("c0"), py::arg("weights"));
   m.def("rnn_backward", &rnn_backward, py::arg("cell"), py::arg("input"), py::arg("h0"),
         py::arg("c0"), py::arg("weights"), py::arg("y"), py::arg("grad_y"), py::arg("grad_h_n"),
         py::arg("grad_c_n"), py::arg("saved"), py::arg("grad_x"), py::arg("needs"),

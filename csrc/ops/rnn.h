@@ -61,7 +61,7 @@ template <class T>
 struct RnnForwardArgs {
   RnnSizes sizes;
   const T* x;
-  T* y;
+  T* y;  // may be h_n where there is one step
   int directions;
   RnnForwardDirection<T> direction[2];
 };

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastnn import _core
 from fastnn.autograd import ArrayLike, Result, array
-from fastnn.functional._args import flag, refuse_none
+from fastnn.functional._args import flag, recorded, refuse_none
 from fastnn.functional._layer_norm_lstm import layer_norm_lstm
 from fastnn.functional._recurrent import layer, lengthen, pair_of_states
 
@@ -362,16 +363,20 @@ def rnn_cell(
 def _one_step(
     op: str, cell: str, input: Any, h0: Any, c0: Any, weights: tuple[Any, ...]
 ) -> tuple[Any, Any]:
+    """Return (h, c), c None unless an LSTM."""
     refuse_none(op, input=input)
+    if not recorded(input, h0, c0, *weights):
+        arrays = tuple(map(array, weights))
+        h, c = _core.rnn_step(op, cell, array(input), array(h0), array(c0), arrays)
+        return h, c
     shape = array(input).shape
     if len(shape) not in (1, 2):
         raise ValueError(f"{op}: input must have 1 or 2 dimensions, got shape {shape}")
-    single = len(shape) == 1
-    if single:
+    if len(shape) == 1:
         input, h0, c0 = (lengthen(value, 0) for value in (input, h0, c0))
     states = lengthen(h0, 0), lengthen(c0, 0)
     _, h, c = layer(op, cell, lengthen(input, 0), *states, (weights,), False, False, None, None)
-    last = (0, 0) if single else 0
+    last = (0, 0) if len(shape) == 1 else 0
     return h[last], None if c is None else c[last]
 
 

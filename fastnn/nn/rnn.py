@@ -11,6 +11,7 @@ import numpy as np
 import fastnn.functional as F
 from fastnn import _core
 from fastnn.autograd import ArrayLike, Result, array, is_grad_enabled
+from fastnn.functional._args import integer, refuse_none
 from fastnn.functional._recurrent import layer as recurrent_layer
 from fastnn.functional._recurrent import pair_of_states
 from fastnn.nn import init
@@ -44,7 +45,7 @@ class _Recurrent(Module):
         super().__init__()
         name = type(self).__name__
         for key, value in (("hidden_size", hidden_size), ("num_layers", num_layers)):
-            if value < 1:
+            if integer(name, key, value) < 1:
                 raise ValueError(f"{name}: {key} must be >= 1, got {value}")
         if not 0 <= dropout <= 1:
             raise ValueError(f"{name}: dropout must be in [0, 1], got {dropout}")
@@ -119,10 +120,8 @@ class _Recurrent(Module):
             output, finals = self._forward(padded, states, lengths)
             return input.repack(output, self.batch_first), finals
         x = array(input)
-        if x.ndim not in (2, 3):
-            raise ValueError(
-                f"{type(self).__name__}: input must have 2 or 3 dimensions, got shape {x.shape}"
-            )
+        if x is None or x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
+            _refuse_input(type(self).__name__, x, (2, 3), self.input_size)
         for state in states:
             if state is not None:
                 self._check_states(states, x)
@@ -194,6 +193,17 @@ class _Recurrent(Module):
             if getattr(self, name, default) != default:
                 text += f", {name}={getattr(self, name)}"
         return text
+
+
+def _refuse_input(name: str, x: Any, ranks: tuple[int, int], input_size: int) -> None:
+    refuse_none(name, input=x)
+    if x.ndim not in ranks:
+        raise ValueError(
+            f"{name}: input must have {ranks[0]} or {ranks[1]} dimensions, got shape {x.shape}"
+        )
+    raise ValueError(
+        f"{name}: input.shape[-1] must be {input_size} (input_size), got {x.shape[-1]}"
+    )
 
 
 _PACK_RECURRENT = {gates: partial(_core.pack_recurrent, gates=gates) for gates in (1, 3, 4)}
@@ -478,28 +488,12 @@ class _Cell(Module):
 
     def _step(self, cell: str, input: Any, h: Any, c: Any) -> tuple[Any, Any]:
         """One step without recording, with packed weights."""
-        x, h, c = array(input), array(h), array(c)
-        if x is None or x.ndim not in (1, 2):
-            raise ValueError(
-                f"{type(self).__name__}: input must have 1 or 2 dimensions, "
-                f"got {None if x is None else x.shape}"
-            )
-        # To (1, B, size): one step, one direction.
-        one = (None, None) if x.ndim == 1 else None
-        last = (0, 0) if x.ndim == 1 else 0
-        _, h_n, c_n, _ = _core.rnn_forward(
-            type(self).__name__,
-            cell,
-            x[one],
-            None if h is None else h[one],
-            None if c is None else c[one],
-            (_packed_weights(self._parameters, _CELL_WEIGHTS, self._gates),),
-            False,
-            False,
-            None,
-            False,
-        )
-        return h_n[last], None if c_n is None else c_n[last]
+        x = array(input)
+        if x is None or x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
+            _refuse_input(type(self).__name__, x, (1, 2), self.input_size)
+        weights = _packed_weights(self._parameters, _CELL_WEIGHTS, self._gates)
+        h, c = _core.rnn_step(type(self).__name__, cell, x, array(h), array(c), weights)
+        return h, c
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
