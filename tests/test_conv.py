@@ -241,6 +241,25 @@ def test_threads_to_the_byte(stride, rng):
     same_bytes_for_every_thread_count(lambda: all_results(x, w, b, grad, stride=stride, padding=1))
 
 
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "dilation"),
+    [(17, (3, 3), (1, 1), (1, 1)), (33, (2, 5), (2, 3), (1, 2)), (40, (4, 3), (3, 2), (2, 1))],
+)
+def test_gradient_of_strips(mode, channels, kernel, stride, dilation, isa, dtype):
+    problem = {
+        "x_shape": (2, 2 * channels, 23, 90),
+        "out": 2 * 15,
+        "kernel": kernel,
+        "stride": stride,
+        "padding": ((1, 2), (2, 0)),
+        "dilation": dilation,
+        "groups": 2,
+        "seed": 4,
+    }
+    check_forward_and_backward(problem, dtype, mode)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("shape", [(20, 33, 3), (3, 8, 5), (16, 16, 1)])
 def test_an_image_alone(stride, shape, rng):

@@ -6,6 +6,7 @@
 // grad_w, at most kPartBytes, beside the GEMM engine's.
 #include "kernels/conv/depthwise.h"
 #include "kernels/conv/patch.h"
+#include "kernels/conv/strip_gradient.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {
@@ -59,6 +60,11 @@ void conv3d_backward_weight(const ConvBackwardWeightArgs<T>& args) {
                                                   args.grad_y,
                                                   args.grad_w});
     return;
+  }
+  Convolution<T> forward = forward_convolution<T>(g, nullptr);
+  forward.x = args.x;
+  if (weights > 0 && is_strip_gradient(forward)) {
+    return strip_gradient(forward, args.grad_y, parts, args.grad_w);
   }
   Workspace workspace(parts > 1 ? parts * weights * static_cast<int64_t>(sizeof(T)) : 0);
   T* const buffers = parts > 1 ? workspace.take<T>(parts * weights) : args.grad_w;

@@ -3,93 +3,19 @@
 #include "kernels/conv/im2col.h"
 #include "kernels/conv/implicit_tile.h"
 #include "kernels/conv/plane.h"
+#include "kernels/conv/strip.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {
 
-constexpr int64_t kStripInput = int64_t{1} << 17;  // elements of a strip's input, if it can be
-constexpr int64_t kMostStrip = int64_t{1} << 19;
-constexpr int64_t kMostCols = 1024;  // positions of a strip: the results stay in L2
-constexpr int64_t kMostTaps = 4096;
-
-// How one dimension of a block of `count` outputs lies in memory: input elements are sorted by
-// their remainder by the step (phases), each with room for `pitch` of them.
-struct Phases {
-  Phases(const Axis& axis, int64_t count) : axis_(axis) {
-    const int64_t reach = (axis.taps - 1) * axis.tap_step;
-    lowest = axis.first + min_of(0, reach);
-    const int64_t span = (reach < 0 ? -reach : reach) + 1;
-    phases = min_of(axis.step, span);
-    pitch = count + (span - 1) / axis.step;
-  }
-  int64_t element(int64_t tap) const {
-    return axis_.first + tap * axis_.tap_step - lowest;  // of output 0, from the first element on
-  }
-  int64_t phase(int64_t tap) const { return element(tap) % axis_.step; }
-  int64_t shift(int64_t tap) const { return element(tap) / axis_.step; }
-
-  int64_t lowest, phases, pitch;
-
- private:
-  Axis axis_;
-};
-
-// A strip is rows x cols outputs of one position along the depth.
-template <class T>
-struct StripLayout {
-  StripLayout(const Convolution<T>& conv, int64_t strip_rows, int64_t strip_cols)
-      : rows(strip_rows),
-        cols(strip_cols),
-        height(conv.axes[1], strip_rows),
-        width(conv.axes[2], strip_cols),
-        plane(height.phases * width.phases * height.pitch * width.pitch),
-        channel(conv.axes[0].taps * plane) {}
-
-  int64_t positions(int64_t used_rows, int64_t used_cols) const {
-    return (used_rows - 1) * width.pitch + used_cols;
-  }
-  // The last tile reads whole vectors.
-  int64_t size(int64_t channels) const {
-    return channels * channel + kMaxTileVectors * Vec<T>::kSize;
-  }
-
-  int64_t rows, cols;
-  Phases height, width;
-  int64_t plane, channel;  // elements of an input plane, and of all planes of a channel
-};
-
-// The height of strips that costs least: whole vectors of positions to multiply and, at about
-// kCopyCost multiply-adds an element, the input to copy.
-template <class T>
-StripLayout<T> choose_layout(const Convolution<T>& conv) {
-  constexpr int64_t kCopyCost = 4;
-  const int64_t height = conv.axes[1].positions;
-  const int64_t pieces = ceil_div(conv.axes[2].positions, kMostCols);
-  const int64_t cols = ceil_div(conv.axes[2].positions, pieces);
-  int64_t best_rows = 1;
-  double best_cost = 0;
-  for (int64_t rows = 1; rows <= height; ++rows) {
-    const StripLayout<T> layout(conv, rows, cols);
-    const int64_t positions = layout.positions(rows, cols), size = layout.size(conv.in_channels);
-    if (rows > 1 && (positions > kMostCols || size > kStripInput)) break;
-    const double strips = static_cast<double>(ceil_div(height, rows));
-    const double products = static_cast<double>(round_up(positions, Vec<T>::kSize)) *
-                            static_cast<double>(conv.out_channels * conv.weights.columns);
-    const double cost = strips * (products + static_cast<double>(kCopyCost * size));
-    if (rows == 1 || cost < best_cost) {
-      best_rows = rows;
-      best_cost = cost;
-    }
-  }
-  return StripLayout<T>(conv, best_rows, cols);
-}
+constexpr int64_t kMostPositions = 1024;  // of a strip: the results stay in L2
 
 template <class T>
 class Implicit {
  public:
   explicit Implicit(const Convolution<T>& conv)
       : conv_(conv),
-        layout_(choose_layout(conv)),
+        layout_(choose_layout(conv, kMostPositions)),
         taps_(taps_of(conv.axes)),
         panel_(panel_rows(conv.out_channels, conv.weights.columns)),
         c_stride_(round_up(layout_.positions(layout_.rows, layout_.cols),
@@ -122,7 +48,9 @@ class Implicit {
     Workspace workspace(workers * part * kBytes + taps_ * int64_t{sizeof(int64_t)} +
                         2 * Workspace::kAlignment);
     T* const memory = workspace.take<T>(workers * part);
-    set_tap_offsets(workspace.take<int64_t>(taps_));
+    int64_t* const offsets = workspace.take<int64_t>(taps_);
+    layout_.tap_offsets(conv_.axes, offsets);
+    tap_offsets_ = offsets;
     parallel_for(strips * shares, grain, [&](int64_t begin, int64_t end, int worker) {
       T* const input = memory + worker * part;
       for (int64_t i = begin; i < end; ++i) {
@@ -150,23 +78,6 @@ class Implicit {
     int64_t index;  // image * groups + group
     int64_t depth, row, col, rows, cols;
   };
-
-  void set_tap_offsets(int64_t* offsets) {
-    int64_t tap = 0;
-    for (int64_t d = 0; d < conv_.axes[0].taps; ++d) {
-      for (int64_t h = 0; h < conv_.axes[1].taps; ++h) {
-        for (int64_t w = 0; w < conv_.axes[2].taps; ++w, ++tap) {
-          const int64_t phase =
-              layout_.height.phase(h) * layout_.width.phases + layout_.width.phase(w);
-          offsets[tap] =
-              d * layout_.plane +
-              (phase * layout_.height.pitch + layout_.height.shift(h)) * layout_.width.pitch +
-              layout_.width.shift(w);
-        }
-      }
-    }
-    tap_offsets_ = offsets;
-  }
 
   // The padded input of a strip: [channel][depth tap][row phase][column phase][row][column].
   void load(const Strip& strip, T* input) const {
@@ -282,7 +193,7 @@ bool is_implicit(const Convolution<T>& conv) {
   if (conv.weights.columns < 1 || taps_of(conv.axes) > kMostTaps) return false;
   const int64_t bytes =
       conv.groups * conv.out_channels * conv.weights.columns * static_cast<int64_t>(sizeof(T));
-  const StripLayout<T> layout = choose_layout(conv);
+  const StripLayout<T> layout = choose_layout(conv, kMostPositions);
   if (bytes > kMaxPackedWeights || layout.size(conv.in_channels) > kMostStrip) return false;
   const int64_t waste = layout.width.pitch - layout.cols;
   return waste * conv.out_channels <= kPackingRows * layout.cols;
