@@ -32,6 +32,22 @@ def integer(op: str, name: str, value: Any) -> int:
     return int(value)
 
 
+def natural(op: str, name: str, value: Any, least: int = 0) -> int:
+    """Return an int of at least `least`; as :func:`integer`, with ValueError below."""
+    result = integer(op, name, value)
+    if result < least:
+        raise ValueError(f"{op}: {name} must be >= {least}, got {value}")
+    return result
+
+
+def probability(op: str, name: str, value: Any) -> float:
+    """Return a number in [0, 1] as a float; as :func:`number`, with ValueError outside."""
+    result = number(op, name, value)
+    if not 0 <= result <= 1:
+        raise ValueError(f"{op}: {name} must be in [0, 1], got {value}")
+    return result
+
+
 def number(op: str, name: str, value: Any) -> float:
     """Return a Python or NumPy number as a float.
 

@@ -9,10 +9,12 @@ import numpy as np
 import fastnn.functional as F
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled
+from fastnn.functional._args import natural, probability
 from fastnn.functional.multi_head_attention import attend_heads
 from fastnn.nn import init
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
+from fastnn.nn.parameter import empty
 
 __all__ = ["KVCache", "MultiheadAttention"]
 
@@ -77,7 +79,10 @@ class MultiheadAttention(Module):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
-        if embed_dim <= 0 or num_heads <= 0 or embed_dim % num_heads:
+        name = type(self).__name__
+        embed_dim = natural(name, "embed_dim", embed_dim, 1)
+        num_heads = natural(name, "num_heads", num_heads, 1)
+        if embed_dim % num_heads:
             raise ValueError(
                 "MultiheadAttention: embed_dim must be a positive multiple of num_heads, got "
                 f"{embed_dim} and {num_heads}"
@@ -85,14 +90,14 @@ class MultiheadAttention(Module):
         self.embed_dim = embed_dim
         self.num_heads = num_heads
         self.head_dim = embed_dim // num_heads
-        self.dropout = dropout
+        self.dropout = probability(name, "dropout", dropout)
         self.batch_first = batch_first
-        self.kdim = embed_dim if kdim is None else kdim
-        self.vdim = embed_dim if vdim is None else vdim
+        self.kdim = embed_dim if kdim is None else natural(name, "kdim", kdim)
+        self.vdim = embed_dim if vdim is None else natural(name, "vdim", vdim)
         self.add_zero_attn = add_zero_attn
 
         def parameter(wanted: bool, *shape: int) -> Parameter | None:
-            return Parameter(np.empty(shape, dtype)) if wanted else None
+            return empty(name, shape, dtype) if wanted else None
 
         fused = self.kdim == embed_dim and self.vdim == embed_dim
         self.q_proj_weight = parameter(not fused, embed_dim, embed_dim)

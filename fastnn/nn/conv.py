@@ -10,9 +10,10 @@ import numpy as np
 import fastnn.functional as F
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled
-from fastnn.functional._args import integer, ntuple
+from fastnn.functional._args import flag, integer, natural, ntuple
 from fastnn.nn import init
-from fastnn.nn.module import Module, Parameter, fuses
+from fastnn.nn.module import Module, fuses
+from fastnn.nn.parameter import empty
 
 __all__ = [
     "Conv1d",
@@ -45,11 +46,9 @@ class _ConvNd(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        self.in_channels = integer(name, "in_channels", in_channels)
-        self.out_channels = integer(name, "out_channels", out_channels)
-        self.groups = integer(name, "groups", groups)
-        if self.groups < 1:
-            raise ValueError(f"{name}: groups must be >= 1, got {groups}")
+        self.in_channels = natural(name, "in_channels", in_channels)
+        self.out_channels = natural(name, "out_channels", out_channels)
+        self.groups = natural(name, "groups", groups, 1)
         for label, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
             if channels % groups != 0:
                 raise ValueError(
@@ -69,8 +68,8 @@ class _ConvNd(Module):
             raise ValueError(f"{name}: kernel_size must be >= 1, got {kernel_size!r}")
         first, second = (in_channels, out_channels) if transposed else (out_channels, in_channels)
         shape = (first, second // groups, *self.kernel_size)
-        self.weight = Parameter(np.empty(shape, dtype))
-        self.bias = Parameter(np.empty(out_channels, dtype)) if bias else None
+        self.weight = empty(name, shape, dtype)
+        self.bias = empty(name, (out_channels,), dtype) if flag(name, "bias", bias) else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fastnn.functional as F
 from fastnn.autograd import ArrayLike, Result
+from fastnn.functional._args import probability
 from fastnn.nn.module import Module
 
 __all__ = [
@@ -21,9 +22,7 @@ class _Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p must be in 0..1, got {p}")
-        self.p = p
+        self.p = probability(type(self).__name__, "p", p)
         self.inplace = inplace
 
     def extra_repr(self) -> str:

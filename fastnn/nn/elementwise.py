@@ -13,8 +13,10 @@ import numpy as np
 
 import fastnn.functional as F
 from fastnn.autograd import ArrayLike, Result
+from fastnn.functional._args import natural, number
 from fastnn.nn import init
-from fastnn.nn.module import Module, Parameter
+from fastnn.nn.module import Module
+from fastnn.nn.parameter import empty
 
 __all__ = [
     "CELU",
@@ -160,7 +162,7 @@ class Hardtanh(Module):
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
-        if max_val <= min_val:
+        if number("Hardtanh", "max_val", max_val) <= number("Hardtanh", "min_val", min_val):
             raise ValueError(
                 f"Hardtanh: max_val must be larger than min_val, got {max_val} and {min_val}"
             )
@@ -386,9 +388,9 @@ class PReLU(Module):
         self, num_parameters: int = 1, init: float = 0.25, dtype: Any = np.float32
     ) -> None:
         super().__init__()
-        self.num_parameters = num_parameters
-        self.init = init
-        self.weight = Parameter(np.empty(num_parameters, dtype))
+        self.num_parameters = natural("PReLU", "num_parameters", num_parameters, 1)
+        self.init = number("PReLU", "init", init)
+        self.weight = empty("PReLU", (self.num_parameters,), dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

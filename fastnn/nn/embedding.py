@@ -8,8 +8,10 @@ import numpy as np
 
 import fastnn.functional as F
 from fastnn.autograd import Array, ArrayLike, Result, array
+from fastnn.functional._args import flag, integer, natural
 from fastnn.nn import init
 from fastnn.nn.module import Module, Parameter
+from fastnn.nn.parameter import empty
 
 __all__ = ["Embedding", "EmbeddingBag"]
 
@@ -32,8 +34,12 @@ class _Table(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        if sparse:
+        if flag(name, "sparse", sparse):
             raise ValueError(f"{name}: sparse must be False: gradients are dense")
+        num_embeddings = natural(name, "num_embeddings", num_embeddings)
+        embedding_dim = natural(name, "embedding_dim", embedding_dim)
+        if padding_idx is not None:
+            padding_idx = integer(name, "padding_idx", padding_idx)
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(
                 f"{name}: padding_idx must be in {-num_embeddings}..{num_embeddings - 1}, "
@@ -47,7 +53,8 @@ class _Table(Module):
         self.scale_grad_by_freq = scale_grad_by_freq
         self.sparse = sparse
         if weight is None:
-            self.weight = Parameter(np.empty((num_embeddings, embedding_dim), dtype), not freeze)
+            self.weight = empty(name, (num_embeddings, embedding_dim), dtype)
+            self.weight.requires_grad = not flag(name, "_freeze", freeze)
             self.reset_parameters()
             return
         given = array(weight)

@@ -10,8 +10,10 @@ import numpy as np
 import fastnn.functional as F
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled
+from fastnn.functional._args import flag, natural
 from fastnn.nn import init
-from fastnn.nn.module import Module, Parameter, fuses
+from fastnn.nn.module import Module, fuses
+from fastnn.nn.parameter import empty
 
 __all__ = ["Bilinear", "Linear"]
 
@@ -55,10 +57,11 @@ class Linear(Module):
         self, in_features: int, out_features: int, bias: bool = True, dtype: Any = np.float32
     ) -> None:
         super().__init__()
-        self.in_features = in_features
-        self.out_features = out_features
-        self.weight = Parameter(np.empty((out_features, in_features), dtype))
-        self.bias = Parameter(np.empty(out_features, dtype)) if bias else None
+        name = type(self).__name__
+        self.in_features = natural(name, "in_features", in_features)
+        self.out_features = natural(name, "out_features", out_features)
+        self.weight = empty(name, (self.out_features, self.in_features), dtype)
+        self.bias = empty(name, (self.out_features,), dtype) if flag(name, "bias", bias) else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -126,11 +129,13 @@ class Bilinear(Module):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
-        self.in1_features = in1_features
-        self.in2_features = in2_features
-        self.out_features = out_features
-        self.weight = Parameter(np.empty((out_features, in1_features, in2_features), dtype))
-        self.bias = Parameter(np.empty(out_features, dtype)) if bias else None
+        name = type(self).__name__
+        self.in1_features = natural(name, "in1_features", in1_features, 1)
+        self.in2_features = natural(name, "in2_features", in2_features)
+        self.out_features = natural(name, "out_features", out_features)
+        shape = self.out_features, self.in1_features, self.in2_features
+        self.weight = empty(name, shape, dtype)
+        self.bias = empty(name, shape[:1], dtype) if flag(name, "bias", bias) else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -13,6 +13,7 @@ from fastnn.autograd import Array, ArrayLike, Result, array
 from fastnn.functional._args import integer
 from fastnn.nn import init
 from fastnn.nn.module import Module, Parameter
+from fastnn.nn.parameter import empty
 
 __all__ = [
     "BatchNorm1d",
@@ -68,8 +69,8 @@ class LayerNorm(Module):
         self.normalized_shape = _shape("LayerNorm", normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        self.weight = _parameter(self.normalized_shape, elementwise_affine, dtype)
-        self.bias = _parameter(self.normalized_shape, elementwise_affine and bias, dtype)
+        self.weight = _parameter(self, self.normalized_shape, elementwise_affine, dtype)
+        self.bias = _parameter(self, self.normalized_shape, elementwise_affine and bias, dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -123,7 +124,7 @@ class RMSNorm(Module):
         self.normalized_shape = _shape("RMSNorm", normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        self.weight = _parameter(self.normalized_shape, elementwise_affine, dtype)
+        self.weight = _parameter(self, self.normalized_shape, elementwise_affine, dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -185,8 +186,8 @@ class GroupNorm(Module):
             )
         self.eps = eps
         self.affine = affine
-        self.weight = _parameter((self.num_channels,), affine, dtype)
-        self.bias = _parameter((self.num_channels,), affine and bias, dtype)
+        self.weight = _parameter(self, (self.num_channels,), affine, dtype)
+        self.bias = _parameter(self, (self.num_channels,), affine and bias, dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -232,8 +233,8 @@ class _ChannelNorm(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        self.weight = _parameter((self.num_features,), affine, dtype)
-        self.bias = _parameter((self.num_features,), affine and bias, dtype)
+        self.weight = _parameter(self, (self.num_features,), affine, dtype)
+        self.bias = _parameter(self, (self.num_features,), affine and bias, dtype)
         tracked = track_running_stats
         self.register_buffer("running_mean", np.zeros(num_features, dtype) if tracked else None)
         self.register_buffer("running_var", np.ones(num_features, dtype) if tracked else None)
@@ -482,8 +483,8 @@ def _shape(op: str, shape: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(integer(op, "normalized_shape", n) for n in items)
 
 
-def _parameter(shape: tuple[int, ...], wanted: bool, dtype: Any) -> Parameter | None:
-    return Parameter(np.empty(shape, dtype)) if wanted else None
+def _parameter(layer: Module, shape: tuple[int, ...], wanted: bool, dtype: Any) -> Parameter | None:
+    return empty(type(layer).__name__, shape, dtype) if wanted else None
 
 
 def _reset_affine(weight: Parameter | None, bias: Parameter | None) -> None:

@@ -94,6 +94,27 @@ class Parameter(Tensor):
         return "Parameter containing:\n" + super().__repr__()
 
 
+def empty(layer: str, shape: tuple[int, ...], dtype: Any) -> Parameter:
+    """Return a parameter that is yet to be filled; errors name the layer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the dtype is neither float32 nor float64 (None is float32), or the shape is negative or
+        overflows.
+    """
+    try:
+        wanted = np.dtype(np.float32 if dtype is None else dtype)
+    except (TypeError, ValueError, DeprecationWarning):
+        wanted = None
+    if wanted not in (np.float32, np.float64):
+        raise TypeError(f"{layer}: dtype must be float32 or float64, got {dtype!r}")
+    try:
+        return Parameter(np.empty(shape, wanted))
+    except ValueError:
+        raise ValueError(f"{layer}: there is no parameter of shape {shape}") from None
+
+
 def _owned(data: Array) -> Array:
     flags = data.flags
     keep = flags.owndata and flags.writeable and flags.c_contiguous

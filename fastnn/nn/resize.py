@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import fastnn.functional as F
 from fastnn.autograd import ArrayLike, Result
+from fastnn.functional._args import ntuple
 from fastnn.nn.module import Module
 
 __all__ = [
@@ -40,8 +41,7 @@ class _Pad(Module):
 
     def __init__(self, padding: Size) -> None:
         super().__init__()
-        one = isinstance(padding, int)
-        self.padding = (padding,) * (2 * self._dims) if one else tuple(padding)
+        self.padding = ntuple(type(self).__name__, "padding", padding, 2 * self._dims)
 
     def forward(self, input: ArrayLike) -> Result:
         return F.pad(input, self.padding, self._mode)

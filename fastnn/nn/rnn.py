@@ -11,12 +11,13 @@ import numpy as np
 import fastnn.functional as F
 from fastnn import _core
 from fastnn.autograd import ArrayLike, Result, array, is_grad_enabled
-from fastnn.functional._args import integer, refuse_none
+from fastnn.functional._args import flag, integer, natural, probability, refuse_none
 from fastnn.functional._recurrent import layer as recurrent_layer
 from fastnn.functional._recurrent import pair_of_states
 from fastnn.nn import init
-from fastnn.nn.module import Module, Parameter
+from fastnn.nn.module import Module
 from fastnn.nn.norm import LayerNorm
+from fastnn.nn.parameter import empty
 from fastnn.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from fastnn.tensor import concatenate
 
@@ -44,11 +45,13 @@ class _Recurrent(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        for key, value in (("hidden_size", hidden_size), ("num_layers", num_layers)):
-            if integer(name, key, value) < 1:
-                raise ValueError(f"{name}: {key} must be >= 1, got {value}")
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"{name}: dropout must be in [0, 1], got {dropout}")
+        input_size = natural(name, "input_size", input_size)
+        hidden_size = natural(name, "hidden_size", hidden_size, 1)
+        num_layers = natural(name, "num_layers", num_layers, 1)
+        proj_size = integer(name, "proj_size", proj_size)
+        dropout = probability(name, "dropout", dropout)
+        bias = flag(name, "bias", bias)
+        bidirectional = flag(name, "bidirectional", bidirectional)
         if not 0 <= proj_size < hidden_size:
             raise ValueError(
                 f"{name}: proj_size must be in 0..{hidden_size - 1} (less than hidden_size), "
@@ -81,7 +84,7 @@ class _Recurrent(Module):
             for suffix in suffixes:
                 for key, shape in shapes.items():
                     if shape is not None:
-                        setattr(self, key + suffix, Parameter(np.empty(shape, dtype)))
+                        setattr(self, key + suffix, empty(name, shape, dtype))
         self.reset_parameters()
 
     @property
@@ -470,15 +473,15 @@ class _Cell(Module):
         self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = np.float32
     ) -> None:
         super().__init__()
-        if hidden_size < 1:
-            raise ValueError(f"{type(self).__name__}: hidden_size must be >= 1, got {hidden_size}")
-        self.input_size = input_size
-        self.hidden_size = hidden_size
+        name = type(self).__name__
+        self.input_size = natural(name, "input_size", input_size)
+        self.hidden_size = natural(name, "hidden_size", hidden_size, 1)
         rows = self._gates * hidden_size
-        self.weight_ih = Parameter(np.empty((rows, input_size), dtype))
-        self.weight_hh = Parameter(np.empty((rows, hidden_size), dtype))
-        self.bias_ih = Parameter(np.empty(rows, dtype)) if bias else None
-        self.bias_hh = Parameter(np.empty(rows, dtype)) if bias else None
+        biased = flag(name, "bias", bias)
+        self.weight_ih = empty(name, (rows, self.input_size), dtype)
+        self.weight_hh = empty(name, (rows, self.hidden_size), dtype)
+        self.bias_ih = empty(name, (rows,), dtype) if biased else None
+        self.bias_hh = empty(name, (rows,), dtype) if biased else None
         bound = 1 / math.sqrt(hidden_size)
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
@@ -630,16 +633,15 @@ class LayerNormLSTM(Module):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
-        if hidden_size < 1:
-            raise ValueError(f"LayerNormLSTM: hidden_size must be >= 1, got {hidden_size}")
-        self.input_size = input_size
-        self.hidden_size = hidden_size
+        name = "LayerNormLSTM"
+        self.input_size = natural(name, "input_size", input_size)
+        self.hidden_size = natural(name, "hidden_size", hidden_size, 1)
         self.batch_first = batch_first
         self.eps = eps
         rows = 4 * hidden_size
-        self.weight_ih = Parameter(np.empty((rows, input_size), dtype))
-        self.weight_hh = Parameter(np.empty((rows, hidden_size), dtype))
-        self.bias = Parameter(np.empty(rows, dtype))
+        self.weight_ih = empty(name, (rows, input_size), dtype)
+        self.weight_hh = empty(name, (rows, hidden_size), dtype)
+        self.bias = empty(name, (rows,), dtype)
         bound = 1 / math.sqrt(hidden_size)
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)

@@ -11,6 +11,7 @@ import numpy as np
 
 import fastnn.functional as F
 from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled
+from fastnn.functional._args import natural
 from fastnn.nn import init
 from fastnn.nn.attention import MultiheadAttention
 from fastnn.nn.container import ModuleList
@@ -18,6 +19,7 @@ from fastnn.nn.dropout import Dropout
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, can_fuse
 from fastnn.nn.norm import LayerNorm
+from fastnn.nn.parameter import empty
 
 __all__ = [
     "PositionalEncoding",
@@ -319,7 +321,7 @@ class TransformerEncoder(Module):
         mask_check: bool = True,
     ) -> None:
         super().__init__()
-        self.layers = _copies(encoder_layer, num_layers)
+        self.layers = _copies("TransformerEncoder", encoder_layer, num_layers)
         self.num_layers = num_layers
         self.norm = norm
 
@@ -357,7 +359,7 @@ class TransformerDecoder(Module):
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()
-        self.layers = _copies(decoder_layer, num_layers)
+        self.layers = _copies("TransformerDecoder", decoder_layer, num_layers)
         self.num_layers = num_layers
         self.norm = norm
 
@@ -536,10 +538,12 @@ class PositionalEncoding(Module):
         super().__init__()
         self.dropout = Dropout(dropout)
         self.batch_first = batch_first
+        max_len = natural("PositionalEncoding", "max_len", max_len)
+        d_model = natural("PositionalEncoding", "d_model", d_model)
         angle = np.arange(max_len)[:, None] * np.exp(
             np.arange(0, d_model, 2) * (-math.log(10000.0) / max(d_model, 1))
         )
-        table = np.empty((max_len, d_model), dtype)
+        table = empty("PositionalEncoding", (max_len, d_model), dtype).data
         table[:, 0::2] = np.sin(angle)
         table[:, 1::2] = np.cos(angle[:, : d_model // 2])
         self.register_buffer("pe", table, persistent=False)
@@ -601,7 +605,11 @@ class SwiGLU(Module):
         return self.down_proj(F.silu(self.gate_proj(input)) * self.up_proj(input))
 
 
-def _copies(layer: Module, count: int) -> ModuleList:
+def _copies(name: str, layer: Module, count: int) -> ModuleList:
+    if not isinstance(layer, Module):
+        kind = "encoder" if "Encoder" in name else "decoder"
+        raise TypeError(f"{name}: {kind}_layer must be a Module, got {type(layer).__name__}")
+    count = natural(name, "num_layers", count)
     return ModuleList([copy.deepcopy(layer) for _ in range(count)])
 
 
