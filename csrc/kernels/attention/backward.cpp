@@ -158,7 +158,9 @@ class KeyPart {
         key_head_(key_head),
         keys_(keys),
         adds_grad_query_(adds_grad_query),
-        groups_(ceil_div(keys.end - keys.begin, kGroup<T>)) {}
+        groups_(ceil_div(keys.end - keys.begin, kGroup<T>)) {
+    look_ahead();
+  }
 
   void run() {
     const int64_t count = keys_.end - keys_.begin;
@@ -175,6 +177,26 @@ class KeyPart {
  private:
   Range keys_of_group(int64_t g) const {
     return block_of(keys_.begin + g * kGroup<T>, kGroup<T>, keys_.end);
+  }
+
+  // What this part writes, and what the next head begins with.
+  void look_ahead() {
+    const int64_t count = keys_.end - keys_.begin, row = key_head_ * p_.keys + keys_.begin;
+    const int64_t rows = block_rows(p_.queries), head = (key_head_ + 1) * p_.group;
+    if (keys_.end == p_.keys && head < p_.heads) {
+      const Range keys{0, count}, queries{0, min_of(rows, p_.queries)};
+      fetch_rows(ahead_, p_.key, key_head_ + 1, keys, p_.width);
+      fetch_rows(ahead_, p_.value, key_head_ + 1, keys, p_.value_width);
+      fetch_rows(ahead_, p_.query, head, queries, p_.width);
+      fetch_rows(ahead_, args_.grad_output, head, queries, p_.value_width);
+    }
+    if (args_.grad_key) ahead_.add(args_.grad_key + row * p_.width, p_.width, count, p_.width);
+    if (args_.grad_value) {
+      ahead_.add(args_.grad_value + row * p_.value_width, p_.value_width, count, p_.value_width);
+    }
+    const int64_t tiles = 2 * ceil_div(rows, kTileRows) + ceil_div(p_.width, kTileRows) +
+                          ceil_div(p_.value_width, kTileRows);
+    ahead_.spread_over(groups_ * p_.group * ceil_div(p_.queries, rows) * tiles);
   }
 
   void add_head(int64_t head) {

@@ -70,6 +70,14 @@ struct Matrix {
   T at(int64_t row, int64_t col) const { return data[row * row_stride + col * col_stride]; }
 };
 
+// Rows of one head for `ahead` to fetch, if their columns are contiguous.
+template <class T>
+void fetch_rows(Prefetcher& ahead, const MatrixStack<T>& stack, int64_t head, Range rows,
+                int64_t width) {
+  const auto m = Matrix<T>::of(stack, head).from_row(rows.begin);
+  if (m.col_stride == 1) ahead.add(m.data, m.row_stride, rows.end - rows.begin, width);
+}
+
 template <class T>
 void fill(T* p, int64_t n, T value) {
   for (int64_t i = 0; i < n; ++i) p[i] = value;

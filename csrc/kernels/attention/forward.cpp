@@ -142,14 +142,12 @@ class ForwardPart {
     const AttentionProblem<T>& p = problem_;
     const int64_t count = queries_.end - queries_.begin, rows = block_rows(p.keys);
     if (next_head < p.heads) {
-      const auto add = [&](const MatrixStack<T>& stack, int64_t head, Range range, int64_t width) {
-        const auto m = Matrix<T>::of(stack, head).from_row(range.begin);
-        if (m.col_stride == 1) ahead_.add(m.data, m.row_stride, range.end - range.begin, width);
-      };
       const int64_t key_head = next_head / p.group;
-      add(p.query, next_head, {next_begin, min_of(next_begin + count, p.queries)}, p.width);
-      add(p.key, key_head, {0, min_of(rows, p.keys)}, p.width);
-      add(p.value, key_head, {0, min_of(rows, p.keys)}, p.value_width);
+      const Range keys{0, min_of(rows, p.keys)};
+      fetch_rows(ahead_, p.query, next_head, {next_begin, min_of(next_begin + count, p.queries)},
+                 p.width);
+      fetch_rows(ahead_, p.key, key_head, keys, p.width);
+      fetch_rows(ahead_, p.value, key_head, keys, p.value_width);
     }
     ahead_.add(output(queries_.begin), args_.output_row_stride, count, p.value_width);
     ahead_.spread_over(groups() * ceil_div(p.keys, rows) *

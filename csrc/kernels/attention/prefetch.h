@@ -48,7 +48,7 @@ class Prefetcher {
     const char* row;
     int64_t stride, rows, lines;
   };
-  Region regions_[4];
+  Region regions_[6];
   int64_t count_ = 0, current_ = 0, line_ = 0, budget_ = kBudget, rate_ = 0;
 };
 
