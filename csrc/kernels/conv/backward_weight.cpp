@@ -12,6 +12,7 @@ namespace fastnn::FASTNN_ISA {
 namespace {
 
 constexpr int64_t kMaxParts = 16;
+constexpr int64_t kMostCorrelated = 8;  // filters a group whose taps are summed one by one
 constexpr int64_t kPartBytes = int64_t{8} << 20;
 
 // A function of the shape: the bits of the result depend on it.
@@ -50,9 +51,10 @@ void conv3d_backward_weight(const ConvBackwardWeightArgs<T>& args) {
   for (int i = 0; i < 3; ++i) {
     axes[i] = {g.input[i], g.output[i], g.stride[i], g.kernel[i], -g.padding[i], g.dilation[i]};
   }
-  if (is_depthwise<T>(axes, in_channels, out_channels)) {
+  if (out_channels <= kMostCorrelated && is_correlation<T>(axes, in_channels)) {
     depthwise_backward_weight(DepthwiseWeights<T>{g.batch,
-                                                  g.in_channels,
+                                                  g.groups,
+                                                  in_channels,
                                                   out_channels,
                                                   {axes[0], axes[1], axes[2]},
                                                   g.mode,

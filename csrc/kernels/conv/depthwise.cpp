@@ -194,27 +194,32 @@ void correlate_block(const Filter<T>& filter, const T* data, const T* grad, int6
   }
 }
 
-// The gradient of the filters of one input channel.
+// The gradient of the filters of one group with respect to one of its input channels.
 template <class T>
 void correlate_channel(const DepthwiseWeights<T>& args, const Strip& strip,
-                       const PlaneLayout<T>& layout, const Filter<T>& filter, int64_t channel,
-                       T* data) {
-  const int64_t taps = filter.taps[0] * filter.taps[1];
+                       const PlaneLayout<T>& layout, const Filter<T>& filter, int64_t group,
+                       int64_t channel, T* data) {
+  const int64_t taps = filter.taps[0] * filter.taps[1], filters = args.filters;
   const int64_t height = args.axes[1].positions, width = args.axes[2].positions;
-  T* const sums = args.grad_w + channel * args.multiplier * taps;
-  for (int64_t i = 0; i < args.multiplier * taps; ++i) sums[i] = T(0);
+  const auto sums = [&](int64_t m) {
+    return args.grad_w + ((group * filters + m) * args.channels + channel) * taps;
+  };
+  for (int64_t m = 0; m < filters; ++m) {
+    for (int64_t i = 0; i < taps; ++i) sums(m)[i] = T(0);
+  }
   for (int64_t n = 0; n < args.batch; ++n) {
-    const int64_t plane = n * args.in_channels + channel;
-    const T* const x = args.x + plane * args.axes[1].source * args.axes[2].source;
+    const int64_t index = n * args.groups + group;
+    const T* const x =
+        args.x + (index * args.channels + channel) * args.axes[1].source * args.axes[2].source;
     for (int64_t row = 0; row < height; row += strip.rows) {
       for (int64_t col = 0; col < width; col += strip.cols) {
         const int64_t rows = min_of(strip.rows, height - row);
         layout.load(x, args.mode, row, rows, col, data);
-        for (int64_t m = 0; m < args.multiplier; ++m) {
+        for (int64_t m = 0; m < filters; ++m) {
           const T* const grad =
-              args.grad_y + (plane * args.multiplier + m) * height * width + row * width + col;
+              args.grad_y + (index * filters + m) * height * width + row * width + col;
           correlate_block(filter, data, grad, width, rows, min_of(strip.cols, width - col),
-                          sums + m * taps);
+                          sums(m));
         }
       }
     }
@@ -240,7 +245,12 @@ constexpr int64_t kCopyWork = 8;
 
 template <class T>
 bool is_depthwise(const Axis (&axes)[3], int64_t in_channels, int64_t filters) {
-  if (in_channels != 1 || filters > kMostFilters || !is_planar(axes)) return false;
+  return in_channels == 1 && filters <= kMostFilters && is_correlation<T>(axes, 1);
+}
+
+template <class T>
+bool is_correlation(const Axis (&axes)[3], int64_t in_channels) {
+  if (in_channels > kMostFilters || !is_planar(axes)) return false;
   const Strip strip = choose_strip<T>(axes, 1, kStripRows);
   return PlaneLayout<T>(axes[1], axes[2], strip.cols).size(strip.rows) <= kPlaneBlock;
 }
@@ -271,15 +281,17 @@ void depthwise_backward_weight(const DepthwiseWeights<T>& args) {
   const PlaneLayout<T> layout(args.axes[1], args.axes[2], strip.cols);
   const Filter<T> filter(layout);
   const int64_t work =
-      args.batch * positions_of(args.axes) * (taps_of(args.axes) * args.multiplier + kCopyWork);
-  for_each_plane<T>(args.in_channels, work, round_up(layout.size(strip.rows), 16),
-                    [&](int64_t channel, T* memory) {
-                      correlate_channel(args, strip, layout, filter, channel, memory);
+      args.batch * positions_of(args.axes) * (taps_of(args.axes) * args.filters + kCopyWork);
+  for_each_plane<T>(args.groups * args.channels, work, round_up(layout.size(strip.rows), 16),
+                    [&](int64_t i, T* memory) {
+                      correlate_channel(args, strip, layout, filter, i / args.channels,
+                                        i % args.channels, memory);
                     });
 }
 
 #define FASTNN_INSTANTIATE(T)                                        \
   template bool is_depthwise<T>(const Axis(&)[3], int64_t, int64_t); \
+  template bool is_correlation<T>(const Axis(&)[3], int64_t);        \
   template void convolve_depthwise(const Convolution<T>&);           \
   template void depthwise_backward_weight(const DepthwiseWeights<T>&);
 FASTNN_INSTANTIATE(float)

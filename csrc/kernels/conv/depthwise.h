@@ -18,17 +18,22 @@ bool is_depthwise(const Axis (&axes)[3], int64_t in_channels, int64_t filters);
 template <class T>
 void convolve_depthwise(const Convolution<T>& conv);
 
-// grad_w (channels, taps of the two axes): the correlation of each channel of grad_y with its
-// channel of x, which serves `multiplier` channels. Adds over the images in order.
+// grad_w (groups * filters, channels, taps of the two axes): the correlation of each channel of
+// grad_y with the `channels` channels of x in its group, of which there are few. Adds over the
+// images in order.
 template <class T>
 struct DepthwiseWeights {
-  int64_t batch, in_channels, multiplier;
+  int64_t batch, groups, channels, filters;
   Axis axes[3];
   PaddingMode mode;
   const T* x;
   const T* grad_y;
   T* grad_w;
 };
+
+// Few input channels a group, and a block that fits.
+template <class T>
+bool is_correlation(const Axis (&axes)[3], int64_t in_channels);
 
 template <class T>
 void depthwise_backward_weight(const DepthwiseWeights<T>& args);

@@ -101,6 +101,56 @@ FASTNN_INLINE Vec<double> odd_lanes(Vec<double> a, Vec<double> b) {
 #endif
 }
 
+// a0 b0 a1 b1 ..., the first half in `low`.
+FASTNN_INLINE void interleave(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
+#if defined(FASTNN_ISA_AVX512)
+  low->v =
+      __builtin_shufflevector(a.v, b.v, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  high->v = __builtin_shufflevector(a.v, b.v, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
+                                    15, 31);
+#elif defined(FASTNN_ISA_AVX2)
+  low->v = __builtin_shufflevector(a.v, b.v, 0, 8, 1, 9, 2, 10, 3, 11);
+  high->v = __builtin_shufflevector(a.v, b.v, 4, 12, 5, 13, 6, 14, 7, 15);
+#else
+  low->v = __builtin_shufflevector(a.v, b.v, 0, 4, 1, 5);
+  high->v = __builtin_shufflevector(a.v, b.v, 2, 6, 3, 7);
+#endif
+}
+FASTNN_INLINE void interleave(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* high) {
+#if defined(FASTNN_ISA_AVX512)
+  low->v = __builtin_shufflevector(a.v, b.v, 0, 8, 1, 9, 2, 10, 3, 11);
+  high->v = __builtin_shufflevector(a.v, b.v, 4, 12, 5, 13, 6, 14, 7, 15);
+#elif defined(FASTNN_ISA_AVX2)
+  low->v = __builtin_shufflevector(a.v, b.v, 0, 4, 1, 5);
+  high->v = __builtin_shufflevector(a.v, b.v, 2, 6, 3, 7);
+#else
+  low->v = __builtin_shufflevector(a.v, b.v, 0, 2);
+  high->v = __builtin_shufflevector(a.v, b.v, 1, 3);
+#endif
+}
+
+// target[i * step] = values[i] for i < n; what lies between is left alone.
+template <class T>
+void spread(const T* values, int64_t n, T* target, int64_t step) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  int64_t i = 0;
+  if (step == 2) {
+    Vec<T> even, ignored;
+    interleave(Vec<T>(T(1)), Vec<T>::zero(), &even, &ignored);
+    const Mask<T> places = even > Vec<T>::zero();
+    for (; i < n; i += kSize) {
+      const int64_t lanes = n - i < kSize ? n - i : kSize;
+      Vec<T> low, high;
+      interleave(Vec<T>::load(values + i, lanes), Vec<T>::zero(), &low, &high);
+      low.store(target + 2 * i, places & first_n_mask<T>(2 * lanes));
+      if (2 * lanes > kSize) {
+        high.store(target + 2 * i + kSize, places & first_n_mask<T>(2 * lanes - kSize));
+      }
+    }
+  }
+  for (; i < n; ++i) target[i * step] = values[i];
+}
+
 template <class T>
 FASTNN_INLINE Vec<T> load_run(const T* x, const Piece& piece) {
   return Vec<T>::load(x + piece.offset, lanes_mask<T>(piece.begin, piece.end));

@@ -1,5 +1,6 @@
 #include "kernels/conv/implicit.h"
 
+#include "kernels/conv/gather.h"
 #include "kernels/conv/im2col.h"
 #include "kernels/conv/implicit_tile.h"
 #include "kernels/conv/plane.h"
@@ -173,7 +174,7 @@ class Implicit {
         (Vec<T>::load(results + j) + Vec<T>::broadcast(bias)).store(sums + j, lanes);
       }
       conv_.finish(sums, strip.cols, target, step);
-      for (int64_t j = 0; j < strip.cols && step != 1; ++j) target[j * step] = sums[j];
+      if (step != 1) spread(sums, strip.cols, target, step);
     }
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/conv/convolution.h"
+#include "kernels/conv/gather.h"
 #include "kernels/conv/plane.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -60,7 +61,7 @@ void scatter_results(const Convolution<T>& conv, T* results, int64_t row, int64_
     T* const target = y + (phase.first[1] + (row + i) * phase.step[1]) * conv.output[2] +
                       phase.first[2] + col * phase.step[2];
     conv.finish(results + i * cols, cols, target, phase.step[2]);
-    for (int64_t j = 0; j < cols; ++j) target[j * phase.step[2]] = results[i * cols + j];
+    spread(results + i * cols, cols, target, phase.step[2]);
   }
 }
 

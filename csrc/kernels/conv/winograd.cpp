@@ -1,5 +1,6 @@
 #include "kernels/conv/winograd.h"
 
+#include "kernels/conv/gather.h"
 #include "kernels/conv/winograd_multiply.h"
 #include "kernels/conv/winograd_transform.h"
 
@@ -300,7 +301,7 @@ class Winograd {
     const int64_t step = conv_.phase.step[2];
     for (int64_t c = 0; c < channels; ++c) {
       conv_.finish(values, width, target, step);
-      for (int64_t j = 0; j < width; ++j) target[j * step] = values[j];
+      spread(values, width, target, step);
       values += output_pixels();
       target += product(conv_.output);
     }
