@@ -1,0 +1,110 @@
+"""Memory of convolutions: resident memory stays flat over many shapes, scratch within its bound."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+MEASURE = """
+import resource, sys
+import numpy as np
+import fastnn
+import fastnn.functional as F
+
+def resident():
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+"""
+
+MANY_SHAPES = (
+    MEASURE
+    + """
+rng = np.random.default_rng(0)
+count = int(sys.argv[1])
+layer = fastnn.nn.Conv2d(16, 16, 3, padding=1)
+after = []
+for i in range(count):
+    groups = int(rng.choice([1, 1, 2]))
+    c, k = (groups * int(rng.integers(1, 24)) for _ in range(2))
+    h, w = (int(n) for n in rng.integers(5, 30, 2))
+    kernel = tuple(int(n) for n in rng.integers(1, 6, 2))
+    x = rng.standard_normal((1, c, h, w), dtype=np.float32)
+    weight = rng.standard_normal((k, c // groups, *kernel), dtype=np.float32)
+    stride = int(rng.integers(1, 4))
+    if i % 10 == 0:
+        tensors = [fastnn.Tensor(a, requires_grad=True) for a in (x, weight)]
+        y = F.conv2d(*tensors, None, stride, 2, 1, groups)
+        y.backward(np.ones_like(y.data))
+    else:
+        F.conv2d(x, weight, None, stride, 2, 1, groups)
+    with fastnn.no_grad():
+        layer(rng.standard_normal((1, 16, h, w), dtype=np.float32))
+    if i in (count // 2, count - 1):
+        after.append(resident())
+print(after[1] - after[0])
+"""
+)
+
+SCRATCH = (
+    MEASURE
+    + """
+fastnn.set_num_threads(1)
+shapes = [
+    ((1, 512, 96, 96), (512, 512, 3, 3), 1),
+    ((1, 1200, 20, 20), (600, 1200, 3, 3), 1),
+    ((1, 64, 300, 300), (64, 64, 7, 7), 2),
+    ((1, 2048, 30, 30), (2048, 2048, 1, 1), 1),
+    ((1, 3, 4000, 500), (16, 3, 5, 5), 2),
+    ((1, 256, 3, 20000), (64, 256, 3, 3), 1),
+]
+worst = 0.0
+for x_shape, w_shape, stride in shapes:
+    x, w = np.ones(x_shape, np.float32), np.ones(w_shape, np.float32)
+    size = [(n + 2 - k) // stride + 1 for n, k in zip(x_shape[2:], w_shape[2:])]
+    out = np.zeros((1, w_shape[0], *size), np.float32)
+    before = peak()
+    F.conv2d(x, w, None, stride, 1, out=out)
+    worst = max(worst, peak() - before)
+print(worst)
+"""
+)
+
+
+def run(code: str, *arguments: str) -> float:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(result.stdout)
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+
+
+@linux
+def test_many_shapes_leave_memory_flat():
+    assert run(MANY_SHAPES, "2000") < 4  # MiB
+
+
+@linux
+@pytest.mark.slow
+def test_ten_thousand_shapes_leave_memory_flat():
+    assert run(MANY_SHAPES, "10000") < 4
+
+
+@linux
+def test_scratch_is_bounded():
+    assert run(SCRATCH) < 66
