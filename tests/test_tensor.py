@@ -331,7 +331,9 @@ def test_attributes_and_conversions() -> None:
     [np.zeros(2, np.float16), np.zeros(2, complex), np.array(["a"]), np.array([None]), None],
 )
 def test_data_of_other_dtypes_is_refused(value: object) -> None:
-    with pytest.raises(TypeError, match="Tensor: data must be float32, float64, bfloat16, integer or bool"):
+    with pytest.raises(
+        TypeError, match="Tensor: data must be float32, float64, bfloat16, integer or bool"
+    ):
         Tensor(value)
 
 

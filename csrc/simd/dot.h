@@ -17,6 +17,25 @@ namespace fastnn::FASTNN_ISA {
 
 using Words = IntVec<float>;
 
+// p[i] = the lowest byte of lane i.
+template <class T>
+FASTNN_INLINE void store_low_bytes(uint8_t* p, IntVec<T> a) {
+#if defined(FASTNN_ISA_AVX512)
+  const __m512i v = native::bits(a.v);
+  if constexpr (sizeof(T) == 4) {
+    const __m128i bytes = _mm512_maskz_cvtepi32_epi8(__mmask16{0xffff}, v);
+    __builtin_memcpy(p, &bytes, 16);
+  } else {
+    const __m128i bytes = _mm512_maskz_cvtepi64_epi8(__mmask8{0xff}, v);
+    __builtin_memcpy(p, &bytes, 8);
+  }
+#else
+  typename IntVec<T>::Lane lanes[IntVec<T>::kSize];
+  a.store(lanes);
+  for (int64_t i = 0; i < IntVec<T>::kSize; ++i) p[i] = static_cast<uint8_t>(lanes[i]);
+#endif
+}
+
 // Sums of unsigned bytes (left) times signed bytes (right).
 struct Int8Dot {
   static constexpr bool kNative = false;

@@ -27,13 +27,11 @@ struct Limits;
 template <>
 struct Limits<float> {
   static constexpr float kLeastNormal = 0x1p-126f, kGreatest = 0x1.fffffep127f, kRound = 0x1.8p23f;
-  using Bits = uint32_t;
 };
 template <>
 struct Limits<double> {
   static constexpr double kLeastNormal = 0x1p-1022, kGreatest = 0x1.fffffffffffffp1023,
                           kRound = 0x1.8p52;
-  using Bits = uint64_t;
 };
 
 template <class T>
@@ -75,17 +73,23 @@ RowScale<T> row_scale(const T* x, int64_t n) {
   return {scale, inverse, -low * inverse + Limits<T>::kRound - Limits<T>::kRound};
 }
 
-// Adding kRound leaves the rounded number in the lowest bits.
+// The levels of a vector of elements, in the lowest bytes, where adding kRound leaves them.
 template <class T>
-void quantize(const T* __restrict x, uint8_t* __restrict q, int64_t n, const RowScale<T>& row) {
-  for (int64_t i = 0; i < n; ++i) {
-    T level = x[i] * row.inverse + row.zero;
-    level = level < 0 ? 0 : level;
-    level = (level > 255 ? 255 : level) + Limits<T>::kRound;
-    typename Limits<T>::Bits bits;
-    __builtin_memcpy(&bits, &level, sizeof bits);
-    q[i] = static_cast<uint8_t>(bits);
-  }
+FASTNN_INLINE IntVec<T> levels(Vec<T> x, const RowScale<T>& row) {
+  const Vec<T> level = x * Vec<T>::broadcast(row.inverse) + Vec<T>::broadcast(row.zero);
+  const Vec<T> bounded = min(max(level, Vec<T>::zero()), Vec<T>::broadcast(255));
+  return bit_cast_to_int(bounded + Vec<T>::broadcast(Limits<T>::kRound));
+}
+
+template <class T>
+void quantize(const T* x, uint8_t* q, int64_t n, const RowScale<T>& row) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  int64_t i = 0;
+  for (; i + kSize <= n; i += kSize) store_low_bytes(q + i, levels(Vec<T>::load(x + i), row));
+  if (i == n) return;
+  uint8_t tail[kSize];
+  store_low_bytes(tail, levels(Vec<T>::load(x + i, n - i), row));
+  __builtin_memcpy(q + i, tail, static_cast<size_t>(n - i));
 }
 
 template <class T>
