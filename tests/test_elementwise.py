@@ -17,6 +17,7 @@ from reference import elementwise as reference
 
 import fastnn
 import fastnn.functional as F
+from fastnn import nn
 
 # Operation, arguments after the input. Thresholds are exact in float32.
 CASES = [
@@ -427,3 +428,51 @@ def test_prelu_layer():
     assert same_bytes(layer(x).numpy(), np.where(x > 0, x, x / 2))
     with pytest.raises(ValueError, match="Hardtanh: max_val must be larger than min_val"):
         fastnn.nn.Hardtanh(1, 1)
+
+
+def test_rrelu(isa, dtype, rng):
+    x = rng.standard_normal((3, 1000)).astype(dtype)
+    np.testing.assert_array_equal(F.rrelu(x, 0.25, 0.5), F.leaky_relu(x, 0.375))
+    fastnn.manual_seed(1)
+    y = F.rrelu(x, 0.25, 0.5, training=True)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y[x > 0], x[x > 0])
+    slopes = y[x < 0] / x[x < 0]
+    assert 0.249 < slopes.min() < 0.26
+    assert 0.49 < slopes.max() < 0.501
+    assert abs(slopes.mean() - 0.375) < 0.01
+    fastnn.manual_seed(1)
+    t = fastnn.Tensor(x, requires_grad=True)
+    again = F.rrelu(t, 0.25, 0.5, training=True)
+    np.testing.assert_array_equal(again.numpy(), y)
+    grad = rng.standard_normal(x.shape).astype(dtype)
+    again.backward(grad)
+    np.testing.assert_allclose(t.grad, grad * np.where(x > 0, 1, y / x), rtol=1e-5)
+    out = np.empty_like(x)
+    fastnn.manual_seed(1)
+    assert F.rrelu(x, 0.25, 0.5, True, out=out) is out
+    np.testing.assert_array_equal(out, y)
+    fastnn.manual_seed(1)
+    copy = x.copy()
+    assert F.rrelu(copy, 0.25, 0.5, True, True) is copy
+    np.testing.assert_array_equal(copy, y)
+    layer = nn.RReLU(0.25, 0.5)
+    np.testing.assert_array_equal(layer.eval()(x), F.leaky_relu(x, 0.375))
+    assert np.isnan(F.rrelu(np.full(3, np.nan, dtype), training=True)).all()
+    with pytest.raises(ValueError, match="rrelu: lower must be at most upper"):
+        F.rrelu(x, 2, 1)
+    with pytest.raises(TypeError, match=r"input\.dtype must be"):
+        F.rrelu(x.astype(int), training=True)
+
+
+def test_results_larger_than_the_caches(isa):
+    """They pass the caches by: from any alignment, in place too, with the same bytes."""
+    n = fastnn._core.cache_sizes()[2] // 4 + 5
+    x = np.linspace(-3, 3, n + 1, dtype=np.float32)[1:]
+    expected = np.concatenate([F.relu(part) for part in np.array_split(x, 64)])
+    for shift in (0, 1, 7):
+        out = np.empty(n + 16, np.float32)[shift : shift + n]
+        assert F.relu(x, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+    assert F.relu(x, inplace=True) is x
+    np.testing.assert_array_equal(x, expected)

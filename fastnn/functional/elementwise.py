@@ -18,9 +18,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn import _core
+import numpy as np
+
+from fastnn import _core, random
 from fastnn.autograd import Array, ArrayLike, Result, array, record
-from fastnn.functional._args import check_destination, number, refuse_out_while_recording
+from fastnn.functional._args import (
+    check_destination,
+    flag,
+    number,
+    refuse_out_while_recording,
+)
 
 __all__ = [
     "celu",
@@ -39,6 +46,7 @@ __all__ = [
     "prelu",
     "relu",
     "relu6",
+    "rrelu",
     "selu",
     "sigmoid",
     "silu",
@@ -69,14 +77,15 @@ def _activation(
     out: Array | None,
     *parameters: float,
     saves_output: bool = False,
+    name: str = "",
 ) -> Result:
     """Run the forward kernel of `op` and record its backward kernel.
 
     `parameters` go to both. The backward kernel gets the output where `saves_output`, else the
-    input.
+    input. `name` is the operation's where it is not the kernel's.
     """
     if inplace or out is not None:
-        inplace = check_destination(op, input, inplace, out)
+        inplace = check_destination(name or op, input, inplace, out)
     forward, backward_kernel = _KERNELS[op]
     x = array(input)
     y = forward(x, out, inplace, *parameters)
@@ -85,7 +94,7 @@ def _activation(
     def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
         return (backward_kernel(grad, saved, *parameters),)
 
-    return record(y, (input,), backward, name=op)
+    return record(y, (input,), backward, name=name or op)
 
 
 def relu(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Result:
@@ -138,6 +147,60 @@ def leaky_relu(
     array([-0.01,  2.  ])
     """
     return _activation("leaky_relu", input, inplace, out, negative_slope)
+
+
+def rrelu(
+    input: ArrayLike,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    inplace: bool = False,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Randomised leaky ReLU: ``input`` where it is positive, else ``a input``.
+
+    In training a is drawn for each element, evenly between `lower` and `upper`; otherwise it is
+    their mean (Xu et al. 2015, "Empirical evaluation of rectified activations").
+
+    Parameters
+    ----------
+    input : array or Tensor
+    lower, upper : float
+        The interval of a.
+    training : bool
+    inplace, out : see the module
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.rrelu(np.array([-8.0, 2.0]), 0.25, 0.75)
+    array([-4.,  2.])
+    """
+    lower, upper = number("rrelu", "lower", lower), number("rrelu", "upper", upper)
+    if not lower <= upper:
+        raise ValueError(f"rrelu: lower must be at most upper ({upper}), got {lower}")
+    if not flag("rrelu", "training", training):
+        slope = (lower + upper) / 2
+        return _activation("leaky_relu", input, inplace, out, slope, name="rrelu")
+    inplace = check_destination("rrelu", input, inplace, out)
+    x = array(input)
+    # The kernel checks input and out; its result is what does not change.
+    y = _core.relu_forward(x, out, False)
+    slopes = random.generator().random(x.shape, dtype=x.dtype)
+    slopes *= x.dtype.type(upper - lower)
+    slopes += x.dtype.type(lower)
+    np.copyto(slopes, 1, where=x > 0)
+    np.multiply(x, slopes, out=y)
+    if inplace:
+        x[...] = y
+        y = x
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
+        return (grad * slopes,)
+
+    return record(y, (input,), backward, name="rrelu")
 
 
 def threshold(

@@ -14,6 +14,12 @@ import numpy as np
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, record
 from fastnn.functional._args import integer, number, refuse_out_while_recording
+from fastnn.functional._class_margin import (
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    soft_margin_loss,
+)
 from fastnn.functional._ctc import ctc_loss
 from fastnn.functional._distance import (
     cosine_embedding_loss,
@@ -50,10 +56,14 @@ __all__ = [
     "l1_loss",
     "margin_ranking_loss",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "pairwise_distance",
     "poisson_nll_loss",
     "smooth_l1_loss",
+    "soft_margin_loss",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
 ]

@@ -159,6 +159,8 @@ def softmin(
     if dim is None or dtype is not None or out is not None:
         x = _prepare("softmin", x, dim, dtype, out, input)
     if isinstance(x, np.ndarray) and x.dtype.kind == "f":
+        if out is not None and np.may_share_memory(out, x):
+            raise ValueError("softmin: out must not share memory with an input")
         x = np.negative(x)
     y = _core.softmax_forward(x, dim, out)
 

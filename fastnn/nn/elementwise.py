@@ -32,6 +32,7 @@ __all__ = [
     "LogSigmoid",
     "Mish",
     "PReLU",
+    "RReLU",
     "ReLU",
     "ReLU6",
     "SiLU",
@@ -240,6 +241,30 @@ class LeakyReLU(Module):
 
     def extra_repr(self) -> str:
         return _with_inplace(f"negative_slope={self.negative_slope}", self.inplace)
+
+
+class RReLU(Module):
+    """``input`` where positive, else a random multiple of it: :func:`fastnn.functional.rrelu`.
+
+    Parameters
+    ----------
+    lower, upper : float
+        The interval of the factor; in evaluation it is their mean.
+    inplace : bool
+        See the module.
+    """
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        self.lower = lower
+        self.upper = upper
+        self.inplace = inplace
+
+    def forward(self, input: ArrayLike) -> Result:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return _with_inplace(f"lower={self.lower}, upper={self.upper}", self.inplace)
 
 
 class ELU(Module):

@@ -17,8 +17,12 @@ __all__ = [
     "GaussianNLLLoss",
     "HingeEmbeddingLoss",
     "MarginRankingLoss",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
     "PairwiseDistance",
     "PoissonNLLLoss",
+    "SoftMarginLoss",
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
 ]
@@ -294,3 +298,95 @@ class PairwiseDistance(Module):
 
     def forward(self, x1: ArrayLike, x2: ArrayLike) -> Result:
         return F.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)
+
+
+class MultiMarginLoss(Loss):
+    """See :func:`fastnn.functional.multi_margin_loss`.
+
+    Parameters
+    ----------
+    p : {1, 2}
+    margin : float
+    weight : array, shape (C,), optional
+    size_average, reduce : None
+    reduction : {"mean", "none", "sum"}
+    """
+
+    def __init__(
+        self,
+        p: int = 1,
+        margin: float = 1.0,
+        weight: ArrayLike = None,
+        size_average: None = None,
+        reduce: None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.p = p
+        self.margin = margin
+        self._keep("weight", weight)
+
+    def forward(self, input: ArrayLike, target: ArrayLike) -> Result:
+        return F.multi_margin_loss(
+            input, target, self.p, self.margin, self.weight, reduction=self.reduction
+        )
+
+
+class MultiLabelMarginLoss(Loss):
+    """See :func:`fastnn.functional.multilabel_margin_loss`.
+
+    Parameters
+    ----------
+    size_average, reduce : None
+    reduction : {"mean", "none", "sum"}
+    """
+
+    def __init__(
+        self, size_average: None = None, reduce: None = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+
+    def forward(self, input: ArrayLike, target: ArrayLike) -> Result:
+        return F.multilabel_margin_loss(input, target, reduction=self.reduction)
+
+
+class SoftMarginLoss(Loss):
+    """See :func:`fastnn.functional.soft_margin_loss`.
+
+    Parameters
+    ----------
+    size_average, reduce : None
+    reduction : {"mean", "none", "sum"}
+    """
+
+    def __init__(
+        self, size_average: None = None, reduce: None = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+
+    def forward(self, input: ArrayLike, target: ArrayLike) -> Result:
+        return F.soft_margin_loss(input, target, reduction=self.reduction)
+
+
+class MultiLabelSoftMarginLoss(Loss):
+    """See :func:`fastnn.functional.multilabel_soft_margin_loss`.
+
+    Parameters
+    ----------
+    weight : array, shape (C,), optional
+    size_average, reduce : None
+    reduction : {"mean", "none", "sum"}
+    """
+
+    def __init__(
+        self,
+        weight: ArrayLike = None,
+        size_average: None = None,
+        reduce: None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self._keep("weight", weight)
+
+    def forward(self, input: ArrayLike, target: ArrayLike) -> Result:
+        return F.multilabel_soft_margin_loss(input, target, self.weight, reduction=self.reduction)
