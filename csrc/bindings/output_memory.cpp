@@ -14,8 +14,9 @@ namespace py = pybind11;
 
 namespace {
 
-// In front of the memory of an array.
-struct alignas(64) Header {
+// In front of the memory of an array, which then lies in its cache line where malloc puts large
+// arrays: what reads one and writes another meets no line's end in either.
+struct alignas(16) Header {
   size_t capacity;
 };
 

@@ -2,16 +2,17 @@
 #pragma once
 
 #include "runtime/parallel.h"
-#include "simd/vec.h"
+#include "simd/stream.h"
 
 namespace fastnn::FASTNN_ISA {
 
 // Elements a part: enough work to pay for handing it to another thread.
 inline constexpr int64_t kMapGrain = int64_t{1} << 15;
 
-// y[i] = f(x[i]...) for i < n on the calling thread; f maps one Vec<T> an input to a Vec<T>.
+// y[i] = f(x[i]...) for i < n on the calling thread; f maps one Vec<T> an input to a Vec<T>. With
+// `past_cache` y is none of the inputs and is not kept in the caches.
 template <class T, class F, class... Inputs>
-FASTNN_INLINE void map_serial(int64_t n, T* y, const F& f, const Inputs*... x) {
+FASTNN_INLINE void map_part(bool past_cache, int64_t n, T* y, const F& f, const Inputs*... x) {
   constexpr int64_t kSize = Vec<T>::kSize;
   constexpr int64_t kBytes = kSize * static_cast<int64_t>(sizeof(T));
   // A store across two cache lines costs two: the first stops where y is aligned.
@@ -21,15 +22,32 @@ FASTNN_INLINE void map_serial(int64_t n, T* y, const F& f, const Inputs*... x) {
     i = (kBytes - static_cast<int64_t>(misaligned)) / static_cast<int64_t>(sizeof(T));
     f(Vec<T>::load(x, i)...).store(y, i);
   }
+  if (past_cache) {
+    for (; i + kSize <= n; i += kSize) stream(y + i, f(Vec<T>::load(x + i)...));
+    stream_fence();
+  }
   for (; i + kSize <= n; i += kSize) f(Vec<T>::load(x + i)...).store(y + i);
   if (i < n) f(Vec<T>::load(x + i, n - i)...).store(y + i, n - i);
+}
+
+template <class T, class F, class... Inputs>
+FASTNN_INLINE void map_serial(int64_t n, T* y, const F& f, const Inputs*... x) {
+  map_part(false, n, y, f, x...);
 }
 
 // The same over all threads. y may be one of the inputs.
 template <class T, class F, class... Inputs>
 FASTNN_INLINE void map(int64_t n, T* y, const F& f, const Inputs*... x) {
+  constexpr uintptr_t kBytes = Vec<T>::kSize * sizeof(T);
+  // Loads across cache lines and stores past the caches together are slower than neither.
+  const auto aligned_alike = [y](const void* p) {
+    return p != y &&
+           (reinterpret_cast<uintptr_t>(p) - reinterpret_cast<uintptr_t>(y)) % kBytes == 0;
+  };
+  const bool past_cache =
+      exceeds_cache(n * static_cast<int64_t>(sizeof(T))) && (... && aligned_alike(x));
   parallel_for(n, kMapGrain, [=](int64_t begin, int64_t end, int) {
-    map_serial(end - begin, y + begin, f, (x + begin)...);
+    map_part(past_cache, end - begin, y + begin, f, (x + begin)...);
   });
 }
 
