@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn._elementwise import result
 from fastnn.autograd import Array, array
+from fastnn.functional._args import integer
 
 
 def options(name: str, axis: Any, dim: Any, keepdims: bool, keepdim: bool) -> tuple[Any, bool]:
@@ -15,7 +16,11 @@ def options(name: str, axis: Any, dim: Any, keepdims: bool, keepdim: bool) -> tu
     if axis is not None and dim is not None:
         raise TypeError(f"{name}: give axis or dim, not both")
     axis = axis if dim is None else dim
-    return tuple(axis) if isinstance(axis, list) else axis, keepdims or keepdim
+    if axis is None:
+        return None, keepdims or keepdim
+    if isinstance(axis, (tuple, list)):
+        return tuple(integer(name, "axis", a) for a in axis), keepdims or keepdim
+    return integer(name, "axis", axis), keepdims or keepdim
 
 
 def _axes(x: Array, axis: Any) -> tuple[int, ...]:

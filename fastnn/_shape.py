@@ -17,7 +17,7 @@ def ints(name: str, values: tuple[Any, ...]) -> tuple[int, ...]:
     if len(values) == 1 and isinstance(values[0], (tuple, list)):
         values = tuple(values[0])
     for value in values:
-        if not hasattr(value, "__index__"):
+        if not hasattr(value, "__index__") or np.ndim(value) > 0:
             raise TypeError(f"{name}: needs integers, got {type(value).__name__}")
     return tuple(value.__index__() for value in values)
 
@@ -217,6 +217,8 @@ def split(
     (array([0., 1.]), array([2., 3.]))
     """
     axis = axis if dim is None else dim
+    if isinstance(indices_or_sections, int) and indices_or_sections < 1:
+        raise ValueError(f"split: indices_or_sections must be >= 1, got {indices_or_sections}")
     parts = np.split(array(tensor), indices_or_sections, axis=axis)
     bounds = [0, *np.cumsum([part.shape[axis] for part in parts]).tolist()]
     ndim = parts[0].ndim

@@ -22,6 +22,7 @@ from fastnn.autograd import (
     no_grad,
     set_result_type,
 )
+from fastnn.functional._args import integer
 
 __all__ = [
     "Tensor",
@@ -264,7 +265,8 @@ class Tensor(TensorBase):
         return S.reshape(self, S.ints("view", shape))
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Result:
-        return S.flatten(self, start_dim, end_dim)
+        start_dim = integer("flatten", "start_dim", start_dim)
+        return S.flatten(self, start_dim, integer("flatten", "end_dim", end_dim))
 
     def transpose(self, *axes: Any) -> Result:
         """Permute the axes, reversing them if none are given (NumPy's meaning)."""
@@ -281,7 +283,7 @@ class Tensor(TensorBase):
         return S.squeeze(self, R.options("squeeze", axis, dim, False, False)[0])
 
     def unsqueeze(self, dim: int) -> Result:
-        return S.expand_dims(self, dim)
+        return S.expand_dims(self, integer("unsqueeze", "dim", dim))
 
     def expand_dims(self, axis: Any) -> Result:
         return S.expand_dims(self, axis)
@@ -347,7 +349,7 @@ class Tensor(TensorBase):
         return R.var(self, *R.options("var", axis, dim, keepdims, keepdim), ddof)
 
     def argmax(self, axis: Any = None, *, dim: Any = None) -> Any:
-        return self._data.argmax(axis if dim is None else dim)
+        return self._data.argmax(R.options("argmax", axis, dim, False, False)[0])
 
     def argmin(self, axis: Any = None, *, dim: Any = None) -> Any:
         return self._data.argmin(axis if dim is None else dim)

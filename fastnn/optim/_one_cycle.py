@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from fastnn.functional._args import number
 from fastnn.optim._scheduler import LRScheduler, checked, each, positive_int
 from fastnn.optim.optimizer import Optimizer
 
@@ -59,7 +60,10 @@ class OneCycleLR(LRScheduler):
     ) -> None:
         groups = checked("OneCycleLR", optimizer).param_groups
         self.total_steps = _total_steps(total_steps, epochs, steps_per_epoch)
-        if not 0 <= pct_start <= 1:
+        for label, divisor in (("div_factor", div_factor), ("final_div_factor", final_div_factor)):
+            if not number("OneCycleLR", label, divisor) > 0:
+                raise ValueError(f"OneCycleLR: {label} must be > 0, got {divisor}")
+        if not 0 <= number("OneCycleLR", "pct_start", pct_start) <= 1:
             raise ValueError(f"OneCycleLR: pct_start must be in [0, 1], got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fastnn.functional._args import integer, number
 from fastnn.optim._scheduler import checked, each
 from fastnn.optim.optimizer import Optimizer
 
@@ -58,7 +59,7 @@ class ReduceLROnPlateau:
         eps: float = 1e-8,
     ) -> None:
         name = "ReduceLROnPlateau"
-        if not 0 <= factor < 1:
+        if not 0 <= number(name, "factor", factor) < 1:
             raise ValueError(f"{name}: factor must be in [0, 1), got {factor}")
         if mode not in ("min", "max"):
             raise ValueError(f"{name}: mode must be 'min' or 'max', got {mode!r}")
@@ -69,7 +70,8 @@ class ReduceLROnPlateau:
         self.optimizer = checked(name, optimizer)
         self.mode = mode
         self.factor = factor
-        self.patience = patience
+        self.patience = integer(name, "patience", patience)
+        number(name, "threshold", threshold)
         self.threshold = threshold
         self.threshold_mode = threshold_mode
         self.cooldown = cooldown

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from fastnn.functional._args import number
 from fastnn.optim._one_cycle import OneCycleLR
 from fastnn.optim._plateau import ReduceLROnPlateau
 from fastnn.optim._scheduler import LRScheduler, checked, positive_int
@@ -63,6 +64,7 @@ class StepLR(LRScheduler):
     ) -> None:
         positive_int("StepLR", "step_size", step_size)
         self.step_size = step_size
+        number("StepLR", "gamma", gamma)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
@@ -91,6 +93,7 @@ class MultiStepLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         self.milestones = Counter(milestones)
+        number("MultiStepLR", "gamma", gamma)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
@@ -109,6 +112,7 @@ class ExponentialLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        number("ExponentialLR", "gamma", gamma)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
@@ -136,7 +140,7 @@ class ConstantLR(LRScheduler):
         total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:
-        if not 0 < factor <= 1:
+        if not 0 < number("ConstantLR", "factor", factor) <= 1:
             raise ValueError(f"ConstantLR: factor must be in (0, 1], got {factor}")
         self.factor = factor
         self.total_iters = total_iters
@@ -168,9 +172,9 @@ class LinearLR(LRScheduler):
         total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:
-        if not 0 < start_factor <= 1:
+        if not 0 < number("LinearLR", "start_factor", start_factor) <= 1:
             raise ValueError(f"LinearLR: start_factor must be in (0, 1], got {start_factor}")
-        if not 0 <= end_factor <= 1:
+        if not 0 <= number("LinearLR", "end_factor", end_factor) <= 1:
             raise ValueError(f"LinearLR: end_factor must be in [0, 1], got {end_factor}")
         positive_int("LinearLR", "total_iters", total_iters)
         self.start_factor = start_factor
@@ -210,6 +214,7 @@ class CosineAnnealingLR(LRScheduler):
     ) -> None:
         positive_int("CosineAnnealingLR", "T_max", T_max)
         self.T_max = T_max
+        number("CosineAnnealingLR", "eta_min", eta_min)
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
 
@@ -301,14 +306,14 @@ class SequentialLR(LRScheduler):
     ) -> None:
         self.optimizer = checked("SequentialLR", optimizer)
         self._schedulers, self._milestones = list(schedulers), list(milestones)
-        for number, scheduler in enumerate(self._schedulers):
+        for position, scheduler in enumerate(self._schedulers):
             if not isinstance(scheduler, LRScheduler):
                 raise TypeError(
-                    f"SequentialLR: schedulers[{number}] must be an LRScheduler that needs no "
+                    f"SequentialLR: schedulers[{position}] must be an LRScheduler that needs no "
                     f"metric, got {type(scheduler).__name__}"
                 )
             if scheduler.optimizer is not optimizer:
-                raise ValueError(f"SequentialLR: schedulers[{number}] must have this optimizer")
+                raise ValueError(f"SequentialLR: schedulers[{position}] must have this optimizer")
         if not self._schedulers or len(self._milestones) != len(self._schedulers) - 1:
             raise ValueError(
                 f"SequentialLR: milestones must be one fewer than schedulers "

@@ -10,8 +10,13 @@ import numpy as np
 
 from fastnn._in_place import in_place
 from fastnn.autograd import Array, TensorBase, enable_grad
+from fastnn.functional._args import flag, number
 
 __all__ = ["Optimizer", "check_option", "count_steps", "kept", "next_steps"]
+
+
+# Options that are a bool; all others are numbers, but for the pair of betas.
+FLAGS = ("amsgrad", "centered", "maximize", "nesterov")
 
 
 class Optimizer:
@@ -45,6 +50,8 @@ class Optimizer:
                 f"got {type(params).__name__}"
             )
         self.defaults = defaults
+        if not isinstance(params, Iterable):
+            raise TypeError(f"{self._name}: params must be Tensors, got {type(params).__name__}")
         self.state: dict[TensorBase, dict[str, Any]] = {}
         self.param_groups: list[dict[str, Any]] = []
         items = list(params)
@@ -64,6 +71,8 @@ class Optimizer:
             self._check_param(param, known)
             known.add(id(param))
         group = {**self.defaults, **param_group, "params": params}
+        for option in self.defaults:
+            self._check_kind(option, group[option])
         self._check_options(group)
         self.param_groups.append(group)
 
@@ -76,6 +85,18 @@ class Optimizer:
             raise ValueError(f"{self._name}: params must be leaf tensors, got a computed one")
         if id(param) in known:
             raise ValueError(f"{self._name}: params must be distinct, one came twice")
+
+    def _check_kind(self, option: str, value: Any) -> None:
+        """Raise if an option is neither the number, the pair nor the flag that it is."""
+        if option == "betas":
+            if not isinstance(value, (tuple, list)) or len(value) != 2:
+                raise TypeError(f"{self._name}: betas must be a pair of numbers, got {value!r}")
+            for beta in value:
+                number(self._name, "betas", beta)
+        elif option in FLAGS:
+            flag(self._name, option, value)
+        else:
+            number(self._name, option, value)
 
     def _check_options(self, group: dict[str, Any]) -> None:
         """Raise if an option is out of range."""
@@ -171,8 +192,8 @@ class Optimizer:
 
     def __repr__(self) -> str:
         lines = []
-        for number, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {number}")
+        for position, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {position}")
             lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
         return f"{type(self).__name__} (\n" + "\n".join(lines) + "\n)"
 

@@ -11,6 +11,7 @@ import numpy as np
 from fastnn import _core
 from fastnn._in_place import in_place
 from fastnn.autograd import Array, TensorBase
+from fastnn.functional._args import number
 from fastnn.nn.utils import rnn as rnn
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -68,9 +69,9 @@ def clip_grad_norm_(
     array([0.6, 0.8])
     """
     grads = _grads("clip_grad_norm_", parameters)
-    if not max_norm >= 0:
+    if not number("clip_grad_norm_", "max_norm", max_norm) >= 0:
         raise ValueError(f"clip_grad_norm_: max_norm must be >= 0, got {max_norm}")
-    if not norm_type > 0:
+    if not number("clip_grad_norm_", "norm_type", norm_type) > 0:
         raise ValueError(f"clip_grad_norm_: norm_type must be > 0, got {norm_type}")
     total = _norm(grads, float(norm_type))
     if error_if_nonfinite and not math.isfinite(total):
@@ -109,7 +110,7 @@ def clip_grad_value_(parameters: TensorBase | Iterable[TensorBase], clip_value: 
     ValueError
         If `clip_value` is negative.
     """
-    if not clip_value >= 0:
+    if not number("clip_grad_value_", "clip_value", clip_value) >= 0:
         raise ValueError(f"clip_grad_value_: clip_value must be >= 0, got {clip_value}")
     for grad in _grads("clip_grad_value_", parameters):
         np.clip(grad, -clip_value, clip_value, out=grad)
