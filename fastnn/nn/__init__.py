@@ -21,5 +21,6 @@ from fastnn.nn.pool import *
 from fastnn.nn.quantized import *
 from fastnn.nn.resize import *
 from fastnn.nn.rnn import *
+from fastnn.nn.rnn_cells import *
 from fastnn.nn.softmax import *
 from fastnn.nn.transformer import *

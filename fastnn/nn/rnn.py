@@ -1,4 +1,4 @@
-"""Recurrent layers: RNN, LSTM, GRU and their single-step cells."""
+"""Recurrent layers: RNN, LSTM and GRU."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from fastnn.functional._recurrent import layer as recurrent_layer
 from fastnn.functional._recurrent import pair_of_states
 from fastnn.nn import init
 from fastnn.nn.module import Module
-from fastnn.nn.norm import LayerNorm
 from fastnn.nn.parameter import empty
 from fastnn.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from fastnn.tensor import concatenate
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "LayerNormLSTM", "RNNCell"]
+__all__ = ["GRU", "LSTM", "RNN"]
 
 
 class _Recurrent(Module):
@@ -124,7 +123,7 @@ class _Recurrent(Module):
             return input.repack(output, self.batch_first), finals
         x = array(input)
         if x is None or x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
-            _refuse_input(type(self).__name__, x, (2, 3), self.input_size)
+            refuse_input(type(self).__name__, x, (2, 3), self.input_size)
         for state in states:
             if state is not None:
                 self._check_states(states, x)
@@ -173,7 +172,7 @@ class _Recurrent(Module):
                 self.checkpoint_every,
             )
         # The matrices are packed and kept so.
-        packed = tuple([_packed_weights(parameters, n, self._gates) for n in self._names[i]])
+        packed = tuple([packed_weights(parameters, n, self._gates) for n in self._names[i]])
         x, h0, c0, steps = array(input), array(h0), array(c0), array(lengths)
         y, h, c, _ = _core.rnn_forward(
             name, cell, x, h0, c0, packed, False, batch_first, steps, False
@@ -198,7 +197,7 @@ class _Recurrent(Module):
         return text
 
 
-def _refuse_input(name: str, x: Any, ranks: tuple[int, int], input_size: int) -> None:
+def refuse_input(name: str, x: Any, ranks: tuple[int, int], input_size: int) -> None:
     refuse_none(name, input=x)
     if x.ndim not in ranks:
         raise ValueError(
@@ -212,7 +211,7 @@ def _refuse_input(name: str, x: Any, ranks: tuple[int, int], input_size: int) ->
 _PACK_RECURRENT = {gates: partial(_core.pack_recurrent, gates=gates) for gates in (1, 3, 4)}
 
 
-def _packed_weights(
+def packed_weights(
     parameters: dict[str, Any], names: tuple[str, ...], gates: int
 ) -> tuple[Any, ...]:
     """One direction's weights for `_core.rnn_forward`, the two matrices packed and kept so."""
@@ -458,218 +457,3 @@ class LSTM(_Recurrent):
 
     def _cell(self) -> str:
         return "lstm"
-
-
-# What F.layer takes for one direction; the cells have no projection and no peepholes.
-_CELL_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "weight_peephole")
-
-
-class _Cell(Module):
-    """What the single-step cells share."""
-
-    _gates = 1
-
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = np.float32
-    ) -> None:
-        super().__init__()
-        name = type(self).__name__
-        self.input_size = natural(name, "input_size", input_size)
-        self.hidden_size = natural(name, "hidden_size", hidden_size, 1)
-        rows = self._gates * hidden_size
-        biased = flag(name, "bias", bias)
-        self.weight_ih = empty(name, (rows, self.input_size), dtype)
-        self.weight_hh = empty(name, (rows, self.hidden_size), dtype)
-        self.bias_ih = empty(name, (rows,), dtype) if biased else None
-        self.bias_hh = empty(name, (rows,), dtype) if biased else None
-        bound = 1 / math.sqrt(hidden_size)
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
-
-    def _weights(self) -> tuple[Any, ...]:
-        return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
-
-    def _step(self, cell: str, input: Any, h: Any, c: Any) -> tuple[Any, Any]:
-        """One step without recording, with packed weights."""
-        x = array(input)
-        if x is None or x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
-            _refuse_input(type(self).__name__, x, (1, 2), self.input_size)
-        weights = _packed_weights(self._parameters, _CELL_WEIGHTS, self._gates)
-        h, c = _core.rnn_step(type(self).__name__, cell, x, array(h), array(c), weights)
-        return h, c
-
-    def extra_repr(self) -> str:
-        text = f"{self.input_size}, {self.hidden_size}"
-        return text if self.bias_ih is not None else text + ", bias=False"
-
-
-class RNNCell(_Cell):
-    """One step of an Elman network; see :func:`fastnn.functional.rnn_cell`.
-
-    Parameters
-    ----------
-    input_size, hidden_size : int
-    bias : bool
-    nonlinearity : {"tanh", "relu"}
-    dtype : numpy dtype, optional
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn
-    >>> fastnn.nn.RNNCell(3, 4)(np.ones((2, 3), np.float32)).shape
-    (2, 4)
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        nonlinearity: str = "tanh",
-        dtype: Any = np.float32,
-    ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(
-                f"RNNCell: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}"
-            )
-        super().__init__(input_size, hidden_size, bias, dtype)
-        self.nonlinearity = nonlinearity
-
-    def forward(self, input: ArrayLike, hx: ArrayLike = None) -> Result:
-        if not is_grad_enabled():
-            return self._step(self.nonlinearity, input, hx, None)[0]
-        return F.rnn_cell(input, hx, *self._weights(), nonlinearity=self.nonlinearity)
-
-
-class GRUCell(_Cell):
-    """One step of a gated recurrent unit; see :func:`fastnn.functional.gru_cell`.
-
-    Parameters
-    ----------
-    input_size, hidden_size : int
-    bias : bool
-    dtype : numpy dtype, optional
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn
-    >>> fastnn.nn.GRUCell(3, 4)(np.ones((2, 3), np.float32)).shape
-    (2, 4)
-    """
-
-    _gates = 3
-
-    def forward(self, input: ArrayLike, hx: ArrayLike = None) -> Result:
-        if not is_grad_enabled():
-            return self._step("gru", input, hx, None)[0]
-        return F.gru_cell(input, hx, *self._weights())
-
-
-class LSTMCell(_Cell):
-    """One step of long short-term memory; see :func:`fastnn.functional.lstm_cell`.
-
-    Parameters
-    ----------
-    input_size, hidden_size : int
-    bias : bool
-    dtype : numpy dtype, optional
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn
-    >>> h, c = fastnn.nn.LSTMCell(3, 4)(np.ones((2, 3), np.float32))
-    >>> h.shape
-    (2, 4)
-    """
-
-    _gates = 4
-
-    def forward(
-        self, input: ArrayLike, hx: tuple[ArrayLike, ArrayLike] | None = None
-    ) -> tuple[Result, Result]:
-        if is_grad_enabled():
-            return F.lstm_cell(input, hx, *self._weights())
-        return self._step("lstm", input, *pair_of_states("LSTMCell", hx))
-
-
-class LayerNormLSTM(Module):
-    """LSTM of one layer and one direction with layer normalisation (Ba et al., 2016).
-
-    See :func:`fastnn.functional.layer_norm_lstm`.
-
-    Parameters
-    ----------
-    input_size, hidden_size : int
-    batch_first : bool
-    eps : float
-        Added to every variance.
-    dtype : numpy dtype, optional
-
-    Attributes
-    ----------
-    weight_ih, weight_hh, bias : Parameter, shape (4 H, I), (4 H, H), (4 H,)
-        Uniform in +-1/sqrt(hidden_size).
-    norm_ih, norm_hh, norm_c : LayerNorm
-        Of the input projection, of the recurrent product, and of the cell.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn
-    >>> output, (h, c) = fastnn.nn.LayerNormLSTM(3, 4)(np.ones((5, 2, 3), np.float32))
-    >>> output.shape, h.shape
-    ((5, 2, 4), (2, 4))
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        batch_first: bool = False,
-        eps: float = 1e-5,
-        dtype: Any = np.float32,
-    ) -> None:
-        super().__init__()
-        name = "LayerNormLSTM"
-        self.input_size = natural(name, "input_size", input_size)
-        self.hidden_size = natural(name, "hidden_size", hidden_size, 1)
-        self.batch_first = batch_first
-        self.eps = eps
-        rows = 4 * hidden_size
-        self.weight_ih = empty(name, (rows, input_size), dtype)
-        self.weight_hh = empty(name, (rows, hidden_size), dtype)
-        self.bias = empty(name, (rows,), dtype)
-        bound = 1 / math.sqrt(hidden_size)
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
-        self.norm_ih = LayerNorm(rows, eps, dtype=dtype)
-        self.norm_hh = LayerNorm(rows, eps, dtype=dtype)
-        self.norm_c = LayerNorm(hidden_size, eps, dtype=dtype)
-
-    def forward(
-        self,
-        input: ArrayLike,
-        hx: tuple[ArrayLike, ArrayLike] | None = None,
-        *,
-        lengths: ArrayLike = None,
-    ) -> tuple[Result, tuple[Result, Result]]:
-        """Return (output, (h_n, c_n)); hx is a pair of (B, H) or None."""
-        norms = [(norm.weight, norm.bias) for norm in (self.norm_ih, self.norm_hh, self.norm_c)]
-        return F.layer_norm_lstm(
-            input,
-            hx,
-            self.weight_ih,
-            self.weight_hh,
-            self.bias,
-            *norms,
-            eps=self.eps,
-            batch_first=self.batch_first,
-            lengths=lengths,
-        )
-
-    def extra_repr(self) -> str:
-        text = f"{self.input_size}, {self.hidden_size}"
-        return text + ", batch_first=True" if self.batch_first else text

@@ -39,7 +39,17 @@ class Backward {
                       weight_count * static_cast<int64_t>(sizeof(T)), 1);
     const int64_t worker_elements =
         round_up(product_scratch<T>(batch, kGates * max_of(hidden_, output_), 1), Vec<T>::kSize);
-    take_memory(weight_count, split.workers() * worker_elements, worker_elements, split);
+    Workspace workspace(bytes(weight_count + split.workers() * worker_elements));
+    T* const scratch = workspace.take<T>(split.workers() * worker_elements);
+    take_memory(workspace, weight_count);
+    pack_weights();
+    gather_state(grad_h_, args_.grad_h_n, layout_, output_);
+    gather_state(grad_c_, args_.grad_c_n, layout_, hidden_);
+    run_chunks(split, scratch, worker_elements);
+    scatter_state(args_.grad_h0, grad_h_, layout_, output_, {0, batch}, {0, output_});
+    if (Cell::kLstm) {
+      scatter_state(args_.grad_c0, grad_c_, layout_, hidden_, {0, batch}, {0, hidden_});
+    }
   }
 
  private:
@@ -52,40 +62,38 @@ class Backward {
   }
   static constexpr int kInputN = column_of(2);
 
-  void take_memory(int64_t weight_count, int64_t scratch_count, int64_t worker_elements,
-                   const Split& split) {
+  // Rows a chunk keeps of the gradient of h, and of what W_hr or W_hn is multiplied by.
+  int64_t grad_h_rows() const { return projected_ ? chunk_capacity_ : 0; }
+  int64_t inner_rows() const { return projected_ || Cell::kResetFirst ? chunk_capacity_ : 0; }
+  int64_t projection_count() const {
+    return projected_ ? round_up(hidden_, kGroup<T>) * output_ : 0;
+  }
+
+  // Of the workspace, with `others` elements besides what take_memory takes.
+  int64_t bytes(int64_t others) const {
+    const int64_t elements = others + projection_count() + layout_.batch * (output_ + hidden_) +
+                             chunk_capacity_ * (kReserve * hidden_ + inputs_) +
+                             grad_h_rows() * output_ + inner_rows() * hidden_ +
+                             max_of(hidden_, output_);
+    return elements * static_cast<int64_t>(sizeof(T)) +
+           3 * chunk_capacity_ * static_cast<int64_t>(sizeof(T*)) + 16 * Workspace::kAlignment;
+  }
+
+  void take_memory(Workspace& workspace, int64_t weight_count) {
     const int64_t batch = layout_.batch, rows = chunk_capacity_;
-    const int64_t projection_count = projected_ ? round_up(hidden_, kGroup<T>) * output_ : 0;
-    const int64_t grad_h_rows = projected_ ? rows * output_ : 0;
-    const int64_t inner_rows = projected_ || Cell::kResetFirst ? rows * hidden_ : 0;
-    const int64_t elements = weight_count + projection_count + batch * (output_ + hidden_) +
-                             rows * (kReserve * hidden_ + inputs_) + grad_h_rows + inner_rows +
-                             max_of(hidden_, output_) + scratch_count;
-    const int64_t pointers = 3 * rows * static_cast<int64_t>(sizeof(T*));
-    Workspace workspace(elements * static_cast<int64_t>(sizeof(T)) + pointers +
-                        16 * Workspace::kAlignment);
     weights_ = workspace.take<T>(weight_count);
-    projection_ = workspace.take<T>(projection_count);
+    projection_ = workspace.take<T>(projection_count());
     grad_h_ = workspace.take<T>(batch * output_);
     grad_c_ = workspace.take<T>(batch * hidden_);
     d_ = workspace.take<T>(rows * kReserve * hidden_);
     grad_x_ = workspace.take<T>(rows * inputs_);
-    grad_h_rows_ = workspace.take<T>(grad_h_rows);
-    inner_rows_ = workspace.take<T>(inner_rows);
+    grad_h_rows_ = workspace.take<T>(grad_h_rows() * output_);
+    inner_rows_ = workspace.take<T>(inner_rows() * hidden_);
     zero_ = workspace.take<T>(max_of(hidden_, output_));
     x_rows_ = workspace.take<const T*>(rows);
     h_prev_rows_ = workspace.take<const T*>(rows);
     c_prev_rows_ = workspace.take<const T*>(rows);
-    T* const scratch = workspace.take<T>(scratch_count);
     for (int64_t i = 0; i < max_of(hidden_, output_); ++i) zero_[i] = T(0);
-    pack_weights();
-    gather_state(grad_h_, args_.grad_h_n, layout_, output_);
-    gather_state(grad_c_, args_.grad_c_n, layout_, hidden_);
-    run_chunks(split, scratch, worker_elements);
-    scatter_state(args_.grad_h0, grad_h_, layout_, output_, {0, batch}, {0, output_});
-    if (Cell::kLstm) {
-      scatter_state(args_.grad_c0, grad_c_, layout_, hidden_, {0, batch}, {0, hidden_});
-    }
   }
 
   void run_chunks(const Split& split, T* scratch, int64_t worker_elements) {
