@@ -623,3 +623,9 @@ def test_rotary_products_depend_on_the_distance(rng):
 def test_rotary_errors(arguments, error, message):
     with pytest.raises(error, match=f"rotary_embedding: {message}"):
         F.rotary_embedding(*arguments)
+
+
+@pytest.mark.parametrize("base", [0, -1.0, float("inf"), float("nan")])
+def test_rotary_base(base):
+    with pytest.raises(ValueError, match="rotary_embedding: base must be positive and finite"):
+        F.rotary_embedding(np.ones((2, 4)), base=base)

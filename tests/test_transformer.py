@@ -198,8 +198,15 @@ def test_functional_static_keys(rng):
         ({"num_heads": 0}, "multiple of num_heads"),
         ({"in_proj_weight": None}, "in_proj_weight must be given"),
         ({"use_separate_proj_weight": True}, "q_, k_ and v_proj_weight must be given"),
+        ({"in_proj_weight": np.ones((23, 8))}, r"in_proj_weight.shape must be \(24, 8\)"),
+        ({"in_proj_bias": np.ones(23)}, r"in_proj_bias.shape must be \(24,\)"),
+        ({"bias_k": np.ones((1, 1, 8))}, "bias_k and bias_v must be given together"),
+        (
+            {"bias_k": np.ones((1, 8)), "bias_v": np.ones((1, 8))},
+            r"bias_k.shape must be \(1, 1, 8\)",
+        ),
         ({"static_k": np.ones((2, 7, 4))}, r"static_k.shape must be \(6, S, 4\)"),
-        ({"bias_k": np.ones((1, 1, 8)), "is_causal": True}, "is_causal must be False"),
+        ({"add_zero_attn": True, "is_causal": True}, "is_causal must be False"),
     ],
 )
 def test_functional_errors(arguments, message):
@@ -211,6 +218,15 @@ def test_functional_errors(arguments, message):
     }  # fmt: skip
     with pytest.raises(ValueError, match=f"multi_head_attention_forward: .*{message}"):
         F.multi_head_attention_forward(x, x, x, **given)
+
+
+def test_layers_refuse_none_and_take_empty_arrays():
+    layer = nn.TransformerEncoderLayer(4, 2, 8).eval()
+    with fastnn.no_grad():
+        assert layer(np.ones((0, 3, 4), np.float32)).shape == (0, 3, 4)
+        assert layer(np.ones((5, 4), np.float32)).shape == (5, 4)
+        with pytest.raises(TypeError, match="MultiheadAttention: query must be a numpy"):
+            layer(None)
 
 
 @pytest.mark.parametrize(

@@ -271,7 +271,7 @@ def rotary_embedding(
     TypeError
         If input is not float32 or float64, or positions are not integers.
     ValueError
-        If R is odd or greater than E, or positions do not fit.
+        If R is odd or greater than E, positions do not fit, or base is not positive and finite.
 
     References
     ----------
@@ -288,7 +288,10 @@ def rotary_embedding(
     op = "rotary_embedding"
     where = None if positions is None else np.asarray(positions)
     count = None if rotary_dim is None else integer(op, "rotary_dim", rotary_dim)
-    options = (where, number(op, "base", base), bool(interleaved), count)
+    base = number(op, "base", base)
+    if not 0 < base < float("inf"):
+        raise ValueError(f"{op}: base must be positive and finite, got {base}")
+    options = (where, base, bool(interleaved), count)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
         return (_core.rotary_embedding_forward(grad, *options, True),)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd import Array, ArrayLike, Result, array, record
+from fastnn.functional._args import integer, refuse_none
 from fastnn.functional.attention import CAUSAL, attend
 from fastnn.functional.gemm import linear
 from fastnn.tensor import concatenate
@@ -108,7 +109,9 @@ def multi_head_attention_forward(
     (array([[2., 2.]]), array([0.33333333, 0.33333333, 0.33333333]))
     """
     op = "multi_head_attention_forward"
-    size = array(query).shape[-1]
+    refuse_none(op, query=query, key=key, value=value)
+    num_heads = integer(op, "num_heads", num_heads)
+    size = array(query).shape[-1] if array(query).ndim else 0
     if size != embed_dim_to_check or num_heads < 1 or size % num_heads:
         raise ValueError(
             f"{op}: query.shape[-1] must be {embed_dim_to_check} (embed_dim_to_check) and a "
@@ -121,6 +124,9 @@ def multi_head_attention_forward(
         raise ValueError(
             f"{op}: {names} must be given with use_separate_proj_weight={use_separate_proj_weight}"
         )
+    if not use_separate_proj_weight:
+        _check_shape(op, "in_proj_weight", in_proj_weight, (3 * size, size))
+    _check_shape(op, "in_proj_bias", in_proj_bias, (3 * size,))
 
     def project(x: Any, first: int, count: int) -> Any:
         part = slice(first * size, (first + count) * size)
@@ -168,8 +174,8 @@ def attend_heads(
     is_causal: bool = False,
 ) -> tuple[Result, Result | None]:
     """Project, attend, project. With `fused`, equal inputs may be projected in one call."""
-    batched = array(inputs[0]).ndim == 3
     _check(op, inputs, batch_first)
+    batched = array(inputs[0]).ndim == 3
     batch_first = batch_first or not batched
     q, k, v = _projections(inputs, heads, project, fused, batch_first)
     k, v = (
@@ -178,6 +184,10 @@ def attend_heads(
     )
     mask = _mask(op, key_padding_mask, None if is_causal else attn_mask, q, k.shape[2])
     extra = (bias_kv[0] is not None) + bool(add_zero_attn)
+    if (bias_kv[0] is None) != (bias_kv[1] is None):
+        raise ValueError(f"{op}: bias_k and bias_v must be given together")
+    for name, bias in zip(("bias_k", "bias_v"), bias_kv):
+        _check_shape(op, name, bias, (1, 1, heads * q.shape[3]))
     if extra:
         if is_causal:
             raise ValueError(
@@ -195,6 +205,11 @@ def attend_heads(
         out = out[0]
         weights = None if weights is None else weights[0]
     return out, weights
+
+
+def _check_shape(op: str, name: str, value: ArrayLike, shape: tuple[int, ...]) -> None:
+    if value is not None and array(value).shape != shape:
+        raise ValueError(f"{op}: {name}.shape must be {shape}, got {array(value).shape}")
 
 
 def _check(op: str, inputs: tuple[ArrayLike, ...], batch_first: bool) -> None:
@@ -249,6 +264,10 @@ def _static(op: str, static: Any, q: Any, name: str) -> Any:
 def _mask(op: str, padding: Any, attn_mask: Any, q: Any, keys: int) -> Any:
     """Join both masks into what attention takes: True, or what to add, where seen."""
     batch, heads, queries = q.shape[:3]
+    padding, attn_mask = (
+        np.asarray(mask) if isinstance(mask, (list, tuple)) else mask
+        for mask in (padding, attn_mask)
+    )
     masks = []
     if padding is not None:
         shape = array(padding).shape

@@ -9,7 +9,7 @@ import numpy as np
 import fastnn.functional as F
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled
-from fastnn.functional._args import natural, probability
+from fastnn.functional._args import natural, probability, refuse_none
 from fastnn.functional.multi_head_attention import attend_heads
 from fastnn.nn import init
 from fastnn.nn.linear import Linear
@@ -173,6 +173,7 @@ class MultiheadAttention(Module):
         """`forward` with another last map: a layer of a Transformer joins the sum to it."""
         sizes = (self.embed_dim, self.kdim, self.vdim)
         for name, x, size in zip(("query", "key", "value"), inputs, sizes):
+            refuse_none("MultiheadAttention", **{name: x})
             if array(x).shape[-1:] != (size,):
                 raise ValueError(
                     f"MultiheadAttention: {name}.shape[-1] must be {size}, got shape "

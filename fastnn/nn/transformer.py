@@ -89,7 +89,8 @@ class _Layer(Module):
     def _add(self, x: Any, residual: Any, layer: Module, dropout: Module) -> Any:
         """Return residual + dropout(layer(x)), in one kernel where only inference is wanted."""
         if self._infers() and can_fuse(layer):
-            added = array(residual).reshape(*array(x).shape[:-1], -1)
+            plain = array(residual)
+            added = plain.reshape(*array(x).shape[:-1], plain.shape[-1])
             return layer._infer(x, None, added)  # type: ignore[attr-defined]
         return residual + dropout(layer(x))
 
