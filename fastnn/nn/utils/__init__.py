@@ -1,4 +1,4 @@
-"""Limits on gradients, applied between ``backward`` and the optimizer's step."""
+"""Limits on gradients, between ``backward`` and the optimizer's step; parameters in one array."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from fastnn._in_place import in_place
 from fastnn.autograd import Array, TensorBase
 from fastnn.functional._args import number
 from fastnn.nn.utils import rnn as rnn
+from fastnn.nn.utils.arena import FlatParameters
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_"]
+__all__ = ["FlatParameters", "clip_grad_norm_", "clip_grad_value_"]
 
 
 def _grads(name: str, parameters: TensorBase | Iterable[TensorBase]) -> list[Array]:
