@@ -86,7 +86,7 @@ def _rows(name: str, argument: str, value: Any) -> Array:
 
 def check_count(name: str, argument: str, value: Any) -> None:
     """Raise unless `value` is a positive int."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if isinstance(value, (bool, np.ndarray)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name}: {argument} must be an int, got {type(value).__name__}")
     if value < 1:
         raise ValueError(f"{name}: {argument} must be >= 1, got {value}")

@@ -80,7 +80,7 @@ def save(
             if not isinstance(item, str):
                 raise TypeError(f"save: metadata must map str to str, got {item!r}")
     contents = safetensors.numpy.save(arrays, None if metadata is None else dict(metadata))
-    _write_atomically(os.path.realpath(path), contents)
+    _write_atomically(os.path.realpath(_checked_path("save", path)), contents)
 
 
 def load(path: Path, model: Module | None = None) -> dict[str, NDArray[Any]]:
@@ -124,6 +124,7 @@ def load(path: Path, model: Module | None = None) -> dict[str, NDArray[Any]]:
 
     if model is not None and not hasattr(model, "load_state_dict"):
         raise TypeError(f"load: model must be a Module, got {type(model).__name__}")
+    path = _checked_path("load", path)
     with open(path, "rb"):
         pass  # A file that is missing, a directory or not readable is Python's own OSError.
     try:
@@ -195,6 +196,16 @@ def rename(
         except ValueError as error:
             raise ValueError(f"rename: {name}: {error}") from None
     return result
+
+
+def _checked_path(name: str, path: Any) -> Any:
+    """Return the path. A number would be taken for the descriptor of an open file, and closed."""
+    try:
+        return os.fspath(path)
+    except TypeError:
+        raise TypeError(
+            f"{name}: path must be a str or path-like, got {type(path).__name__}"
+        ) from None
 
 
 def _checked_key(key: Any) -> str:

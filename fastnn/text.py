@@ -152,6 +152,9 @@ class Tokenizer:
     ) -> None:
         if num_words is not None:
             num_words = _size("Tokenizer: num_words", num_words)
+        for name, text in (("filters", filters), ("split", split), ("oov_token", oov_token)):
+            if not isinstance(text, str) and not (name == "oov_token" and text is None):
+                raise TypeError(f"Tokenizer: {name} must be a str, got {type(text).__name__}")
         if not split and not char_level:
             raise ValueError("Tokenizer: split must not be empty")
         self.num_words = num_words
@@ -233,6 +236,7 @@ class Tokenizer:
             One text a sequence. Unknown indices, and those not below `num_words`, become
             `oov_token`, or are left out if there is none.
         """
+        _check_iterable("Tokenizer.sequences_to_texts: sequences", sequences)
         limit = self.num_words
         oov_index = None if self.oov_token is None else self.word_index.get(self.oov_token)
         oov_word = None if oov_index is None else self.index_word[oov_index]
@@ -303,6 +307,11 @@ class Tokenizer:
             raise ValueError(
                 "Tokenizer.sequences_to_matrix: mode 'tfidf' needs fit_on_texts to be called first"
             )
+        if not isinstance(sequences, (list, tuple, np.ndarray)):
+            _check_iterable("Tokenizer.sequences_to_matrix: sequences", sequences)
+            sequences = list(sequences)
+        for sequence in sequences:
+            _check_iterable("Tokenizer.sequences_to_matrix: each sequence", sequence)
         columns = self.num_words or len(self.word_index) + 1
         lengths = np.array([len(sequence) for sequence in sequences], np.int64)
         indices = np.fromiter(chain.from_iterable(sequences), np.int64, int(lengths.sum()))
@@ -406,6 +415,7 @@ class Tokenizer:
         """Yield the words (or characters) of each text."""
         if isinstance(texts, str):
             raise TypeError(f"Tokenizer.{caller}: texts must be an iterable of texts, got one str")
+        _check_iterable(f"Tokenizer.{caller}: texts", texts)
         table = str.maketrans(dict.fromkeys(self.filters, self.split))
         for position, text in enumerate(texts):
             if isinstance(text, str):
@@ -497,7 +507,12 @@ def pad_sequences(
 
     first = next((s for s in sequences if len(s)), ())
     element_shape = np.shape(first)[1:]
-    padded = np.full((len(sequences), maxlen, *element_shape), value, dtype)
+    try:
+        padded = np.full((len(sequences), maxlen, *element_shape), value, dtype)
+    except (TypeError, OverflowError):
+        raise TypeError(f"pad_sequences: value must fit dtype {dtype}, got {value!r}") from None
+    except ValueError:
+        raise ValueError(f"pad_sequences: maxlen {maxlen} is too large") from None
     if isinstance(first, (list, tuple)) and element_shape == () and dtype.kind in "biufc":
         try:
             elements = np.fromiter(chain.from_iterable(sequences), dtype, sum(lengths))
@@ -519,6 +534,11 @@ def pad_sequences(
             start = 0 if padding == "post" else maxlen - length
             padded[row, start : start + length] = elements
     return padded
+
+
+def _check_iterable(name: str, value: Any) -> None:
+    if not hasattr(value, "__iter__"):
+        raise TypeError(f"{name} must be iterable, got {type(value).__name__}")
 
 
 def _size(name: str, value: Any) -> int:

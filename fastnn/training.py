@@ -108,6 +108,9 @@ def fit(
     >>> history.epochs
     1
     """
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"fit: callbacks must be a sequence, got {type(callbacks).__name__}")
+    callbacks = list(callbacks)
     data = Data("fit", x, y, batch_size)
     check_count("fit", "epochs", epochs)
     held_out = _validation(validation_data, batch_size)

@@ -291,3 +291,30 @@ def test_rename():
         fastnn.serialization.rename(state, [*rules, ("x", "y")])
     with pytest.raises(ValueError, match="rename: a: "):
         fastnn.serialization.rename({"x": np.zeros((1, 2)), "y": np.zeros(3)}, [("[xy]", "a")])
+
+
+@pytest.mark.parametrize("path", [0, 1.5, None, [], object()])
+def test_a_path_is_no_number(path):
+    with pytest.raises(TypeError, match="load: path must be a str or path-like"):
+        fastnn.load(path)
+    with pytest.raises(TypeError, match="save: path must be a str or path-like"):
+        fastnn.save({}, path)
+
+
+def test_damaged_files_are_told(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    fastnn.save({"weight": np.ones((4, 3), np.float32), "bias": np.zeros(4)}, path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for trial in range(200):
+        damaged = bytearray(whole)
+        if trial % 2:
+            damaged = damaged[: rng.integers(len(whole))]
+        else:
+            for position in rng.integers(0, 8 + 60, 3):
+                damaged[position] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            fastnn.load(path)
+        except (ValueError, TypeError) as error:
+            assert str(path) in str(error)  # noqa: PT017

@@ -387,3 +387,30 @@ def test_pad_sequences_row_by_row(sequences, maxlen, padding, truncating):
 def test_pad_sequences_rejects(error, message, arguments):
     with pytest.raises(error, match=message):
         pad_sequences(*arguments)
+
+
+@pytest.mark.parametrize("value", [None, 3, 1.5])
+def test_what_is_not_iterable_is_refused(value):
+    tokenizer = Tokenizer()
+    tokenizer.fit_on_texts(["a b"])
+    for method in ("fit_on_texts", "texts_to_sequences", "texts_to_matrix"):
+        with pytest.raises(TypeError, match="texts must be iterable, got"):
+            getattr(tokenizer, method)(value)
+    for method in ("sequences_to_texts", "sequences_to_matrix"):
+        with pytest.raises(TypeError, match=f"{method}: sequences must be iterable, got"):
+            getattr(tokenizer, method)(value)
+
+
+@pytest.mark.parametrize("name", ["filters", "split", "oov_token"])
+def test_options_that_are_texts(name):
+    with pytest.raises(TypeError, match=f"Tokenizer: {name} must be a str, got int"):
+        Tokenizer(**{name: 3})
+
+
+def test_padding_that_does_not_fit_the_dtype():
+    with pytest.raises(TypeError, match="pad_sequences: value must fit dtype int32, got None"):
+        pad_sequences([[1], [2, 3]], value=None)
+    with pytest.raises(TypeError, match="pad_sequences: value must fit dtype int32"):
+        pad_sequences([[1], [2, 3]], value=2**70)
+    with pytest.raises(ValueError, match=r"pad_sequences: maxlen .* is too large"):
+        pad_sequences([[1]], maxlen=2**62)

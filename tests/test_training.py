@@ -13,6 +13,7 @@ from fastnn import random
 from fastnn.autograd import is_grad_enabled
 from fastnn.metrics import accuracy
 from fastnn.nn.container import Sequential
+from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
 from fastnn.optim import SGD, Adam
 from fastnn.training import (
@@ -444,3 +445,19 @@ def test_accuracy(prediction: object, target: object, expected: float) -> None:
 def test_accuracy_errors() -> None:
     with pytest.raises(ValueError, match=r"accuracy: target must .* got shape \(3,\)"):
         accuracy(np.zeros((2, 3)), np.zeros(3))
+
+
+def test_callbacks_that_are_none():
+    model = Linear(2, 1)
+    x = np.ones((4, 2), np.float32)
+    with pytest.raises(TypeError, match="fit: callbacks must be a sequence, got NoneType"):
+        fit(
+            model,
+            x,
+            x[:, :1],
+            loss="mse_loss",
+            optimizer="sgd",
+            epochs=1,
+            batch_size=2,
+            callbacks=None,
+        )
