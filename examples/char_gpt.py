@@ -206,7 +206,7 @@ def main(arguments: list[str] | None = None) -> float | None:
     parser.add_argument("--heads", type=int, default=5)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--context", type=int, default=128, help="characters the model sees")
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--report", type=int, default=100, help="steps between two lines")
