@@ -13,6 +13,7 @@ def config() -> dict[str, object]:
     return {
         "fastnn": fastnn.__version__,
         "isa": _core.active_isa(),
+        "extensions": ", ".join(_core.extensions()) or "none",
         "available isas": ", ".join(_core.available_isas()),
         "threads": _core.get_num_threads(),
         "compiler": _core.compiler(),

@@ -73,8 +73,9 @@ PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {
       "extensions",
       [] {
         std::vector<std::string> names;
-        if (extensions().int8_dot) names.emplace_back("int8_dot");
-        if (extensions().bfloat16_dot) names.emplace_back("bfloat16_dot");
+        if (active_isa() != "avx512") return names;
+        if (extensions().int8_dot) names.emplace_back("AVX512_VNNI");
+        if (extensions().bfloat16_dot) names.emplace_back("AVX512_BF16");
         return names;
       },
       "Instructions beyond the instruction set that the kernels use");

@@ -53,11 +53,19 @@ struct PairedSource {
   }
 
  private:
-  // Rows are rounded, or filled up, into whole words, which are then transposed.
+  // Rows are rounded, or filled up, into whole words, which are then transposed; rows that are
+  // whole words already are read in place.
   void pack_rows(int32_t* panel, int64_t panel_stride, int64_t outer, int64_t width, int64_t first,
                  int64_t depth, int32_t* stage) const {
     const int64_t n = min_of(depth * kPair, k - first * kPair);
     const S* const rows = data + outer * outer_stride + first * kPair;
+    if (sizeof(S) == 2 && n == depth * kPair && outer_stride % kPair == 0 &&
+        reinterpret_cast<uintptr_t>(rows) % sizeof(int32_t) == 0) {
+      pack_panel<float, true>(reinterpret_cast<float*>(panel), panel_stride,
+                              reinterpret_cast<const float*>(rows), width, outer_stride / kPair,
+                              depth, 1);
+      return;
+    }
     if (width == 1 && panel_stride == 1) stage = panel;  // a row alone is its panel
     for (int64_t i = 0; i < width; ++i) {
       uint16_t* const row = reinterpret_cast<uint16_t*>(stage + i * depth);
