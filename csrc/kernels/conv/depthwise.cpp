@@ -1,5 +1,6 @@
 #include "kernels/conv/depthwise.h"
 
+#include "kernels/conv/depthwise_in_place.h"
 #include "kernels/conv/plane_filter.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -257,6 +258,7 @@ bool is_correlation(const Axis (&axes)[3], int64_t in_channels) {
 
 template <class T>
 void convolve_depthwise(const Convolution<T>& conv) {
+  if (is_in_place(conv)) return convolve_in_place(conv);
   Convolution<T> ordered = conv;
   const Weights<T> weights = ascending_taps(&ordered);
   const Strip strip = choose_strip<T>(ordered.axes, 1, kStripRows);
