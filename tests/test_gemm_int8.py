@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 import pytest
-from helpers import assert_close, same_bytes_for_every_thread_count, strided_variants
+from helpers import same_bytes_for_every_thread_count, strided_variants
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import gemm as reference
@@ -331,18 +331,19 @@ def test_a_pack_belongs_to_one_isa(rng):
         _core.use_isa(before)
 
 
+@pytest.mark.filterwarnings("ignore")  # PyTorch moves its quantisation elsewhere, and says so
 def test_against_pytorch(rng):
     torch = pytest.importorskip("torch")
-    model = model_of(64, 48)
+    layer = nn.Linear(64, 48)
     x = rng.standard_normal((20, 64)).astype("f4")
-    theirs = torch.nn.Linear(64, 48)
-    theirs.load_state_dict({k: torch.from_numpy(v) for k, v in model[0].state_dict().items()})
+    theirs = torch.nn.Sequential(torch.nn.Linear(64, 48))
+    theirs[0].load_state_dict({k: torch.from_numpy(v) for k, v in layer.state_dict().items()})
     twin = torch.ao.quantization.quantize_dynamic(theirs, {torch.nn.Linear}, torch.qint8)
     with torch.inference_mode():
         exact, rounded = theirs(torch.from_numpy(x)).numpy(), twin(torch.from_numpy(x)).numpy()
-    ours = nn.quantize_dynamic(model)(x)
+    ours = nn.quantize_dynamic(layer)(x)
     assert np.linalg.norm(ours - exact) <= np.linalg.norm(rounded - exact)
-    assert_close(ours, exact, scale=1 / np.finfo("f4").eps / 20)
+    assert np.linalg.norm(ours - exact) <= 0.01 * np.linalg.norm(exact)
 
 
 def test_epilogue(isa, dtype, rng):
