@@ -241,6 +241,31 @@ def test_threads_to_the_byte(stride, rng):
     same_bytes_for_every_thread_count(lambda: all_results(x, w, b, grad, stride=stride, padding=1))
 
 
+NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+@pytest.mark.parametrize("mode", NUMPY_MODES)
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("channels", [3, 20])
+def test_layers_pad_like_numpy(mode, dims, stride, channels, rng):
+    """'same' and unequal padding of every layer, in all modes, are a convolution of np.pad."""
+    x = normal(rng, 2, channels, *(8, 9, 7)[:dims])
+    pairs = ((1, 2), (0, 1), (2, 0))[:dims]
+    for padding in ("same", pairs):
+        layer = getattr(fastnn.nn, f"Conv{dims}d")(
+            channels, 18, 4, stride, padding, padding_mode=mode, dtype=np.float64
+        )
+        before_after = pairs
+        if padding == "same":
+            totals = [max((-(-n // stride) - 1) * stride + 4 - n, 0) for n in x.shape[2:]]
+            before_after = tuple((t // 2, t - t // 2) for t in totals)
+        padded = np.pad(x, ((0, 0), (0, 0), *before_after), NUMPY_MODES[mode])
+        expected = CONV[dims](padded, layer.weight.data, layer.bias.data, stride)
+        with fastnn.no_grad():
+            assert_close(layer(x), expected, channels * 4**dims)
+
+
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize(
     ("channels", "kernel", "stride", "dilation"),
