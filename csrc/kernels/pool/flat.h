@@ -6,6 +6,7 @@
 
 #include "kernels/pool/window.h"
 #include "kernels/rows.h"
+#include "runtime/cache.h"
 
 namespace fastnn::FASTNN_ISA::pool {
 
@@ -88,7 +89,7 @@ struct FlatMasks {
 template <class T, class Op, int kRows, bool kSplit>
 FASTNN_INLINE void fold_lines(const Op& op, const T* x, int64_t step, const int64_t* offsets,
                               int64_t count, int64_t lines, int64_t n, T* to, int64_t half,
-                              int64_t to_step) {
+                              int64_t to_step, bool fetch_ahead) {
   constexpr int64_t kSize = Vec<T>::kSize;
   int64_t rows[kRows > 0 ? kRows : 1];  // a copy that no store can alias
   for (int r = 0; r < kRows; ++r) rows[r] = offsets[r];
@@ -115,7 +116,7 @@ FASTNN_INLINE void fold_lines(const Op& op, const T* x, int64_t step, const int6
   const Mask<T> part = first_n_mask<T>(rest), second_part = first_n_mask<T>(rest - kSize);
   for (int64_t line = 0; line < lines; ++line, x += step, to += to_step) {
     for (int64_t j = 0; j < whole; j += kStep) {
-      for (int64_t i = j; i < j + kStep; i += kLine) {
+      for (int64_t i = j; fetch_ahead && i < j + kStep; i += kLine) {
         __builtin_prefetch(x + freshest + i, 0, 2);
         if (kFresh == 2) __builtin_prefetch(x + fresh + i, 0, 2);
       }
@@ -130,7 +131,7 @@ FASTNN_INLINE void fold_lines(const Op& op, const T* x, int64_t step, const int6
     if (rest == 0) continue;
     Vec<T> a = fold(x + whole, part);
     if constexpr (kSplit) {
-      Vec<T> b = fold(x + whole + kSize, second_part);
+      Vec<T> b = rest > kSize ? fold(x + whole + kSize, second_part) : a;
       deinterleave(a, b);
       b.store(to + half + whole / 2);
     }
@@ -161,16 +162,18 @@ struct FlatFold {
   const Op& op;
   const PoolAxis &depth, &height, &width;
   const FlatLayout<T>& layout;
+  const bool fetch_ahead;  // where the input is not at hand in the caches
   const Range whole_depth, whole_height;
   const WindowRows window;
 
   FlatFold(const Op& operation, const PoolAxis& d, const PoolAxis& h, const PoolAxis& w,
-           const FlatLayout<T>& flat_layout)
+           const FlatLayout<T>& flat_layout, int64_t input_bytes)
       : op(operation),
         depth(d),
         height(h),
         width(w),
         layout(flat_layout),
+        fetch_ahead(input_bytes > 4 * cache_sizes().l2),
         whole_depth(whole_windows(d)),
         whole_height(whole_windows(h)),
         window(d, h, w.in, 0, 0, {0, d.kernel}, {0, h.kernel}) {}
@@ -236,10 +239,10 @@ struct FlatFold {
       constexpr int kRows = decltype(rows)::index;
       if (layout.stride == 2) {
         fold_lines<T, Op, kRows, true>(op, x, step, list.offsets, list.count, lines, n, to,
-                                       layout.half, to_step);
+                                       layout.half, to_step, fetch_ahead);
       } else {
         fold_lines<T, Op, kRows, false>(op, x, step, list.offsets, list.count, lines, n, to, 0,
-                                        to_step);
+                                        to_step, fetch_ahead);
       }
     };
     switch (list.count) {
@@ -295,7 +298,9 @@ void slide_flat(const FlatLayout<T>& layout, int64_t planes, const PoolAxis& dep
                 const PoolAxis& height, const PoolAxis& width, const T* x, T* y, Finish& finish,
                 const Op& op) {
   const int64_t total = planes * depth.out * height.out;
-  const FlatFold<T, Op> fold(op, depth, height, width, layout);
+  const FlatFold<T, Op> fold(
+      op, depth, height, width, layout,
+      planes * depth.in * height.in * width.in * static_cast<int64_t>(sizeof(T)));
   const bool gaps = layout.out_pitch > width.out;
   const int64_t row_cost = fold.window.count * layout.columns + width.kernel * layout.out_pitch;
   const int64_t grain = larger(1, kPartWork / (2 * row_cost * layout.rows)) * layout.rows;
