@@ -181,7 +181,7 @@ void pack_word_groups(int64_t cols, int64_t words, int64_t depth_block, int64_t 
   const int64_t groups = cols / kWordGroup;
   const int64_t grain = max_of(1, (int64_t{1} << 16) / max_of(1, words * kWordGroup));
   const int workers = plan_workers(ceil_div(groups, grain));
-  stage_words = round_up(stage_words, 16);
+  stage_words = round_up(max_of(stage_words, 1), 16);
   Workspace workspace(workers * stage_words * static_cast<int64_t>(sizeof(int32_t)));
   int32_t* const stages = workspace.take<int32_t>(workers * stage_words);
   parallel_for(groups, grain, [&](int64_t begin, int64_t end, int worker) {
