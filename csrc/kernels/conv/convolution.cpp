@@ -2,6 +2,7 @@
 
 #include "kernels/conv/depthwise.h"
 #include "kernels/conv/direct.h"
+#include "kernels/conv/gather.h"
 #include "kernels/conv/im2col.h"
 #include "kernels/conv/implicit.h"
 #include "kernels/conv/winograd.h"
@@ -22,7 +23,38 @@ Algorithm choose(const Convolution<T>& conv) {
   if constexpr (sizeof(T) == sizeof(float)) {
     if (conv.fast && winograd_scheme(conv) != WinogradScheme::kNone) return Algorithm::kWinograd;
   }
-  return !is_pointwise(conv) && is_implicit(conv) ? Algorithm::kImplicit : Algorithm::kIm2col;
+  // Spreading the results of a phase costs more than a copy of the input.
+  const bool direct = is_pointwise(conv) && conv.phase.step[2] == 1;
+  return !direct && is_implicit(conv) ? Algorithm::kImplicit : Algorithm::kIm2col;
+}
+
+// A phase that no tap reaches holds the bias.
+template <class T>
+void fill_phase(const Convolution<T>& conv) {
+  const int64_t rows = conv.axes[0].positions * conv.axes[1].positions;
+  const int64_t width = conv.axes[2].positions, planes = conv.groups * conv.out_channels;
+  const int64_t grain = max_of(1, (int64_t{1} << 15) / (rows * width));
+  const int workers = plan_workers(ceil_div(conv.batch * planes, grain));
+  const int64_t part = round_up(width, 16);
+  Workspace workspace(workers * part * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
+  T* const memory = workspace.take<T>(workers * part);
+  parallel_for(conv.batch * planes, grain, [&](int64_t begin, int64_t end, int worker) {
+    T* const values = memory + worker * part;
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t r = 0; r < rows; ++r) {
+        const int64_t d = conv.phase.first[0] + r / conv.axes[1].positions * conv.phase.step[0];
+        const int64_t h = conv.phase.first[1] + r % conv.axes[1].positions * conv.phase.step[1];
+        T* const target = conv.y +
+                          ((i * conv.output[0] + d) * conv.output[1] + h) * conv.output[2] +
+                          conv.phase.first[2];
+        for (int64_t j = 0; j < width; ++j) {
+          values[j] = conv.bias == nullptr ? T(0) : conv.bias[i % planes];
+        }
+        conv.finish(values, width, target, conv.phase.step[2]);
+        spread(values, width, target, conv.phase.step[2]);
+      }
+    }
+  });
 }
 
 template <class T>
@@ -35,6 +67,7 @@ bool is_empty(const Convolution<T>& conv) {
 template <class T>
 void convolve(const Convolution<T>& conv) {
   if (is_empty(conv)) return;
+  if (conv.weights.columns == 0) return fill_phase(conv);
   switch (choose(conv)) {
     case Algorithm::kDepthwise:
       return convolve_depthwise(conv);
