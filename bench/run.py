@@ -79,6 +79,7 @@ def measure(
     peer_python: str | None,
     quick: bool,
     match: str,
+    exclude: str,
     samples: int,
 ) -> dict[str, Any]:
     """Run the families' cases with one number of threads, printing a line a case."""
@@ -98,6 +99,8 @@ def measure(
             for case in importlib.import_module(f"bench_{name}").CASES:
                 if (quick and not case.quick) or match not in case.name:
                     continue
+                if exclude and exclude in case.name:
+                    continue
                 seconds = 0.004 if quick else 0.02
                 timings = bench.measure(f"bench_{name}", case, samples=samples, seconds=seconds)
                 rows.append({"family": name, **row(case, timings, machine, threads)})
@@ -116,6 +119,7 @@ def command(arguments: argparse.Namespace) -> str:
     words = ["python bench/run.py", *arguments.families]
     words += ["--quick"] if arguments.quick else []
     words += [f"--match '{arguments.match}'"] if arguments.match else []
+    words += [f"--exclude '{arguments.exclude}'"] if arguments.exclude else []
     words += [
         f"--threads {' '.join(map(str, arguments.threads))}",
         f"--samples {arguments.samples}",
@@ -131,6 +135,7 @@ def main() -> None:
     parser.add_argument("--peer-python", help="interpreter that has the peers installed")
     parser.add_argument("--quick", action="store_true", help="the short table")
     parser.add_argument("--match", default="", help="only cases whose name contains this")
+    parser.add_argument("--exclude", default="", help="no case whose name contains this")
     parser.add_argument("--samples", type=int, default=15)
     parser.add_argument("--save", type=Path, help="folder for <family>.json")
     arguments = parser.parse_args()
@@ -143,6 +148,7 @@ def main() -> None:
             arguments.peer_python,
             arguments.quick,
             arguments.match,
+            arguments.exclude,
             arguments.samples,
         )
         for threads in arguments.threads
