@@ -311,11 +311,14 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """The commit that is measured, with a mark when the tree differs from it."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True
-    )
-    return found.stdout.strip() or "unknown"
+    """The commit that is measured, with a mark when more than results differs from it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True).stdout
+
+    head = git("rev-parse", "--short", "HEAD").strip()
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":!results")
+    return (head + "-dirty" if changed else head) or "unknown"
 
 
 def save(path: Path, record: dict[str, Any]) -> None:

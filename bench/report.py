@@ -249,12 +249,11 @@ def update_readme(readme: Path, records: list[dict[str, Any]], image: str) -> No
     _, after = rest.split(END)
     first = records[0]
     commits = ", ".join(sorted({r["commit"] for r in records}))
-    commands = " and ".join(f"`{c}`" for c in dict.fromkeys(r["command"] for r in records))
     body = [
         "Speed of fastnn divided by that of the fastest installed peer on the same case (geometric",
         f"mean; above 1, fastnn is faster), measured on {first['processor']} on {first['date']} at",
-        f"commit {commits} with {commands}. Below 1 there is work left.",
-        "Every case is in [bench/results](bench/results/README.md).",
+        f"commit {commits} with `bench/run.py`; the commands stand above the tables in",
+        "[bench/results](bench/results/README.md), with every case. Below 1 there is work left.",
         "",
         *summary(records),
         "",
