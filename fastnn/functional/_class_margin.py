@@ -13,6 +13,7 @@ from fastnn.functional._pointwise_loss import (
     operand,
     reduced,
     refuse_legacy,
+    same_shape,
     write,
 )
 
@@ -265,8 +266,7 @@ def soft_margin_loss(
     """
     op = "soft_margin_loss"
     x, t = _begin(op, input, target, (size_average, reduce), reduction, out)
-    if t.shape != x.shape:
-        raise ValueError(f"{op}: target.shape must be {x.shape} (input.shape), got {t.shape}")
+    same_shape(op, x, t)
     sign = t.astype(x.dtype)
     distance = sign * x
     values = np.logaddexp(x.dtype.type(0), -distance)
@@ -326,8 +326,7 @@ def multilabel_soft_margin_loss(
     x, t = _begin(op, input, target, (size_average, reduce), reduction, out)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"{op}: input must have shape (..., C) with C > 0, got {x.shape}")
-    if t.shape != x.shape:
-        raise ValueError(f"{op}: target.shape must be {x.shape} (input.shape), got {t.shape}")
+    same_shape(op, x, t)
     w = _class_weight(op, weight, x)
     scale = x.dtype.type(1 / x.shape[-1]) * (x.dtype.type(1) if w is None else w)
     right = t.astype(x.dtype)

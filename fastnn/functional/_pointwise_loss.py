@@ -27,6 +27,12 @@ def operand(op: str, name: str, value: ArrayLike) -> Array:
     return a
 
 
+def same_shape(op: str, x: Array, t: Array) -> None:
+    """Raise unless the target has the input's shape."""
+    if t.shape != x.shape:
+        raise ValueError(f"{op}: target.shape must be {x.shape} (input.shape), got {t.shape}")
+
+
 def check_reduction(
     op: str, reduction: Any, allowed: tuple[str, ...] = ("none", "mean", "sum")
 ) -> None:

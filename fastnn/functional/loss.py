@@ -39,6 +39,7 @@ from fastnn.functional._pointwise_loss import (
     operand,
     pointwise,
     refuse_legacy,
+    same_shape,
     warn_of_broadcasting,
 )
 
@@ -231,11 +232,6 @@ def _weight_like(op: str, name: str, weight: ArrayLike, shape: tuple[int, ...]) 
         ) from None
 
 
-def _same_shape(op: str, x: Array, t: Array) -> None:
-    if t.shape != x.shape:
-        raise ValueError(f"{op}: target.shape must be {x.shape} (input.shape), got {t.shape}")
-
-
 def binary_cross_entropy(
     input: ArrayLike,
     target: ArrayLike,
@@ -286,7 +282,7 @@ def binary_cross_entropy(
     if size_average is not None or reduce is not None:
         refuse_legacy(op, size_average, reduce)
     x, t = operand(op, "input", input), operand(op, "target", target)
-    _same_shape(op, x, t)
+    same_shape(op, x, t)
     w = None if weight is None else _weight_like(op, "weight", weight, x.shape)
     return pointwise(op, _BCE, input, target, reduction, weight=w, out=out)
 
@@ -343,7 +339,7 @@ def binary_cross_entropy_with_logits(
     if size_average is not None or reduce is not None:
         refuse_legacy(op, size_average, reduce)
     x, t = operand(op, "input", input), operand(op, "target", target)
-    _same_shape(op, x, t)
+    same_shape(op, x, t)
     w = None if weight is None else _weight_like(op, "weight", weight, x.shape)
     if pos_weight is not None:
         _weight_like(op, "pos_weight", pos_weight, x.shape)
