@@ -66,6 +66,19 @@ std::string to_string(const Shape& shape) {
   return text + (shape.size() == 1 ? ",)" : ")");
 }
 
+std::string kind_of(py::handle object) {
+  if (py::isinstance<py::array>(object)) {
+    return dtype_name(py::reinterpret_borrow<py::array>(object));
+  }
+  return py::str(py::type::handle_of(object).attr("__name__"));
+}
+
+bool has_whole_strides(const py::array& a) {
+  bool whole = is_aligned(a);
+  for (py::ssize_t axis = 0; axis < a.ndim(); ++axis) whole &= a.strides(axis) % a.itemsize() == 0;
+  return whole;
+}
+
 bool is_bfloat16(py::handle object) {
   if (!py::isinstance<py::array>(object)) return false;
   constexpr int kFirstUserDtype = 256;
@@ -100,7 +113,7 @@ void Check::value_error(const std::string& message) const {
 py::array Check::array(const char* name, py::handle object) const {
   if (!py::isinstance<py::array>(object)) {
     type_error(std::string(name) + " must be a numpy.ndarray or fastnn.Tensor, got " +
-               std::string(py::str(py::type::handle_of(object).attr("__name__"))));
+               kind_of(object));
   }
   auto a = py::reinterpret_borrow<py::array>(object);
   if (!py::isinstance<py::array_t<float>>(a) && !py::isinstance<py::array_t<double>>(a)) {
@@ -124,10 +137,7 @@ py::array Check::typed(const char* name, py::handle object) const {
 template <>
 py::array Check::typed<int8_t>(const char* name, py::handle object) const {
   if (!py::isinstance<py::array_t<int8_t>>(object)) {
-    type_error(std::string(name) + " must be a numpy.ndarray of int8, got " +
-               (py::isinstance<py::array>(object)
-                    ? dtype_name(py::reinterpret_borrow<py::array>(object))
-                    : std::string(py::str(py::type::handle_of(object).attr("__name__")))));
+    type_error(std::string(name) + " must be a numpy.ndarray of int8, got " + kind_of(object));
   }
   return py::reinterpret_borrow<py::array>(object);
 }
@@ -144,11 +154,7 @@ Array<T> Check::contiguous(const char* name, py::handle object) const {
 template <class T>
 py::array_t<T> Check::strided(const char* name, py::handle object) const {
   const py::array a = typed<T>(name, object);
-  bool whole = is_aligned(a);
-  for (py::ssize_t axis = 0; axis < a.ndim(); ++axis) {
-    whole &= a.strides(axis) % static_cast<py::ssize_t>(sizeof(T)) == 0;
-  }
-  if (whole) return py::reinterpret_borrow<py::array_t<T>>(a);
+  if (has_whole_strides(a)) return py::reinterpret_borrow<py::array_t<T>>(a);
   return contiguous<T>(name, a);
 }
 
@@ -160,8 +166,7 @@ Array<T> Check::optional(const char* name, py::handle object) const {
 
 Array<int64_t> Check::indices(const char* name, py::handle object) const {
   if (!py::isinstance<py::array>(object)) {
-    type_error(std::string(name) + " must be a numpy.ndarray of integers, got " +
-               std::string(py::str(py::type::handle_of(object).attr("__name__"))));
+    type_error(std::string(name) + " must be a numpy.ndarray of integers, got " + kind_of(object));
   }
   auto a = py::reinterpret_borrow<py::array>(object);
   const char kind = a.dtype().kind();
@@ -269,9 +274,7 @@ Array<T> Check::output(const Shape& shape, py::handle out,
   }
   if (!py::isinstance<py::array_t<T>>(out)) {
     type_error(std::string("out must be a numpy.ndarray of ") + name_of<T>() + ", got " +
-               (py::isinstance<py::array>(out)
-                    ? dtype_name(py::reinterpret_borrow<py::array>(out))
-                    : std::string(py::str(py::type::handle_of(out).attr("__name__")))));
+               kind_of(out));
   }
   auto a = py::reinterpret_borrow<Array<T>>(out);
   destination(a, shape, inputs);

@@ -101,6 +101,10 @@ class Check {
   const char* operation_;
 };
 
+// What a message says that it got: an array's dtype, or the type of anything else.
+std::string kind_of(py::handle object);
+// Whether an array is aligned and its strides are whole elements.
+bool has_whole_strides(const py::array& a);
 // Whether `object` is an ndarray of ml_dtypes.bfloat16, which is known by its name.
 bool is_bfloat16(py::handle object);
 

@@ -77,8 +77,7 @@ py::object linear_forward(py::handle input, py::handle weight, py::handle bias, 
       if (packed.is_bfloat16) {
         return linear_bfloat16(input, weight, bias, out, scale, residual, activation);
       }
-      if (packed.table != &gemm_kernels())
-        check.value_error("weight was packed for another FASTNN_ISA");
+      require_active(check, "weight", packed.table, &gemm_kernels());
       if (packed.in_features != in_features) {
         check.dim("input", x, x.ndim() - 1, packed.in_features, "weight.shape[1]");
       }

@@ -10,16 +10,11 @@ namespace {
 // An ndarray of bfloat16 or float32, any strides, copied only if misaligned.
 py::array reduced(const Check& check, const char* name, py::handle object) {
   if (!is_bfloat16(object) && !py::isinstance<py::array_t<float>>(object)) {
-    const py::object kind = py::isinstance<py::array>(object)
-                                ? py::object(object.attr("dtype"))
-                                : py::object(py::type::handle_of(object).attr("__name__"));
     check.type_error(std::string(name) + " must be a numpy.ndarray of bfloat16 or float32 beside " +
-                     "one of bfloat16, got " + std::string(py::str(kind)));
+                     "one of bfloat16, got " + kind_of(object));
   }
   auto a = py::reinterpret_borrow<py::array>(object);
-  bool whole = (a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
-  for (py::ssize_t axis = 0; axis < a.ndim(); ++axis) whole &= a.strides(axis) % a.itemsize() == 0;
-  return whole ? a : py::array(a.attr("copy")());
+  return has_whole_strides(a) ? a : py::array(a.attr("copy")());
 }
 
 ReducedArray contents(const py::array& a) { return {a.data(), !is_bfloat16(a)}; }
@@ -98,9 +93,7 @@ py::object linear_bfloat16(py::handle input, py::handle weight, py::handle bias,
   py::object kept = py::none();  // a weight that is not packed
   if (py::isinstance<PackedMatrix>(weight)) {
     const auto& packed = py::cast<const PackedMatrix&>(weight);
-    if (packed.table != &gemm_kernels()) {
-      check.value_error("weight was packed for another FASTNN_ISA");
-    }
+    require_active(check, "weight", packed.table, &gemm_kernels());
     if (!packed.is_bfloat16) check.type_error("weight must be of bfloat16 like input");
     args.n = packed.out_features;
     args.packed_b = static_cast<const int32_t*>(py::cast<py::array>(packed.data).data());

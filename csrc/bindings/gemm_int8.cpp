@@ -1,5 +1,6 @@
 // Linear layers with int8 weights.
 #include "bindings/activation.h"
+#include "bindings/packed_matrix.h"
 #include "ops/gemm.h"
 
 namespace fastnn {
@@ -39,9 +40,7 @@ py::object quantized_linear_forward(py::handle input, py::handle weight, py::han
     const auto packed = py::isinstance<PackedInt8Matrix>(weight)
                             ? py::cast<PackedInt8Matrix>(weight)
                             : pack_quantized_linear(weight);
-    if (packed.table != &gemm_kernels()) {
-      check.value_error("weight was packed for another FASTNN_ISA");
-    }
+    require_active(check, "weight", packed.table, &gemm_kernels());
     check.dim("input", x, x.ndim() - 1, packed.in_features, "weight.shape[1]");
     const auto scale = check.contiguous<T>("weight_scale", weight_scale);
     check.shape("weight_scale", scale, {packed.out_features}, "weight.shape[0]");

@@ -31,8 +31,7 @@ namespace {
 void set_threads(py::handle count) {
   const Check check("set_num_threads");
   if (!py::isinstance<py::int_>(count) || py::isinstance<py::bool_>(count)) {
-    check.type_error("count must be an int, got " +
-                     std::string(py::str(py::type::handle_of(count).attr("__name__"))));
+    check.type_error("count must be an int, got " + kind_of(count));
   }
   const long long value = PyLong_AsLongLong(count.ptr());
   if (PyErr_Occurred() != nullptr || value < 1 || value > 4096) {

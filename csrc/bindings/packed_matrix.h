@@ -8,6 +8,14 @@ namespace fastnn {
 struct GemmKernels;
 struct RnnKernels;
 
+// ValueError where the argument called `name` was packed by another table than the active one.
+inline void require_active(const Check& check, const char* name, const void* table,
+                           const void* active) {
+  if (table != active) {
+    check.value_error(std::string(name) + " was packed for another FASTNN_ISA");
+  }
+}
+
 // The weight of a linear layer, from pack_linear.
 struct PackedMatrix {
   py::object data;  // one-dimensional array of the weight's dtype, or of words of bfloat16 pairs

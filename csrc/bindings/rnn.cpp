@@ -119,8 +119,7 @@ template <class T>
 void check_input_weight(const Check& check, py::handle w_ih, Weights<T>& w) {
   if (py::isinstance<PackedMatrix>(w_ih)) {
     const auto& packed = py::cast<const PackedMatrix&>(w_ih);
-    if (packed.table != &gemm_kernels())
-      check.value_error("w_ih was packed for another FASTNN_ISA");
+    require_active(check, "w_ih", packed.table, &gemm_kernels());
     w.packed_w_ih = check.contiguous<T>("w_ih", packed.data);
     w.rows_ih = packed.out_features;
     w.inputs = packed.in_features;
@@ -136,7 +135,7 @@ template <class T>
 void check_recurrent_weight(const Check& check, py::handle w_hh, Weights<T>& w) {
   if (py::isinstance<PackedRecurrent>(w_hh)) {
     const auto& packed = py::cast<const PackedRecurrent&>(w_hh);
-    if (packed.table != &rnn_kernels()) check.value_error("w_hh was packed for another FASTNN_ISA");
+    require_active(check, "w_hh", packed.table, &rnn_kernels());
     w.packed_w_hh = check.contiguous<T>("w_hh", packed.data);
     w.rows_hh = packed.gates * packed.hidden_size;
     w.output = packed.depth;
