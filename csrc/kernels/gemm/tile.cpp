@@ -92,18 +92,9 @@ constexpr RowFunctions<T> row_functions() {
 template <class T>
 void run_tile(int rows, const Tile<T>& tile) {
   static constexpr RowFunctions<T> kFunctions[] = {
-      row_functions<T, 1>(),  row_functions<T, 2>(),  row_functions<T, 3>(),
-      row_functions<T, 4>(),  row_functions<T, 5>(),
-#if !defined(FASTNN_ISA_GENERIC)
-      row_functions<T, 6>(),
-#endif
-#if defined(FASTNN_ISA_AVX512) || defined(FASTNN_ISA_NEON)
-      row_functions<T, 7>(),  row_functions<T, 8>(),  row_functions<T, 9>(),
-      row_functions<T, 10>(), row_functions<T, 11>(), row_functions<T, 12>(),
-#endif
-#if defined(FASTNN_ISA_AVX512)
-      row_functions<T, 13>(), row_functions<T, 14>(),
-#endif
+#define FASTNN_ROW_FUNCTIONS(rows) row_functions<T, rows>(),
+      FASTNN_TILE_ROWS(FASTNN_ROW_FUNCTIONS)
+#undef FASTNN_ROW_FUNCTIONS
   };
   static_assert(sizeof kFunctions / sizeof kFunctions[0] == kTileRows);
   constexpr int64_t kSize = Vec<T>::kSize;

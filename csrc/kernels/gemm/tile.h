@@ -14,15 +14,24 @@ namespace fastnn::FASTNN_ISA {
 
 // Tile shapes, chosen by measurement. kAccumulators is what fits into the registers beside the
 // operands; with fewer rows than kTileRows a tile is wider instead, so that there are always enough
-// independent chains to hide the latency of fma.
+// independent chains to hide the latency of fma. FASTNN_TILE_ROWS(ROW) is ROW(1) .. ROW(kTileRows),
+// for tables of functions.
+#define FASTNN_TILE_ROWS_5(ROW) ROW(1) ROW(2) ROW(3) ROW(4) ROW(5)
+#define FASTNN_TILE_ROWS_6(ROW) FASTNN_TILE_ROWS_5(ROW) ROW(6)
+#define FASTNN_TILE_ROWS_12(ROW) \
+  FASTNN_TILE_ROWS_6(ROW) ROW(7) ROW(8) ROW(9) ROW(10) ROW(11) ROW(12)
 #if defined(FASTNN_ISA_AVX512)
 inline constexpr int kTileRows = 14, kAccumulators = 28;
+#define FASTNN_TILE_ROWS(ROW) FASTNN_TILE_ROWS_12(ROW) ROW(13) ROW(14)
 #elif defined(FASTNN_ISA_AVX2)
 inline constexpr int kTileRows = 6, kAccumulators = 12;
+#define FASTNN_TILE_ROWS(ROW) FASTNN_TILE_ROWS_6(ROW)
 #elif defined(FASTNN_ISA_NEON)
 inline constexpr int kTileRows = 12, kAccumulators = 24;
+#define FASTNN_TILE_ROWS(ROW) FASTNN_TILE_ROWS_12(ROW)
 #else
 inline constexpr int kTileRows = 5, kAccumulators = 10;
+#define FASTNN_TILE_ROWS(ROW) FASTNN_TILE_ROWS_5(ROW)
 #endif
 
 inline constexpr int kGroupVectors = 2;
