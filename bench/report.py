@@ -116,6 +116,7 @@ def bars(family: str, run: dict[str, Any]) -> list[str]:
         "against PyTorch | share of the limit at least |",
         "|" + "---|" * 7,
     ]
+    notes = []
     for name, target in TARGETS.get(family, {}).items():
         rows = [r for r in run["rows"] if r.get("bar") == name and r["ratio"]]
         if not rows:
@@ -133,6 +134,10 @@ def bars(family: str, run: dict[str, Any]) -> list[str]:
             reached(min(r["share"] for r in rows), share, ".0%"),
         ]
         lines.append("| " + " | ".join(cells) + " |")
+        if target.note and any("**" in cell for cell in cells):
+            notes.append(f"- {name}: {target.note}")
+    if notes:
+        lines += ["", "Where a row falls short, and why:", "", *notes]
     return lines if len(lines) > 2 else []
 
 

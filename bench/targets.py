@@ -12,7 +12,8 @@ class Target:
     `mean` and `each` are ratios to the fastest peer of a case: their geometric mean over the row,
     and the smallest of them. `torch` and `without_ncnn` are geometric means against PyTorch, and
     against the fastest peer when ncnn is left out. `share` is of the machine's limit in every
-    case, with one thread and with more.
+    case, with one thread and with more. `note` says, where a row falls short, what the limit is and
+    what was tried: the report prints it under the row's figures.
     """
 
     mean: float | None = None
@@ -20,6 +21,7 @@ class Target:
     torch: float | None = None
     without_ncnn: float | None = None
     share: tuple[float, float] | None = None
+    note: str = ""
 
 
 def _recurrent() -> dict[str, Target]:

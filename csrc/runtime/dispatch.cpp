@@ -12,7 +12,9 @@ namespace fastnn {
   namespace isa {                  \
   extern const KernelTable kTable; \
   }
+#ifdef FASTNN_HAS_GENERIC
 FASTNN_DECLARE_TABLE(generic)
+#endif
 #ifdef FASTNN_HAS_AVX2
 FASTNN_DECLARE_TABLE(avx2)
 #endif
@@ -34,7 +36,9 @@ struct Candidate {
 
 // The build's instruction sets, from the plainest to the best.
 const Candidate kCandidates[] = {
+#ifdef FASTNN_HAS_GENERIC
     {"generic", &generic::kTable, [] { return true; }},
+#endif
 #ifdef FASTNN_HAS_AVX2
     {"avx2", &avx2::kTable,
      [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
