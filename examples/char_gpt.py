@@ -28,7 +28,6 @@ import fastnn
 import fastnn.functional as F
 from fastnn import nn
 from fastnn.optim.lr_scheduler import LambdaLR
-from fastnn.tensor import split
 
 
 class Attention(nn.Module):
@@ -44,7 +43,7 @@ class Attention(nn.Module):
         """Map (N, L, width) to the same; a cache holds what came before x, and x after."""
         n, length, width = x.shape
         parts = self.qkv(x).reshape(n, length, 3 * self.heads, width // self.heads).swapaxes(1, 2)
-        q, k, v = split(parts, 3, axis=1)
+        q, k, v = fastnn.split(parts, 3, axis=1)
         start = 0 if cache is None else cache.length
         positions = np.arange(start, start + length)
         q, k = F.rotary_embedding(q, positions), F.rotary_embedding(k, positions)

@@ -18,7 +18,7 @@ from fastnn._core import (
 from fastnn.autograd import enable_grad, is_grad_enabled, no_grad
 from fastnn.config import show_config
 from fastnn.random import manual_seed
-from fastnn.tensor import Tensor
+from fastnn.tensor import Tensor, clip, concatenate, maximum, minimum, split, stack, where
 
 if TYPE_CHECKING:
     from fastnn import optim, text
@@ -30,6 +30,8 @@ __version__ = "0.1.0"
 __all__ = [
     "History",
     "Tensor",
+    "clip",
+    "concatenate",
     "enable_grad",
     "evaluate",
     "fit",
@@ -39,6 +41,8 @@ __all__ = [
     "is_grad_enabled",
     "load",
     "manual_seed",
+    "maximum",
+    "minimum",
     "nn",
     "no_grad",
     "optim",
@@ -47,7 +51,10 @@ __all__ = [
     "set_conv_precision",
     "set_num_threads",
     "show_config",
+    "split",
+    "stack",
     "text",
+    "where",
 ]
 
 # Imported on first use, so that `import fastnn` stays quick.

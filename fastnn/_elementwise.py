@@ -240,6 +240,43 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     return result(np.where(mask, x, y), (a, b), backward, "where")
 
 
+def maximum(a: Any, b: Any) -> Any:
+    """The larger of two elements, broadcast; NaN wins, and equal elements share the gradient.
+
+    Examples
+    --------
+    >>> maximum(np.array([1.0, 5.0]), 3.0)
+    array([3., 5.])
+    """
+    return _extremum("maximum", np.maximum, a, b)
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """The smaller of two elements, broadcast; NaN wins, and equal elements share the gradient.
+
+    Examples
+    --------
+    >>> minimum(np.array([1.0, 5.0]), 3.0)
+    array([1., 3.])
+    """
+    return _extremum("minimum", np.minimum, a, b)
+
+
+def _extremum(name: str, select: Any, a: Any, b: Any) -> Any:
+    x, y = pair(name, a, b)
+    out = select(x, y)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        from_x, from_y = (x == out) | (x != x), (y == out) | (y != y)
+        share = grad / (from_x.astype(grad.dtype) + from_y)
+        return (
+            unbroadcast(share * from_x, x.shape) if needs[0] else None,
+            unbroadcast(share * from_y, y.shape) if needs[1] else None,
+        )
+
+    return result(out, (a, b), backward, name)
+
+
 def matmul(a: Any, b: Any) -> Any:
     """Matrix product with NumPy's rules for vectors and stacks of matrices."""
     x, y = pair("matmul", a, b)

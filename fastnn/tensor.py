@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import _elementwise as E
+from fastnn import _numpy_protocol as protocol
 from fastnn import _reduce as R
 from fastnn import _shape as S
-from fastnn._elementwise import clip, where
+from fastnn._elementwise import clip, maximum, minimum, where
 from fastnn._shape import concatenate, split, stack
 from fastnn.autograd import (
     Array,
@@ -30,6 +31,8 @@ __all__ = [
     "concatenate",
     "enable_grad",
     "is_grad_enabled",
+    "maximum",
+    "minimum",
     "no_grad",
     "split",
     "stack",
@@ -61,6 +64,10 @@ class Tensor(TensorBase):
     code that uses those runs alike on both; PyTorch's other names (``permute``,
     ``unsqueeze``, ``dim=``, ``keepdim=``) exist on Tensor only.
 
+    NumPy's functions take Tensors: those with a recorded twin (``np.exp``,
+    ``np.concatenate``, ``np.where``, ...) keep the gradient; where one would be lost it is a
+    TypeError.
+
     Arrays are shared, not copied: writing into ``data`` (or a view of it) after it was
     used makes the gradients of that use wrong; no check is made.
 
@@ -76,7 +83,6 @@ class Tensor(TensorBase):
     """
 
     __slots__ = ()
-    __array_ufunc__ = None  # ndarray + Tensor is then left to Tensor.__radd__
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if dtype is not None and np.dtype(dtype) != self._data.dtype:
@@ -84,6 +90,13 @@ class Tensor(TensorBase):
                 raise ValueError("Tensor: a conversion needs a copy, got copy=False")
             return self._data.astype(dtype)
         return self._data.copy() if copy else self._data
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        return protocol.call_ufunc(ufunc, method, args, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        twin = protocol.FUNCTIONS.get(function)
+        return protocol.call(function, function.__name__, twin, args, kwargs)
 
     def __reduce__(self) -> Any:
         if self._node is not None:

@@ -94,8 +94,6 @@ def test_foreign_operands_are_left_to_python() -> None:
         leaf([1.0]) + "text"
     with pytest.raises(TypeError, match="unsupported operand"):
         [1.0] @ leaf([1.0])
-    with pytest.raises(TypeError, match="ufunc"):
-        np.exp(leaf([1.0]))
 
 
 def test_power_at_zero() -> None:
