@@ -18,7 +18,17 @@ from fastnn._core import (
 from fastnn.autograd import enable_grad, is_grad_enabled, no_grad
 from fastnn.config import show_config
 from fastnn.random import manual_seed
-from fastnn.tensor import Tensor, clip, concatenate, maximum, minimum, split, stack, where
+from fastnn.tensor import (
+    Tensor,
+    clip,
+    concatenate,
+    einsum,
+    maximum,
+    minimum,
+    split,
+    stack,
+    where,
+)
 
 if TYPE_CHECKING:
     from fastnn import optim, text
@@ -32,6 +42,7 @@ __all__ = [
     "Tensor",
     "clip",
     "concatenate",
+    "einsum",
     "enable_grad",
     "evaluate",
     "fit",

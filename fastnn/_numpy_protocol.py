@@ -14,6 +14,7 @@ import numpy as np
 
 from fastnn import _elementwise as E
 from fastnn import _shape as S
+from fastnn._einsum import einsum
 from fastnn.autograd import TensorBase, is_grad_enabled
 
 
@@ -57,8 +58,13 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.reshape: _method("reshape"),
     np.transpose: _method("transpose"),
     np.squeeze: _method("squeeze"),
-    np.ravel: lambda a: S.reshape(a, (-1,)),
-    **{getattr(np, name): _method(name) for name in ("sum", "mean", "max", "min", "var")},
+    np.einsum: einsum,
+    np.ravel: _method("ravel"),
+    np.cumsum: _method("cumsum"),
+    **{
+        getattr(np, name): _method(name)
+        for name in ("sum", "prod", "mean", "max", "min", "var", "std")
+    },
 }
 
 

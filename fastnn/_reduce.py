@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._elementwise import result
+from fastnn._elementwise import result, sqrt
 from fastnn.autograd import Array, array
 from fastnn.functional._args import integer
 
@@ -91,3 +91,37 @@ def var(a: Any, axis: Any, keepdims: bool, ddof: float) -> Any:
         return (_spread(grad, x, axis) * (scale * deviation),)
 
     return result(x.var(axis=axis, keepdims=keepdims, ddof=ddof), (a,), backward, "var")
+
+
+def std(a: Any, axis: Any, keepdims: bool, ddof: float) -> Any:
+    """Square root of the variance."""
+    return sqrt(var(a, axis, keepdims, ddof))
+
+
+def prod(a: Any, axis: Any, keepdims: bool) -> Any:
+    """Product; a gradient is the product of the other elements, also where some are zero."""
+    x = array(a)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        axes = _axes(x, axis)
+        kept = tuple(i for i in range(x.ndim) if i not in axes)
+        rows = x.transpose(kept + axes).reshape(*(x.shape[i] for i in kept), -1)
+        others = np.ones_like(rows)
+        others[..., 1:] = np.cumprod(rows[..., :-1], axis=-1)
+        others[..., :-1] *= np.cumprod(rows[..., :0:-1], axis=-1)[..., ::-1]
+        moved = others.reshape([x.shape[i] for i in kept + axes])
+        return (_spread(grad, x, axis) * moved.transpose(np.argsort(kept + axes)),)
+
+    return result(x.prod(axis=axis, keepdims=keepdims), (a,), backward, "prod")
+
+
+def cumsum(a: Any, axis: int | None) -> Any:
+    """Running sum along an axis, or of all elements in C order."""
+    x = array(a)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        along = 0 if axis is None else axis
+        back = np.flip(np.cumsum(np.flip(grad, along), axis=along), along)
+        return (back.reshape(x.shape),)
+
+    return result(x.cumsum(axis=axis, dtype=x.dtype), (a,), backward, "cumsum")

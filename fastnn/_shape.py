@@ -120,7 +120,8 @@ def _plain(part: Any) -> Any:
     return np.asarray(part) if len(part) else np.empty(0, dtype=np.intp)
 
 
-def _one_dtype(name: str, tensors: Sequence[Any]) -> list[Array]:
+def one_dtype(name: str, tensors: Sequence[Any]) -> list[Array]:
+    """Return the arrays of a list or tuple of tensors, which must not be empty."""
     if isinstance(tensors, (ndarray, TensorBase)) or not isinstance(tensors, Sequence):
         raise TypeError(f"{name}: tensors must be a list or tuple, got {type(tensors).__name__}")
     if not tensors:
@@ -155,7 +156,7 @@ def concatenate(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None
            [0., 1., 1.]])
     """
     axis = axis if dim is None else dim
-    arrays = _one_dtype("concatenate", tensors)
+    arrays = one_dtype("concatenate", tensors)
     out = np.concatenate(arrays, axis=axis)
     stops = np.cumsum([x.shape[axis] for x in arrays])[:-1]
     return result(
@@ -183,7 +184,7 @@ def stack(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> A
            [1., 1.]])
     """
     axis = axis if dim is None else dim
-    arrays = _one_dtype("stack", tensors)
+    arrays = one_dtype("stack", tensors)
     return result(
         np.stack(arrays, axis=axis),
         tuple(tensors),

@@ -11,6 +11,7 @@ from fastnn import _elementwise as E
 from fastnn import _numpy_protocol as protocol
 from fastnn import _reduce as R
 from fastnn import _shape as S
+from fastnn._einsum import einsum
 from fastnn._elementwise import clip, maximum, minimum, where
 from fastnn._shape import concatenate, split, stack
 from fastnn.autograd import (
@@ -29,6 +30,7 @@ __all__ = [
     "Tensor",
     "clip",
     "concatenate",
+    "einsum",
     "enable_grad",
     "is_grad_enabled",
     "maximum",
@@ -281,6 +283,9 @@ class Tensor(TensorBase):
         start_dim = integer("flatten", "start_dim", start_dim)
         return S.flatten(self, start_dim, integer("flatten", "end_dim", end_dim))
 
+    def ravel(self) -> Result:
+        return S.reshape(self, (-1,))
+
     def transpose(self, *axes: Any) -> Result:
         """Permute the axes, reversing them if none are given (NumPy's meaning)."""
         return S.transpose(self, S.ints("transpose", axes))
@@ -361,11 +366,48 @@ class Tensor(TensorBase):
         """Variance with divisor ``n - ddof``; ddof is 0 as in NumPy (1 in PyTorch)."""
         return R.var(self, *R.options("var", axis, dim, keepdims, keepdim), ddof)
 
+    def std(
+        self,
+        axis: Any = None,
+        keepdims: bool = False,
+        *,
+        ddof: float = 0,
+        dim: Any = None,
+        keepdim: bool = False,
+    ) -> Result:
+        """Square root of :meth:`var`."""
+        return R.std(self, *R.options("std", axis, dim, keepdims, keepdim), ddof)
+
+    def prod(
+        self,
+        axis: Any = None,
+        keepdims: bool = False,
+        *,
+        dim: Any = None,
+        keepdim: bool = False,
+    ) -> Result:
+        return R.prod(self, *R.options("prod", axis, dim, keepdims, keepdim))
+
+    def cumsum(self, axis: Any = None, *, dim: Any = None) -> Result:
+        axis = R.options("cumsum", axis, dim, False, False)[0]
+        if isinstance(axis, tuple):
+            raise TypeError(f"cumsum: axis must be an int or None, got {axis}")
+        return R.cumsum(self, axis)
+
+    def any(self, axis: Any = None, keepdims: bool = False) -> Any:
+        return self._data.any(axis, keepdims=keepdims)
+
+    def all(self, axis: Any = None, keepdims: bool = False) -> Any:
+        return self._data.all(axis, keepdims=keepdims)
+
     def argmax(self, axis: Any = None, *, dim: Any = None) -> Any:
         return self._data.argmax(R.options("argmax", axis, dim, False, False)[0])
 
     def argmin(self, axis: Any = None, *, dim: Any = None) -> Any:
-        return self._data.argmin(axis if dim is None else dim)
+        return self._data.argmin(R.options("argmin", axis, dim, False, False)[0])
+
+    def argsort(self, axis: Any = -1) -> Array:
+        return self._data.argsort(axis)
 
 
 def _rebuild(cls: type[Tensor], data: Array, requires_grad: bool, grad: Array | None) -> Tensor:

@@ -24,3 +24,4 @@ from fastnn.nn.rnn import *
 from fastnn.nn.rnn_cells import *
 from fastnn.nn.softmax import *
 from fastnn.nn.transformer import *
+from fastnn.nn.unfold import *

@@ -1,4 +1,4 @@
-"""Containers of modules, and the layers that only reshape."""
+"""Containers of modules and parameters, and the layers that only reshape."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from typing import Any, overload
 
 from fastnn.autograd import Result, array, is_grad_enabled
 from fastnn.nn.elementwise import fused_activation
-from fastnn.nn.module import Module, can_fuse
+from fastnn.nn.module import Module, Parameter, can_fuse
 from fastnn.tensor import Tensor
 
-__all__ = ["Flatten", "Identity", "ModuleDict", "ModuleList", "Sequential", "Unflatten"]
+__all__ = [
+    "Flatten",
+    "Identity",
+    "ModuleDict",
+    "ModuleList",
+    "ParameterDict",
+    "ParameterList",
+    "Sequential",
+    "Unflatten",
+]
 
 
 class _Indexed(Module):
@@ -206,6 +215,110 @@ class ModuleDict(Module):
         return module
 
 
+class ParameterList(Module):
+    """A list of parameters that belong to the model; anything else becomes a Parameter.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scales = ParameterList([np.ones(2), np.zeros(3)])
+    >>> [name for name, _ in scales.named_parameters()]
+    ['0', '1']
+    """
+
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
+        super().__init__()
+        self.extend(() if values is None else values)
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._parameters.values())
+
+    def __getitem__(self, index: Any) -> Any:
+        values = list(self._parameters.values())
+        return type(self)(values[index]) if isinstance(index, slice) else values[index]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        position = range(len(self))[operator.index(index)]
+        self.register_parameter(str(position), _parameter(value))
+
+    def append(self, value: Any) -> ParameterList:
+        """Add a parameter at the end; return self."""
+        self.register_parameter(str(len(self)), _parameter(value))
+        return self
+
+    def extend(self, values: Iterable[Any]) -> ParameterList:
+        """Add parameters at the end; return self."""
+        for value in values:
+            self.append(value)
+        return self
+
+    def extra_repr(self) -> str:
+        return _parameter_lines(self)
+
+
+class ParameterDict(Module):
+    """A dict of parameters that belong to the model; anything else becomes a Parameter.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> weights = ParameterDict({"left": np.ones(2)})
+    >>> weights["right"] = np.zeros(3)
+    >>> list(weights)
+    ['left', 'right']
+    """
+
+    def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.update({} if parameters is None else parameters)
+
+    def update(self, parameters: Mapping[str, Any]) -> None:
+        """Add or replace parameters."""
+        for name, value in parameters.items():
+            self[name] = value
+
+    def __getitem__(self, key: str) -> Any:
+        return self._parameters[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.register_parameter(key, _parameter(value))
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self._parameters:
+            raise KeyError(key)
+        delattr(self, key)
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._parameters
+
+    def keys(self) -> Iterable[str]:
+        return self._parameters.keys()
+
+    def values(self) -> Iterable[Any]:
+        return self._parameters.values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        return self._parameters.items()
+
+    def pop(self, key: str) -> Any:
+        """Remove a parameter and return it."""
+        parameter = self[key]
+        del self[key]
+        return parameter
+
+    def extra_repr(self) -> str:
+        return _parameter_lines(self)
+
+
 class Identity(Module):
     """Return the input; any constructor arguments are ignored."""
 
@@ -259,6 +372,18 @@ class Unflatten(Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+
+
+def _parameter(value: Any) -> Parameter:
+    return value if isinstance(value, Parameter) else Parameter(value)
+
+
+def _parameter_lines(module: Module) -> str:
+    return "\n".join(
+        f"({name}): Parameter {tuple(p.shape)} {p.dtype}"
+        for name, p in module._parameters.items()
+        if p is not None
+    )
 
 
 def _tensor(input: Any) -> Tensor:

@@ -458,5 +458,7 @@ _FUSABLE: dict[type[Module], Callable[[Any], tuple[Any, ...] | None]] = {
 
 def fused_activation(module: Module | None) -> tuple[Any, ...] | None:
     """Return what the layer before `module` can apply in its stead, or None."""
+    if module is not None and module._hooks is not None:
+        return None
     describe = _FUSABLE.get(type(module))  # type: ignore[arg-type]
     return None if describe is None else describe(module)

@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastnn.autograd import Array, TensorBase
+from fastnn.nn import hooks
+from fastnn.nn.hooks import HookHandle
 from fastnn.nn.parameter import Parameter
 from fastnn.nn.state import IncompatibleKeys, load_arrays
 
-__all__ = ["IncompatibleKeys", "Module", "Parameter"]
+__all__ = ["HookHandle", "IncompatibleKeys", "Module", "Parameter"]
 
 _M = TypeVar("_M", bound="Module")
 
@@ -48,6 +50,7 @@ class Module:
     _buffers: dict[str, Array | None]
     _modules: dict[str, Module | None]
     _non_persistent: set[str]
+    _hooks: hooks.Hooks | None = None
 
     def __init__(self) -> None:
         # The three tables hold what is registered, in order; each entry is an ordinary
@@ -66,7 +69,66 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: forward is not defined")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._hooks is not None:
+            return self._hooks.call(self, args, kwargs)
         return self.forward(*args, **kwargs)
+
+    # Hooks
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call ``hook(module, args, output)`` after every ``forward``.
+
+        What it returns, unless that is None, replaces the output. A module with hooks is not fused
+        with the one after it.
+
+        Parameters
+        ----------
+        hook : callable
+        prepend : bool
+            Whether it comes before the hooks that are there.
+        with_kwargs : bool
+            Whether it is called as ``hook(module, args, kwargs, output)``.
+
+        Returns
+        -------
+        HookHandle
+            Its ``remove()`` takes the hook away; it is a context manager, too.
+
+        Examples
+        --------
+        >>> from fastnn import nn
+        >>> model = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
+        >>> seen = []
+        >>> with model[0].register_forward_hook(lambda m, args, out: seen.append(out.shape)):
+        ...     output = model(np.zeros((2, 3), np.float32))
+        >>> seen
+        [(2, 4)]
+        """
+        after = self._own_hooks().after
+        return hooks.add("register_forward_hook", self, after, hook, prepend, with_kwargs)
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call ``hook(module, args)`` before every ``forward``.
+
+        What it returns, unless that is None, replaces the arguments: a tuple of them, or the only
+        one. With `with_kwargs` it is called as ``hook(module, args, kwargs)`` and returns None or
+        ``(args, kwargs)``. Otherwise as :meth:`register_forward_hook`.
+        """
+        before = self._own_hooks().before
+        return hooks.add("register_forward_pre_hook", self, before, hook, prepend, with_kwargs)
+
+    def _own_hooks(self) -> hooks.Hooks:
+        if self._hooks is None:
+            object.__setattr__(self, "_hooks", hooks.Hooks())
+        return self._hooks  # type: ignore[return-value]
+
+    def _drop_empty_hooks(self) -> None:
+        if self._hooks is not None and not (self._hooks.before or self._hooks.after):
+            object.__setattr__(self, "_hooks", None)
 
     # Registration
 
@@ -230,6 +292,20 @@ class Module:
             raise AttributeError(f"{type(self).__name__}: has no parameter {target!r}")
         return parameter
 
+    def get_buffer(self, target: str) -> Array:
+        """Return the buffer of a dotted name.
+
+        Raises
+        ------
+        AttributeError
+            If there is none.
+        """
+        path, _, name = target.rpartition(".")
+        buffer = self.get_submodule(path)._buffers.get(name)
+        if buffer is None:
+            raise AttributeError(f"{type(self).__name__}: has no buffer {target!r}")
+        return buffer
+
     # State
 
     def _state(self) -> Iterator[tuple[str, Module, str, Parameter | Array]]:
@@ -386,4 +462,6 @@ def fuses(forward: _F) -> _F:
 
 def can_fuse(module: Module | None) -> bool:
     """Return whether `module` can apply a following activation itself."""
-    return getattr(type(module).forward, "fuses", False)  # type: ignore[union-attr]
+    if module is None or module._hooks is not None:
+        return False
+    return getattr(type(module).forward, "fuses", False)
