@@ -75,8 +75,9 @@ class Parameter(Tensor):
             Derives the form from the array. The result must not share its memory.
         """
         packs = self._packs
-        if packs is not None and key in packs:
-            return packs[key]  # type: ignore[no-any-return]
+        kept = None if packs is None else packs.get(key)
+        if kept is not None:
+            return kept  # type: ignore[no-any-return]
         packed = build(self._data)
         if packs is None:
             packs = self._packs = {}
