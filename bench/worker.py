@@ -6,7 +6,6 @@ behind its length; see harness.py.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import sys
@@ -51,10 +50,6 @@ class Session:
         self.threads = threads
         self.call: Callable[[], Any] = lambda: None
 
-    def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """What the call wants around it, see harness.within."""
-        return getattr(self.call, "scope", contextlib.nullcontext)()
-
     def run(self, message: dict[str, Any]) -> Any:
         command = message["command"]
         if command == "import":
@@ -69,10 +64,9 @@ class Session:
                 self.call = call
             return call is not None
         if command == "result":
-            with self.scope():
-                return as_arrays(self.call())
+            return as_arrays(self.call())
         if command == "calibrate":
-            self.time(1)
+            self.call()
             seconds, _ = self.time(1)
             return max(1, int(message["seconds"] / max(seconds, 1e-7))), seconds
         if command == "time":
@@ -82,12 +76,11 @@ class Session:
     def time(self, repeats: int) -> tuple[float, float]:
         """Seconds a call, and how many cores this process kept busy."""
         call = self.call
-        with self.scope():
-            busy = time.process_time()
-            start = time.perf_counter()
-            for _ in range(repeats):
-                call()
-            seconds = time.perf_counter() - start
+        busy = time.process_time()
+        start = time.perf_counter()
+        for _ in range(repeats):
+            call()
+        seconds = time.perf_counter() - start
         return seconds / repeats, (time.process_time() - busy) / max(seconds, 1e-9)
 
 

@@ -1,7 +1,6 @@
 #include "ops/gemm.h"
 
 #include "bindings/activation.h"
-#include "bindings/fastcall.h"
 #include "bindings/gemm_bfloat16.h"
 #include "bindings/matrix_stack.h"
 #include "bindings/packed_matrix.h"
@@ -48,7 +47,7 @@ PackedMatrix pack_linear(py::handle weight) {
                            element_stride(w, 0), nullptr,      &elements};
     const GemmKernels& table = gemm_kernels();
     run(table.pack_matrix, args);
-    auto packed = check.output<T>({elements});
+    auto packed = aligned_array<T>(elements);
     args.packed = packed.mutable_data();
     run(table.pack_matrix, args);
     return {packed, args.n, args.k, &table, false};
@@ -73,8 +72,8 @@ py::object linear_forward(py::handle input, py::handle weight, py::handle bias, 
                               nullptr, &offset, 0, 0,           nullptr,  nullptr, nullptr};
     bool vector = false;
     py::object kept;  // keeps a converted weight alive
-    if (const PackedMatrix* const pack = as_packed_matrix(weight); pack != nullptr) {
-      const PackedMatrix& packed = *pack;
+    if (py::isinstance<PackedMatrix>(weight)) {
+      const auto& packed = py::cast<const PackedMatrix&>(weight);
       if (packed.is_bfloat16) {
         return linear_bfloat16(input, weight, bias, out, scale, residual, activation);
       }
@@ -134,21 +133,16 @@ py::object column_sum_forward(py::handle input) {
 }  // namespace
 
 void init_gemm(py::module_& m) {
-  define<&matmul_forward>(m, "matmul_forward",
-                          {{"input"}, {"other"}, {"bias", true}, {"out", true}});
+  m.def("matmul_forward", &matmul_forward, py::arg("input"), py::arg("other"),
+        py::arg("bias") = py::none(), py::arg("out") = py::none());
   py::class_<PackedMatrix>(m, "PackedMatrix", "A weight packed by pack_linear")
       .def_readonly("out_features", &PackedMatrix::out_features)
       .def_readonly("in_features", &PackedMatrix::in_features);
   m.def("pack_linear", &pack_linear, py::arg("weight"),
         "Packs a weight (out, in) for linear_forward, for the active instruction set");
-  define<&linear_forward>(m, "linear_forward",
-                          {{"input"},
-                           {"weight"},
-                           {"bias", true},
-                           {"out", true},
-                           {"scale", true},
-                           {"residual", true},
-                           {"activation", true}});
+  m.def("linear_forward", &linear_forward, py::arg("input"), py::arg("weight"),
+        py::arg("bias") = py::none(), py::arg("out") = py::none(), py::arg("scale") = py::none(),
+        py::arg("residual") = py::none(), py::arg("activation") = py::none());
   m.def("column_sum_forward", &column_sum_forward, py::arg("input"),
         "Sums over all axes but the last");
 }

@@ -37,6 +37,8 @@ class Layout {
       std::stable_sort(order_.begin(), order_.end(),
                        [&](int64_t a, int64_t b) { return length(a) > length(b); });
     }
+    step_rows_.reserve(static_cast<size_t>(steps));
+    step_start_.reserve(static_cast<size_t>(steps));
     int64_t active = batch;
     for (int64_t s = 0; s < steps; ++s) {
       while (active > 0 && length(order_[static_cast<size_t>(active - 1)]) <= s) --active;
@@ -147,6 +149,13 @@ void check_recurrent_weight(const Check& check, py::handle w_hh, Weights<T>& w) 
   }
 }
 
+// An optional vector. A Shape is made for the message only: a step of a cell is a short call.
+template <class T>
+void check_vector(const Check& check, const char* name, const Array<T>& a, int64_t size,
+                  const char* meaning) {
+  if (a && (a.ndim() != 1 || extent(a, 0) != size)) check.shape(name, a, {size}, meaning);
+}
+
 // `weights` is (w_ih, w_hh, b_ih, b_hh, w_hr, peephole); the first two may be packed.
 template <class T>
 Weights<T> checked_weights(const Check& check, const std::string& cell, const py::tuple& weights,
@@ -166,21 +175,20 @@ Weights<T> checked_weights(const Check& check, const std::string& cell, const py
     check.at_least("w_hr.shape[1] (hidden_size)", w.hidden, 1);
     check.shape("w_hr", w.w_hr, {w.output, w.hidden}, "w_hh.shape[1], hidden_size");
   }
-  const int64_t gates = cell_info(check, cell, false).gates;
-  const Shape wanted_hh{gates * w.hidden, w.output}, wanted_ih{gates * w.hidden, inputs};
-  if (w.rows_hh != wanted_hh[0]) {
-    check.value_error("w_hh.shape must be " + to_string(wanted_hh) +
+  const int64_t rows = cell_info(check, cell, false).gates * w.hidden;
+  if (w.rows_hh != rows) {
+    check.value_error("w_hh.shape must be " + to_string({rows, w.output}) +
                       " (gates * hidden_size, hidden_size), got " +
                       to_string({w.rows_hh, w.output}));
   }
-  if (w.rows_ih != wanted_ih[0] || w.inputs != inputs) {
-    check.value_error("w_ih.shape must be " + to_string(wanted_ih) +
+  if (w.rows_ih != rows || w.inputs != inputs) {
+    check.value_error("w_ih.shape must be " + to_string({rows, inputs}) +
                       " (gates * hidden_size, input size), got " +
                       to_string({w.rows_ih, w.inputs}));
   }
-  if (w.b_ih) check.shape("b_ih", w.b_ih, {gates * w.hidden}, "gates * hidden_size");
-  if (w.b_hh) check.shape("b_hh", w.b_hh, {gates * w.hidden}, "gates * hidden_size");
-  if (w.peephole) check.shape("peephole", w.peephole, {3 * w.hidden}, "3 * hidden_size");
+  check_vector(check, "b_ih", w.b_ih, rows, "gates * hidden_size");
+  check_vector(check, "b_hh", w.b_hh, rows, "gates * hidden_size");
+  check_vector(check, "peephole", w.peephole, 3 * w.hidden, "3 * hidden_size");
   return w;
 }
 
@@ -415,7 +423,7 @@ PackedRecurrent pack_recurrent(py::handle weight, int64_t gates) {
                               &elements};
     const RnnKernels& table = rnn_kernels();
     run(table.pack_recurrent, args);
-    auto packed = check.output<T>({elements});
+    auto packed = aligned_array<T>(elements);
     args.packed = packed.mutable_data();
     run(table.pack_recurrent, args);
     return {packed, gates, args.hidden, args.depth, &table};

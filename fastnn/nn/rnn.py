@@ -124,9 +124,8 @@ class _Recurrent(Module):
         x = array(input)
         if x is None or x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             refuse_input(type(self).__name__, x, (2, 3), self.input_size)
-        for state in states:
-            if state is not None:
-                self._check_states(states, x)
+        if states[0] is not None or states[-1] is not None:
+            self._check_states(states, x)
         if x.ndim == 3:
             return self._run_layers(input, states, lengths, self.batch_first)
         if lengths is not None:
@@ -139,8 +138,8 @@ class _Recurrent(Module):
         self, input: Any, states: tuple[Any, ...], lengths: Any, batch_first: bool
     ) -> tuple[Result, tuple[Result, ...]]:
         if self.num_layers == 1:
-            output, *final = self._run_layer(0, input, states, lengths, batch_first)
-            return output, tuple(final[: len(states)])
+            output, h, c = self._run_layer(0, input, states, lengths, batch_first)
+            return output, ((h,) if c is None else (h, c))
         finals = []
         d = self._directions
         for i in range(self.num_layers):
@@ -156,7 +155,8 @@ class _Recurrent(Module):
     ) -> tuple[Any, Any, Any]:
         """Return (output, h_n, c_n) of layer i, c_n None unless an LSTM."""
         h0, c0 = states if len(states) == 2 else (states[0], None)
-        name, cell, parameters = type(self).__name__, self._cell(), self._parameters
+        name, cell, gates = type(self).__name__, self._cell(), self._gates
+        parameters: dict[str, Any] = self._parameters
         if is_grad_enabled():
             weights = tuple(tuple(map(parameters.get, names)) for names in self._names[i])
             return recurrent_layer(
@@ -172,10 +172,17 @@ class _Recurrent(Module):
                 self.checkpoint_every,
             )
         # The matrices are packed and kept so.
-        packed = tuple([packed_weights(parameters, n, self._gates) for n in self._names[i]])
-        x, h0, c0, steps = array(input), array(h0), array(c0), array(lengths)
         y, h, c, _ = _core.rnn_forward(
-            name, cell, x, h0, c0, packed, False, batch_first, steps, False
+            name,
+            cell,
+            array(input),
+            array(h0),
+            array(c0),
+            tuple([packed_weights(gates, *map(parameters.get, n)) for n in self._names[i]]),
+            False,
+            batch_first,
+            array(lengths),
+            False,
         )
         return y, h, c
 
@@ -212,16 +219,23 @@ _PACK_RECURRENT = {gates: partial(_core.pack_recurrent, gates=gates) for gates i
 
 
 def packed_weights(
-    parameters: dict[str, Any], names: tuple[str, ...], gates: int
+    gates: int,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any,
+    b_hh: Any,
+    w_hr: Any = None,
+    peephole: Any = None,
 ) -> tuple[Any, ...]:
     """One direction's weights for `_core.rnn_forward`, the two matrices packed and kept so."""
     isa = _core.active_isa()
-    given: list[Any] = [parameters.get(name) for name in names]
-    w_ih, w_hh, *rest = given
     return (
         w_ih.pack(isa, _core.pack_linear),
         w_hh.pack((isa, gates), _PACK_RECURRENT[gates]),
-        *[None if p is None else p._data for p in rest],
+        None if b_ih is None else b_ih._data,
+        None if b_hh is None else b_hh._data,
+        None if w_hr is None else w_hr._data,
+        None if peephole is None else peephole._data,
     )
 
 

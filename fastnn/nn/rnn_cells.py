@@ -20,9 +20,6 @@ from fastnn.nn.rnn import packed_weights, refuse_input
 
 __all__ = ["GRUCell", "LSTMCell", "LayerNormLSTM", "RNNCell"]
 
-# What F.layer takes for one direction; the cells have no projection and no peepholes.
-_CELL_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "weight_peephole")
-
 
 class _Cell(Module):
     """What the single-step cells share."""
@@ -51,12 +48,12 @@ class _Cell(Module):
 
     def _step(self, cell: str, input: Any, h: Any, c: Any) -> tuple[Any, Any]:
         """One step without recording, with packed weights."""
-        x = array(input)
+        x, name = array(input), type(self).__name__
         if x is None or x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
-            refuse_input(type(self).__name__, x, (1, 2), self.input_size)
-        weights = packed_weights(self._parameters, _CELL_WEIGHTS, self._gates)
-        h, c = _core.rnn_step(type(self).__name__, cell, x, array(h), array(c), weights)
-        return h, c
+            refuse_input(name, x, (1, 2), self.input_size)
+        weights = packed_weights(self._gates, *self._weights())
+        result: tuple[Any, Any] = _core.rnn_step(name, cell, x, array(h), array(c), weights)
+        return result
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
@@ -152,7 +149,8 @@ class LSTMCell(_Cell):
     ) -> tuple[Result, Result]:
         if is_grad_enabled():
             return F.lstm_cell(input, hx, *self._weights())
-        return self._step("lstm", input, *pair_of_states("LSTMCell", hx))
+        h, c = pair_of_states("LSTMCell", hx)
+        return self._step("lstm", input, h, c)
 
 
 class LayerNormLSTM(Module):

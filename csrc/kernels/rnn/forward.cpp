@@ -5,14 +5,46 @@
 // P; and P rounded up times H with a projection), biases ((G + 1) H), states (batch (2 P + 2 H)),
 // and a chunk of input projections (kChunkBytes or one step; none when gates are saved). A worker:
 // panels of a state (min(batch, kPackedRows) max(P, H)) and products (kTileRows * G * kGroup).
+// A single sequence (single_row.h) takes two chunks of at most kAheadRows instead, packed w_ih
+// unless it came packed, and kAheadRows * I a worker.
 #include "kernels/rnn/recurrence.h"
+#include "ops/gemm.h"
 
 namespace fastnn::FASTNN_ISA {
+
+template <class T>
+void pack_matrix(const PackMatrixArgs<T>& args);
+
 namespace {
 
 constexpr int64_t kChunkBytes = int64_t{4} << 20;
 
 using GemmCell = ::fastnn::FASTNN_ISA::Cell;
+
+// The chunks of steps whose input projections are computed together, in packed rows.
+struct Chunks {
+  int64_t rows;  // at most, but for a step that is larger
+  int64_t kept;  // rows of projections in the workspace; zero when gates are saved
+  bool ahead;    // a single sequence, whose chunks are projected while the one before runs
+};
+
+template <class T>
+Chunks plan_chunks(const RnnForwardArgs<T>& args, int gates) {
+  // A larger panel of x would not stay in cache beside the weights.
+  constexpr int64_t kMaxPanelBytes = int64_t{1} << 20;
+  constexpr int64_t kSize = static_cast<int64_t>(sizeof(T));
+  const RnnRows& rows = args.sizes.rows;
+  const int64_t all = rows_of_steps(rows, 0, rows.steps);
+  const bool saved = args.direction[0].gates != nullptr;
+  if (rows.batch == 1 && rows.steps > kAheadRows &&
+      kAheadRows * args.sizes.input * kSize <= kMaxPanelBytes) {
+    const int64_t chunk = ceil_div(rows.steps, ceil_div(rows.steps, kAheadRows));
+    return {chunk, saved ? 0 : 2 * chunk, true};
+  }
+  const int64_t row_bytes = gates * args.sizes.hidden * kSize;
+  const int64_t chunk = saved ? all : min_of(all, max_of(rows.batch, kChunkBytes / row_bytes));
+  return {chunk, saved ? 0 : chunk, false};
+}
 
 // One direction: its weights, states and steps.
 template <class T, class Cell>
@@ -22,17 +54,17 @@ class Direction {
   // Gates whose products the first half of a step needs.
   static constexpr int kFirstGates = Cell::kResetFirst ? 2 : kGates;
 
-  // Elements of workspace, with `chunk_rows` packed rows of input projections; zero for gates that
-  // are saved.
+  // Elements of workspace.
   static int64_t elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args,
-                          int64_t chunk_rows) {
+                          const Chunks& chunks) {
     const int64_t hidden = sizes.hidden, batch = sizes.rows.batch;
-    return weight_elements(sizes, args) + projection_elements(sizes, args) + (kGates + 1) * hidden +
-           2 * batch * (sizes.output + hidden) + chunk_rows * kGates * hidden + 8 * Vec<T>::kSize;
+    return weight_elements(sizes, args) + input_weight_elements(sizes, args, chunks) +
+           projection_elements(sizes, args) + (kGates + 1) * hidden +
+           2 * batch * (sizes.output + hidden) + chunks.kept * kGates * hidden + 9 * Vec<T>::kSize;
   }
 
   void start(const RnnSizes& sizes, const RnnForwardDirection<T>& args, const T* x, T* y,
-             int64_t chunk_rows, Workspace& workspace) {
+             const Chunks& chunks, Workspace& workspace) {
     sizes_ = &sizes;
     args_ = &args;
     x_ = x;
@@ -40,20 +72,29 @@ class Direction {
     hidden_ = sizes.hidden;
     output_ = sizes.output;
     const int64_t batch = sizes.rows.batch;
+    kept_ = max_of(1, chunks.kept);
     T* const weights = workspace.take<T>(weight_elements(sizes, args));
+    T* const input_weights = workspace.take<T>(input_weight_elements(sizes, args, chunks));
     T* const projection = workspace.take<T>(projection_elements(sizes, args));
     bias_ = workspace.take<T>((kGates + 1) * hidden_);
     h_[0] = workspace.take<T>(batch * output_);
     h_[1] = workspace.take<T>(batch * output_);
     c_ = workspace.take<T>(batch * hidden_);
     inner_ = workspace.take<T>(batch * hidden_);
-    chunk_ = workspace.take<T>(chunk_rows * kGates * hidden_);
+    chunk_ = workspace.take<T>(chunks.kept * kGates * hidden_);
 
     const RnnWeights<T>& w = args.weights;
     weights_ = args.packed_w_hh;
     if (weights_ == nullptr) {
       pack_groups(weights, w.w_hh, kGates, hidden_, output_);
       weights_ = weights;
+    }
+    input_weights_ = args.packed_w_ih;
+    if (chunks.ahead && input_weights_ == nullptr) {
+      int64_t elements;
+      pack_matrix<T>(
+          {kGates * hidden_, sizes.input, w.w_ih, 1, sizes.input, input_weights, &elements});
+      input_weights_ = input_weights;
     }
     projection_ = projection;
     if (w.w_hr != nullptr) pack_groups(projection, w.w_hr, 1, output_, hidden_);
@@ -70,7 +111,7 @@ class Direction {
     T* const gates = gates_of(first_);
     const GatheredRows<T> x{x_, args_->x_offsets + first_};
     const DenseOperand<T> dense{args_->weights.w_ih, inputs, 1};
-    const PackedOperand<T> packed{args_->packed_w_ih, round_up(kGates * hidden_, kGroup<T>)};
+    const PackedOperand<T> packed = packed_inputs();
     gemm_grid<T>(1, {rows, kGates * hidden_, inputs},
                  [&](int64_t, const GemmCell& cell, T* scratch) {
                    if (packed.data != nullptr) {
@@ -81,26 +122,57 @@ class Direction {
                  });
   }
 
-  static int64_t worker_elements(const RnnSizes& sizes) {
-    return round_up(
-        product_scratch<T>(sizes.rows.batch, max_of(sizes.output, sizes.hidden), kGates),
-        Vec<T>::kSize);
+  static int64_t worker_elements(const RnnSizes& sizes, const Chunks& chunks) {
+    const int64_t ahead = chunks.ahead ? ProjectionAhead<T>::scratch(sizes.input) : 0;
+    return product_elements(sizes) + round_up(ahead, Vec<T>::kSize);
   }
 
-  void run_step(int64_t s, const Share& share, T* scratch) {
+  // All steps of a single sequence, in chunks; the first one's input projections are there.
+  void run_sequence(int64_t chunk, const Share& share, T* scratch) {
+    const int64_t steps = sizes_->rows.steps;
+    const Product<T> product = first_product(0);
+    const Range blocks = share.blocks(ceil_div(hidden_, kGroup<T>));
+    const int64_t products = ceil_div(blocks.end - blocks.begin, row_blocks(product));
+    const Range tiles =
+        part_of(ceil_div(kGates * hidden_, Vec<T>::kSize), share.worker, share.workers);
+    T* const panels = scratch + product_elements(*sizes_);
+    for (int64_t begin = 0, end; begin < steps; begin = end) {
+      end = min_of(begin + chunk, steps);
+      if (end == steps) {
+        for (int64_t s = begin; s < end; ++s) run_step(s, share, scratch);
+        return;
+      }
+      ProjectionAhead<T> ahead({{x_, args_->x_offsets},
+                                packed_inputs(),
+                                sizes_->input,
+                                kGates * hidden_,
+                                gates_of(end),
+                                stride()},
+                               end, min_of(chunk, steps - end), tiles.begin, tiles.end,
+                               products * (end - begin), panels);
+      for (int64_t s = begin; s < end; ++s) run_step(s, share, scratch, &ahead);
+    }
+  }
+
+  // `ahead`, of a single sequence, may be null.
+  void run_step(int64_t s, const Share& share, T* scratch, ProjectionAhead<T>* ahead = nullptr) {
     const RnnRows& layout = sizes_->rows;
     const Range rows = share.rows(layout.batch, layout.step_rows[s]);
     const Range blocks = share.blocks(ceil_div(hidden_, kGroup<T>));
     T* const h = h_[1 - s % 2];
     const auto fetch = [&](int64_t row, int64_t block) { prefetch_gates(s, row, block); };
-    multiply<T>({h_[s % 2], output_, output_, weights_, kGates, 0, kFirstGates}, rows, blocks,
-                scratch, fetch, [&](int64_t row, int64_t block, const T* products) {
-                  if constexpr (Cell::kResetFirst) {
-                    reset(s, row, block, products);
-                  } else {
-                    apply_cell(s, row, block, products);
-                  }
-                });
+    const auto apply = [&](int64_t row, int64_t block, const T* products) {
+      if constexpr (Cell::kResetFirst) {
+        reset(s, row, block, products);
+      } else {
+        apply_cell(s, row, block, products);
+      }
+    };
+    if (ahead != nullptr) {
+      multiply_row<T>(first_product(s), 0, blocks, scratch, ahead, apply);
+    } else {
+      multiply<T>(first_product(s), rows, blocks, scratch, fetch, apply);
+    }
     const auto nothing = [](int64_t, int64_t) {};
     if constexpr (Cell::kResetFirst) {
       share.meet();
@@ -131,8 +203,18 @@ class Direction {
   }
 
  private:
+  static int64_t product_elements(const RnnSizes& sizes) {
+    return round_up(
+        product_scratch<T>(sizes.rows.batch, max_of(sizes.output, sizes.hidden), kGates),
+        Vec<T>::kSize);
+  }
   static int64_t weight_elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args) {
     return args.packed_w_hh != nullptr ? 0 : packed_groups<T>(kGates, sizes.hidden, sizes.output);
+  }
+  static int64_t input_weight_elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args,
+                                       const Chunks& chunks) {
+    const bool packs = chunks.ahead && args.packed_w_ih == nullptr;
+    return packs ? round_up(kGates * sizes.hidden, kGroup<T>) * sizes.input : 0;
   }
   static int64_t projection_elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args) {
     return args.weights.w_hr == nullptr ? 0 : packed_groups<T>(1, sizes.output, sizes.hidden);
@@ -142,7 +224,13 @@ class Direction {
   int64_t stride() const { return (args_->gates != nullptr ? kReserve : kGates) * hidden_; }
   T* gates_of(int64_t packed_row) const {
     return args_->gates != nullptr ? args_->gates + packed_row * stride()
-                                   : chunk_ + (packed_row - first_) * stride();
+                                   : chunk_ + (packed_row - first_) % kept_ * stride();
+  }
+  PackedOperand<T> packed_inputs() const {
+    return {input_weights_, round_up(kGates * hidden_, kGroup<T>)};
+  }
+  Product<T> first_product(int64_t s) const {
+    return {h_[s % 2], output_, output_, weights_, kGates, 0, kFirstGates};
   }
   T* gates_of(int64_t s, int64_t row) const { return gates_of(sizes_->rows.step_start[s] + row); }
 
@@ -268,19 +356,10 @@ class Direction {
   T* y_;
   int64_t hidden_, output_;
   int64_t first_ = 0;  // packed row at which the chunk begins
-  const T *weights_, *projection_;
+  int64_t kept_;       // rows of chunk_
+  const T *weights_, *input_weights_, *projection_;
   T *bias_, *h_[2], *c_, *inner_, *chunk_;  // inner: o tanh(c) before its projection, or r h
 };
-
-// Packed rows a chunk of steps may have; with gates saved there is one chunk.
-template <class T>
-int64_t plan_chunk(const RnnForwardArgs<T>& args, int gates) {
-  const RnnRows& rows = args.sizes.rows;
-  const int64_t all = rows_of_steps(rows, 0, rows.steps);
-  if (args.direction[0].gates != nullptr) return all;
-  const int64_t row_bytes = gates * args.sizes.hidden * static_cast<int64_t>(sizeof(T));
-  return min_of(all, max_of(rows.batch, kChunkBytes / row_bytes));
-}
 
 template <class T, class Cell>
 void run_forward(const RnnForwardArgs<T>& args) {
@@ -289,30 +368,30 @@ void run_forward(const RnnForwardArgs<T>& args) {
   const int64_t weights = packed_groups<T>(Cell::kGates, args.sizes.hidden, args.sizes.output);
   const Split split(rows, ceil_div(args.sizes.hidden, kGroup<T>), rows.batch * weights,
                     weights * static_cast<int64_t>(sizeof(T)), args.directions);
-  const int64_t chunk_rows = plan_chunk(args, Cell::kGates);
-  const int64_t own_chunk = args.direction[0].gates != nullptr ? 0 : chunk_rows;
-  const int64_t worker_elements = Dir::worker_elements(args.sizes);
+  const Chunks chunks = plan_chunks(args, Cell::kGates);
+  const int64_t worker_elements = Dir::worker_elements(args.sizes, chunks);
   int64_t elements = split.workers() * worker_elements;
   for (int d = 0; d < args.directions; ++d) {
-    elements += Dir::elements(args.sizes, args.direction[d], own_chunk);
+    elements += Dir::elements(args.sizes, args.direction[d], chunks);
   }
   Workspace workspace((elements + 20 * 64) * static_cast<int64_t>(sizeof(T)));
   T* const scratch = workspace.take<T>(split.workers() * worker_elements);
   Dir directions[2];
   for (int d = 0; d < args.directions; ++d) {
-    directions[d].start(args.sizes, args.direction[d], args.x, args.y, own_chunk, workspace);
+    directions[d].start(args.sizes, args.direction[d], args.x, args.y, chunks, workspace);
   }
   for (int64_t begin = 0, end = 0; begin < rows.steps; begin = end) {
     while (end < rows.steps &&
-           (end == begin || rows_of_steps(rows, begin, end + 1) <= chunk_rows)) {
+           (end == begin || rows_of_steps(rows, begin, end + 1) <= chunks.rows)) {
       ++end;
     }
     for (int d = 0; d < args.directions; ++d) directions[d].project_inputs(begin, end);
+    if (chunks.ahead) end = rows.steps;
     parallel_team(split.workers(), [&](int worker, int workers) {
       split.each_direction(args.directions, worker, workers, [&](int d, const Share& share) {
-        for (int64_t s = begin; s < end; ++s) {
-          directions[d].run_step(s, share, scratch + worker * worker_elements);
-        }
+        T* const own = scratch + worker * worker_elements;
+        if (chunks.ahead) return directions[d].run_sequence(chunks.rows, share, own);
+        for (int64_t s = begin; s < end; ++s) directions[d].run_step(s, share, own);
       });
     });
   }

@@ -2,8 +2,8 @@
 // with packed weights, and states in row order.
 #pragma once
 
-#include "kernels/gemm/engine.h"
 #include "kernels/rnn/cells.h"
+#include "kernels/rnn/single_row.h"
 #include "ops/rnn.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -100,11 +100,42 @@ int64_t product_scratch(int64_t rows, int64_t depth, int64_t groups) {
   return round_up(packed, Vec<T>::kSize) + kTileRows * groups * kGroup<T>;
 }
 
+// Blocks that one row takes at once, so that its sums are enough independent chains.
+template <class T>
+int64_t row_blocks(const Product<T>& product) {
+  const bool side_by_side = product.groups == product.block_groups;
+  return side_by_side ? max_of(1, kMaxRowGroups / product.groups) : 1;
+}
+
+// multiply() for a single row; `ahead` may be null.
+template <class T, class Apply>
+void multiply_row(const Product<T>& product, int64_t row, Range blocks, T* sums,
+                  ProjectionAhead<T>* ahead, const Apply& apply) {
+  const int64_t group_size = kGroup<T> * product.depth, at_once = row_blocks(product);
+  for (int64_t block = blocks.begin; block < blocks.end; block += at_once) {
+    const int64_t count = min_of(at_once, blocks.end - block);
+    const int64_t first_group = block * product.block_groups + product.first_group;
+    const RowTile<T> tile{product.rows + row * product.row_stride, product.depth,
+                          product.weights + first_group * group_size, group_size, sums};
+    if (ahead != nullptr) {
+      ahead->run_with(count * product.groups, tile);
+    } else {
+      run_row_tile<T>(count * product.groups, tile, nullptr);
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      apply(row, block + i, sums + i * product.groups * kGroup<T>);
+    }
+  }
+}
+
 // Calls before(row, block), and apply(row, block, product) with groups * kGroup products of that
 // row. Every block of weights is read once for kPackedRows rows.
 template <class T, class Before, class Apply>
 void multiply(const Product<T>& product, Range rows, Range blocks, T* scratch, const Before& before,
               const Apply& apply) {
+  if (rows.end - rows.begin == 1) {
+    return multiply_row<T>(product, rows.begin, blocks, scratch, nullptr, apply);
+  }
   constexpr int64_t kStep = kGroup<T>;
   const int64_t depth = product.depth, width = product.groups * kStep;
   for (int64_t first = rows.begin; first < rows.end; first += kPackedRows) {

@@ -1,0 +1,102 @@
+"""A single sequence, whose input projections are computed while earlier steps run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import same_bytes_for_every_thread_count
+
+import fastnn
+import fastnn.functional as F
+
+# More steps than one chunk has on any instruction set, and chunks of unequal length.
+STEPS = [3, 4, 5, 12, 13, 14, 15, 28, 29, 43]
+
+
+def lstm(x, weights, **options):
+    return F.lstm(x, None, *weights, **options)[0]
+
+
+def peephole_lstm(x, weights, **options):
+    hidden = weights[1].shape[1]
+    projection, peephole = weights[1][: hidden // 2 + 1].copy(), weights[2][: 3 * hidden]
+    narrow = weights[1][:, : hidden // 2 + 1]
+    given = (None, weights[0], narrow, *weights[2:])
+    return F.lstm(x, *given, w_hr=projection, peephole=peephole, **options)[0]
+
+
+def gru(x, weights, **options):
+    return F.gru(x, None, *weights, **options)[0]
+
+
+def gru_reset_first(x, weights, **options):
+    return F.gru(x, None, *weights, linear_before_reset=False, **options)[0]
+
+
+def rnn(x, weights, **options):
+    return F.rnn(x, None, *weights, **options)[0]
+
+
+GATES = {lstm: 4, peephole_lstm: 4, gru: 3, gru_reset_first: 3, rnn: 1}
+
+
+def make(rng, op, inputs, hidden, dtype):
+    rows = GATES[op] * hidden
+    shapes = [(rows, inputs), (rows, hidden), (rows,), (rows,)]
+    bound = 1 / np.sqrt(inputs + hidden)
+    return [rng.uniform(-bound, bound, s).astype(dtype) for s in shapes]
+
+
+@pytest.mark.parametrize("op", GATES, ids=lambda op: op.__name__)
+@pytest.mark.parametrize(
+    ("inputs", "hidden"),
+    [(1, 1), (0, 5), (3, 33), (40, 31), (530, 17), (7, 130), (1100, 40)],
+)
+def test_bytes_are_those_in_a_batch(isa, dtype, op, inputs, hidden, rng):
+    weights = make(rng, op, inputs, hidden, dtype)
+    for steps in STEPS:
+        x = rng.standard_normal((steps, 2, inputs)).astype(dtype)
+        batch = op(x, weights)
+        assert op(x[:, :1], weights).tobytes() == batch[:, :1].tobytes()
+        recorded = op(fastnn.Tensor(x[:, 1:], requires_grad=True), weights)
+        assert recorded.numpy().tobytes() == batch[:, 1:].tobytes()
+
+
+def test_only_one_sequence_left(isa, dtype, rng):
+    weights = make(rng, lstm, 20, 40, dtype)
+    x = rng.standard_normal((40, 3, 20)).astype(dtype)
+    whole = lstm(x, weights, lengths=[40, 3, 0], reverse=True)
+    alone = lstm(x[:, :1], weights, reverse=True)
+    assert alone.tobytes() == whole[:, :1].tobytes()
+
+
+@pytest.mark.parametrize("op", GATES, ids=lambda op: op.__name__)
+def test_same_bytes_for_every_thread_count(isa, dtype, op, rng):
+    weights = make(rng, op, 70, 300, dtype)
+    x = rng.standard_normal((45, 1, 70)).astype(dtype)
+    same_bytes_for_every_thread_count(lambda: op(x, weights))
+
+
+@pytest.mark.parametrize("kind", [fastnn.nn.LSTM, fastnn.nn.GRU, fastnn.nn.RNN])
+def test_layer_with_two_directions(isa, dtype, kind, rng):
+    layer = kind(30, 260, bidirectional=True, dtype=dtype)
+    x = rng.standard_normal((45, 2, 30)).astype(dtype)
+    with fastnn.no_grad():
+        batch = layer(x)[0]
+
+        def alone():
+            return layer(x[:, :1])[0]
+
+        same_bytes_for_every_thread_count(alone)
+        assert alone().tobytes() == batch[:, :1].tobytes()
+
+
+@pytest.mark.parametrize("steps", [14, 15, 60])
+def test_nan_reaches_later_steps_only(isa, steps, rng):
+    weights = make(rng, gru, 8, 20, np.float32)
+    x = rng.standard_normal((steps, 1, 8)).astype(np.float32)
+    clean = gru(x, weights)
+    x[steps // 2, 0, 3] = np.nan
+    y = gru(x, weights)
+    assert y[: steps // 2].tobytes() == clean[: steps // 2].tobytes()
+    assert np.isnan(y[steps // 2 :]).all()
