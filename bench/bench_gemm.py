@@ -9,7 +9,7 @@ import ncnn_models
 import numpy as np
 import onnx_models
 import tflite_models
-from harness import Case, fastest
+from harness import Case, fastest, within
 
 # By row of the targets: (m, n, k).
 ROWS = {
@@ -71,12 +71,7 @@ def fastnn(case: Case) -> Callable[[], Any]:
     layer = fastnn.nn.Linear(w.shape[1], w.shape[0])
     layer.load_state_dict({"weight": w, "bias": b})
     if not case.params["train"]:
-
-        def forward() -> Any:
-            with fastnn.no_grad():
-                return layer(x)
-
-        return forward
+        return within(fastnn.no_grad, lambda: layer(x))
     grad = np.ones((len(x), len(w)), np.float32)
 
     def step() -> Any:
@@ -117,12 +112,7 @@ def torch(case: Case) -> Callable[[], Any]:
                 mkl = torch.ops.mkl._mkl_reorder_linear_weight(w, len(x))
                 calls.append(lambda: torch.ops.mkl._mkl_linear(x, mkl, w, b, len(x)))
             best = fastest(*calls)
-
-        def forward() -> Any:
-            with torch.inference_mode():
-                return best()
-
-        return forward
+        return within(torch.inference_mode, best)
     grad = torch.ones(len(x), len(w))
 
     def step() -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx_models
-from harness import Case, fastest
+from harness import Case, fastest, within
 
 SHAPES = [
     (1024, 1024, 1024),
@@ -63,12 +63,7 @@ def fastnn(case: Case) -> Callable[[], Any]:
     if case.params["dtype"] == "bfloat16":
         x = x.astype(layer.weight.data.dtype)
 
-    def forward() -> Any:
-        with fastnn.no_grad():
-            y = layer(x)
-        return y
-
-    return forward
+    return within(fastnn.no_grad, lambda: layer(x))
 
 
 def torch(case: Case) -> Callable[[], Any]:
@@ -82,11 +77,7 @@ def torch(case: Case) -> Callable[[], Any]:
     model = torch.nn.Sequential(linear)
     layer = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, torch.qint8)
 
-    def forward() -> Any:
-        with torch.inference_mode():
-            return layer(x)
-
-    return forward
+    return within(torch.inference_mode, lambda: layer(x))
 
 
 def bfloat16_torch(x: Any, linear: Any) -> Callable[[], Any]:
@@ -102,11 +93,8 @@ def bfloat16_torch(x: Any, linear: Any) -> Callable[[], Any]:
 
         best = fastest(lambda: layer(x), prepared)
 
-    def forward() -> Any:
-        with torch.inference_mode():
-            return best().float  # called where somebody looks; NumPy knows no bfloat16
-
-    return forward
+    # `float` is called where somebody looks; NumPy knows no bfloat16.
+    return within(torch.inference_mode, lambda: best().float)
 
 
 def onnxruntime(case: Case) -> Callable[[], Any] | None:

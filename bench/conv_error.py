@@ -2,12 +2,16 @@
 
     python bench/conv_error.py
 
-x and w are normal; y64 is the same convolution in float64. "highest" is
+x and w are normal; y64 is the same convolution in float64. A second table has the gradient of the
+weights, summed over all positions of a batch of 4, for normal gradients. "highest" is
 ``fastnn.set_conv_precision("highest")``, the direct sum; "default" uses Winograd where it is
 allowed.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -33,15 +37,55 @@ SHAPES = [
     ("1x1", 256, 256, (28, 28), (1, 1)),
 ]
 
+# algorithm, channels, filters, size, kernel, stride
+GRADIENTS = [
+    ("F(3x3, 4x4)", 64, 64, (56, 56), (3, 3), 1),
+    ("F(3x3, 4x4)", 64, 64, (224, 224), (3, 3), 1),
+    ("F(3x3, 4x4)", 256, 256, (14, 14), (3, 3), 1),
+    ("F(3x3, 4x4)", 512, 512, (7, 7), (3, 3), 1),
+    ("F(1x3, 1x4)", 80, 512, (1, 3000), (1, 3), 1),
+    ("F(1x4, 1x3)", 128, 128, (17, 17), (1, 7), 1),
+    ("F(3x3, 4x4)", 16, 32, (28, 28), (5, 5), 1),
+    ("F(2x2, 5x5)", 128, 256, (64, 64), (4, 4), 2),
+    ("F(3x3, 4x4)", 32, 32, (341, 79), (10, 5), 2),
+    ("F(4x4, 3x3)", 3, 64, (224, 224), (7, 7), 2),
+]
+
 
 def error(y: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(y - expected).max() / np.abs(expected).max())
 
 
-def main() -> None:
-    rng = np.random.default_rng(0)
-    print(f"{'default':>16} {'channels':>8} {'filters':>7} {'size':>9} {'kernel':>7}", end="")
+def errors(call: Callable[..., np.ndarray], *arrays: np.ndarray) -> list[float]:
+    """With each precision, against the same in float64."""
+    expected = call(*(a.astype(np.float64) for a in arrays))
+    found = []
+    for precision in ("default", "highest"):
+        fastnn.set_conv_precision(precision)
+        found.append(error(call(*arrays), expected))
+    fastnn.set_conv_precision("default")
+    return found
+
+
+def show(
+    name: str,
+    channels: int,
+    filters: int,
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    found: Any,
+) -> None:
+    sizes = f"{size[0]}x{size[1]}", f"{kernel[0]}x{kernel[1]}"
+    print(f"{name:>16} {channels:8} {filters:7} {sizes[0]:>9} {sizes[1]:>7}", end="")
+    print(f" {found[0]:9.1e} {found[1]:9.1e}")
+
+
+def head(title: str) -> None:
+    print(f"{title:>16} {'channels':>8} {'filters':>7} {'size':>9} {'kernel':>7}", end="")
     print(f" {'default':>9} {'highest':>9}")
+
+
+def forward(rng: np.random.Generator) -> None:
     for name, channels, filters, size, kernel in SHAPES:
         x = rng.standard_normal((1, channels, *size)).astype(np.float32)
         transposed = kernel == (4, 4)
@@ -53,15 +97,36 @@ def main() -> None:
                 return np.asarray(F.conv_transpose2d(x, w, stride=2, padding=1))
             return np.asarray(F.conv2d(x, w, padding="same"))
 
-        expected = call(x.astype(np.float64), w.astype(np.float64))
-        errors = []
-        for precision in ("default", "highest"):
-            fastnn.set_conv_precision(precision)
-            errors.append(error(call(x, w), expected))
-        fastnn.set_conv_precision("default")
-        sizes = f"{size[0]}x{size[1]}", f"{kernel[0]}x{kernel[1]}"
-        print(f"{name:>16} {channels:8d} {filters:7d} {sizes[0]:>9} {sizes[1]:>7}", end="")
-        print(f" {errors[0]:9.1e} {errors[1]:9.1e}")
+        show(name, channels, filters, size, kernel, errors(call, x, w))
+
+
+def gradients(rng: np.random.Generator) -> None:
+    for name, channels, filters, size, kernel, stride in GRADIENTS:
+        x = rng.standard_normal((4, channels, *size)).astype(np.float32)
+        w_shape = (filters, channels, *kernel)
+        settings = (stride, tuple(k // 2 for k in kernel))
+        shape = np.asarray(F.conv2d(x, np.zeros(w_shape, np.float32), None, *settings)).shape
+        grad = rng.standard_normal(shape).astype(np.float32)
+
+        def call(
+            x: np.ndarray,
+            grad: np.ndarray,
+            w_shape: Any = w_shape,
+            settings: Any = settings,
+        ) -> np.ndarray:
+            w = fastnn.Tensor(np.zeros(w_shape, x.dtype), requires_grad=True)
+            F.conv2d(x, w, None, *settings).backward(grad)
+            return np.asarray(w.grad)
+
+        show(name, channels, filters, size, kernel, errors(call, x, grad))
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    head("y")
+    forward(rng)
+    head("gradient of w")
+    gradients(rng)
 
 
 if __name__ == "__main__":

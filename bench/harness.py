@@ -252,6 +252,12 @@ def converted(
     return run
 
 
+def within(scope: Callable[[], Any], call: Callable[[], Any]) -> Callable[[], Any]:
+    """Let `call` run inside ``scope()``, which is entered around a sample and not at every call."""
+    call.scope = scope  # type: ignore[attr-defined]
+    return call
+
+
 def fastest(*calls: Callable[[], Any]) -> Callable[[], Any]:
     """Choose the quickest of several ways to the same result, so that a library shows its best."""
     best, least = calls[0], float("inf")

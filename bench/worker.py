@@ -6,6 +6,7 @@ behind its length; see harness.py.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -50,6 +51,10 @@ class Session:
         self.threads = threads
         self.call: Callable[[], Any] = lambda: None
 
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """What the call wants around it, see harness.within."""
+        return getattr(self.call, "scope", contextlib.nullcontext)()
+
     def run(self, message: dict[str, Any]) -> Any:
         command = message["command"]
         if command == "import":
@@ -64,9 +69,10 @@ class Session:
                 self.call = call
             return call is not None
         if command == "result":
-            return as_arrays(self.call())
+            with self.scope():
+                return as_arrays(self.call())
         if command == "calibrate":
-            self.call()
+            self.time(1)
             seconds, _ = self.time(1)
             return max(1, int(message["seconds"] / max(seconds, 1e-7))), seconds
         if command == "time":
@@ -76,11 +82,12 @@ class Session:
     def time(self, repeats: int) -> tuple[float, float]:
         """Seconds a call, and how many cores this process kept busy."""
         call = self.call
-        busy = time.process_time()
-        start = time.perf_counter()
-        for _ in range(repeats):
-            call()
-        seconds = time.perf_counter() - start
+        with self.scope():
+            busy = time.process_time()
+            start = time.perf_counter()
+            for _ in range(repeats):
+                call()
+            seconds = time.perf_counter() - start
         return seconds / repeats, (time.process_time() - busy) / max(seconds, 1e-9)
 
 

@@ -5,13 +5,21 @@ fastnn's native kernels; the public interface is fastnn.functional.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['ConvPacks', 'PackedInt8Matrix', 'PackedMatrix', 'PackedRecurrent', 'active_isa', 'adagrad_step', 'adam_step', 'adaptive_avg_pool3d_backward', 'adaptive_avg_pool3d_forward', 'adaptive_max_pool3d_backward', 'adaptive_max_pool3d_forward', 'attention_weights', 'available_isas', 'avg_pool3d_backward', 'avg_pool3d_forward', 'batch_norm_backward', 'batch_norm_forward', 'bfloat16_peak', 'binary_cross_entropy_backward', 'binary_cross_entropy_forward', 'binary_cross_entropy_with_logits_backward', 'binary_cross_entropy_with_logits_forward', 'cache_sizes', 'celu_backward', 'celu_forward', 'column_sum_forward', 'compiler', 'conv3d_backward_bias', 'conv3d_backward_input', 'conv3d_backward_weight', 'conv3d_forward', 'conv_plan', 'conv_transpose3d_forward', 'cosine_similarity_backward', 'cosine_similarity_forward', 'cross_entropy_backward', 'cross_entropy_forward', 'ctc_loss_backward', 'ctc_loss_forward', 'dropout_forward', 'elu_backward', 'elu_forward', 'embedding_backward', 'embedding_bag_backward', 'embedding_bag_backward_factors', 'embedding_bag_backward_max', 'embedding_bag_forward', 'embedding_forward', 'exp_backward', 'exp_forward', 'extensions', 'fma_peak', 'fold_forward', 'gelu_backward', 'gelu_forward', 'gelu_tanh_backward', 'gelu_tanh_forward', 'get_conv_precision', 'get_num_threads', 'glu_backward', 'glu_forward', 'group_norm_backward', 'group_norm_forward', 'hardshrink_backward', 'hardshrink_forward', 'hardsigmoid_backward', 'hardsigmoid_forward', 'hardswish_backward', 'hardswish_forward', 'hardtanh_backward', 'hardtanh_forward', 'hinge_embedding_loss_backward', 'hinge_embedding_loss_forward', 'huber_loss_backward', 'huber_loss_forward', 'instance_norm_forward', 'int8_peak', 'interpolate_backward', 'interpolate_forward', 'kernel_names', 'kl_div_backward', 'kl_div_forward', 'l1_loss_backward', 'l1_loss_forward', 'layer_norm_backward', 'layer_norm_forward', 'leaky_relu_backward', 'leaky_relu_forward', 'linear_forward', 'lion_step', 'local_response_norm_backward', 'local_response_norm_forward', 'log_backward', 'log_forward', 'log_softmax_backward', 'log_softmax_forward', 'logsigmoid_backward', 'logsigmoid_forward', 'logsumexp_backward', 'logsumexp_forward', 'lp_pool3d_backward', 'lp_pool3d_forward', 'margin_ranking_loss_backward', 'margin_ranking_loss_forward', 'matmul_forward', 'max_pool3d_backward', 'max_pool3d_forward', 'max_unpool3d_backward', 'max_unpool3d_forward', 'mish_backward', 'mish_forward', 'mse_loss_backward', 'mse_loss_forward', 'nll_loss_backward', 'nll_loss_forward', 'normalize_backward', 'normalize_forward', 'pack_linear', 'pack_quantized_linear', 'pack_recurrent', 'pad_backward', 'pad_forward', 'pairwise_distance_backward', 'pairwise_distance_forward', 'philox_words', 'pixel_shuffle_forward', 'pixel_unshuffle_forward', 'prelu_backward', 'prelu_forward', 'quantized_linear_forward', 'relu6_backward', 'relu6_forward', 'relu_backward', 'relu_forward', 'rms_norm_backward', 'rms_norm_forward', 'rmsprop_step', 'rnn_backward', 'rnn_forward', 'rnn_step', 'rotary_embedding_forward', 'scale_arrays', 'scaled_dot_product_attention_backward', 'scaled_dot_product_attention_forward', 'selu_backward', 'selu_forward', 'set_conv_precision', 'set_num_threads', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'silu_backward', 'silu_forward', 'smooth_l1_loss_backward', 'smooth_l1_loss_forward', 'softmax_backward', 'softmax_forward', 'softplus_backward', 'softplus_forward', 'softshrink_backward', 'softshrink_forward', 'softsign_backward', 'softsign_forward', 'sqrt_backward', 'sqrt_forward', 'stream_copy', 'stream_read', 'sum_of_squares', 'tanh_backward', 'tanh_forward', 'tanhshrink_backward', 'tanhshrink_forward', 'threshold_backward', 'threshold_forward', 'unfold_forward', 'use_extensions', 'use_isa']
+__all__: list[str] = ['ConvPacks', 'ModuleBase', 'PackedInt8Matrix', 'PackedMatrix', 'PackedRecurrent', 'active_isa', 'adagrad_step', 'adam_step', 'adaptive_avg_pool3d_backward', 'adaptive_avg_pool3d_forward', 'adaptive_max_pool3d_backward', 'adaptive_max_pool3d_forward', 'attention_weights', 'available_isas', 'avg_pool3d_backward', 'avg_pool3d_forward', 'batch_norm_backward', 'batch_norm_forward', 'bfloat16_peak', 'binary_cross_entropy_backward', 'binary_cross_entropy_forward', 'binary_cross_entropy_with_logits_backward', 'binary_cross_entropy_with_logits_forward', 'cache_sizes', 'celu_backward', 'celu_forward', 'column_sum_forward', 'compiler', 'conv3d_backward_bias', 'conv3d_backward_input', 'conv3d_backward_weight', 'conv3d_forward', 'conv_plan', 'conv_transpose3d_forward', 'cosine_similarity_backward', 'cosine_similarity_forward', 'cross_entropy_backward', 'cross_entropy_forward', 'ctc_loss_backward', 'ctc_loss_forward', 'dropout_forward', 'elu_backward', 'elu_forward', 'embedding_backward', 'embedding_bag_backward', 'embedding_bag_backward_factors', 'embedding_bag_backward_max', 'embedding_bag_forward', 'embedding_forward', 'exp_backward', 'exp_forward', 'extensions', 'fma_peak', 'fold_forward', 'gelu_backward', 'gelu_forward', 'gelu_tanh_backward', 'gelu_tanh_forward', 'get_conv_precision', 'get_num_threads', 'glu_backward', 'glu_forward', 'group_norm_backward', 'group_norm_forward', 'hardshrink_backward', 'hardshrink_forward', 'hardsigmoid_backward', 'hardsigmoid_forward', 'hardswish_backward', 'hardswish_forward', 'hardtanh_backward', 'hardtanh_forward', 'hinge_embedding_loss_backward', 'hinge_embedding_loss_forward', 'huber_loss_backward', 'huber_loss_forward', 'instance_norm_forward', 'int8_peak', 'interpolate_backward', 'interpolate_forward', 'is_grad_enabled', 'kernel_names', 'kl_div_backward', 'kl_div_forward', 'l1_loss_backward', 'l1_loss_forward', 'layer_norm_backward', 'layer_norm_forward', 'leaky_relu_backward', 'leaky_relu_forward', 'linear_forward', 'lion_step', 'local_response_norm_backward', 'local_response_norm_forward', 'log_backward', 'log_forward', 'log_softmax_backward', 'log_softmax_forward', 'logsigmoid_backward', 'logsigmoid_forward', 'logsumexp_backward', 'logsumexp_forward', 'lp_pool3d_backward', 'lp_pool3d_forward', 'margin_ranking_loss_backward', 'margin_ranking_loss_forward', 'matmul_forward', 'max_pool3d_backward', 'max_pool3d_forward', 'max_unpool3d_backward', 'max_unpool3d_forward', 'mish_backward', 'mish_forward', 'mse_loss_backward', 'mse_loss_forward', 'nll_loss_backward', 'nll_loss_forward', 'normalize_backward', 'normalize_forward', 'pack_linear', 'pack_quantized_linear', 'pack_recurrent', 'pad_backward', 'pad_forward', 'pairwise_distance_backward', 'pairwise_distance_forward', 'philox_words', 'pixel_shuffle_forward', 'pixel_unshuffle_forward', 'prelu_backward', 'prelu_forward', 'quantized_linear_forward', 'relu6_backward', 'relu6_forward', 'relu_backward', 'relu_forward', 'rms_norm_backward', 'rms_norm_forward', 'rmsprop_step', 'rnn_backward', 'rnn_forward', 'rnn_step', 'rotary_embedding_forward', 'scale_arrays', 'scaled_dot_product_attention_backward', 'scaled_dot_product_attention_forward', 'selu_backward', 'selu_forward', 'set_conv_precision', 'set_grad_enabled', 'set_num_threads', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'silu_backward', 'silu_forward', 'smooth_l1_loss_backward', 'smooth_l1_loss_forward', 'softmax_backward', 'softmax_forward', 'softplus_backward', 'softplus_forward', 'softshrink_backward', 'softshrink_forward', 'softsign_backward', 'softsign_forward', 'sqrt_backward', 'sqrt_forward', 'stream_copy', 'stream_read', 'sum_of_squares', 'tanh_backward', 'tanh_forward', 'tanhshrink_backward', 'tanhshrink_forward', 'threshold_backward', 'threshold_forward', 'unfold_forward', 'use_extensions', 'use_isa']
 class ConvPacks:
     """
     Prepared forms of one weight array
     """
     def __init__(self) -> None:
         ...
+class ModuleBase:
+    """
+    Calling it calls its method `forward`.
+    """
+    def __call__(self, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        """
+        Call self as a function.
+        """
 class PackedInt8Matrix:
     """
     A weight packed by pack_quantized_linear
@@ -36,7 +44,7 @@ class PackedRecurrent:
     """
     Recurrent weights packed by pack_recurrent
     """
-def active_isa() -> str:
+def active_isa() -> typing.Any:
     ...
 def adagrad_step(params: typing.Any, grads: typing.Any, sums: typing.Any, steps: typing.Any, lr: typing.SupportsFloat | typing.SupportsIndex, lr_decay: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, weight_decay: typing.SupportsFloat | typing.SupportsIndex, maximize: bool) -> None:
     ...
@@ -204,6 +212,10 @@ def interpolate_backward(grad_output: typing.Any, input_shape: collections.abc.S
     ...
 def interpolate_forward(input: typing.Any, size: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], scales: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], mode: str, align_corners: bool, out: typing.Any = None) -> typing.Any:
     ...
+def is_grad_enabled() -> bool:
+    """
+    Whether the current thread records operations.
+    """
 def kernel_names() -> list[tuple[str, str]]:
     """
     (family, kernel) of every slot of the dispatch table
@@ -356,6 +368,10 @@ def selu_forward(input: typing.Any, out: typing.Any = None, inplace: bool = Fals
     ...
 def set_conv_precision(arg0: str) -> None:
     ...
+def set_grad_enabled(value: bool) -> bool:
+    """
+    Returns what it was.
+    """
 def set_num_threads(count: typing.Any) -> None:
     ...
 def sgd_step(params: typing.Any, grads: typing.Any, momentum_buffers: typing.Any, first: typing.Any, lr: typing.SupportsFloat | typing.SupportsIndex, momentum: typing.SupportsFloat | typing.SupportsIndex, dampening: typing.SupportsFloat | typing.SupportsIndex, weight_decay: typing.SupportsFloat | typing.SupportsIndex, nesterov: bool, maximize: bool) -> None:

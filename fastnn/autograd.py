@@ -27,13 +27,13 @@ made. Gradients of gradients are not recorded.
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy import ndarray
 
+from fastnn._core import is_grad_enabled, set_grad_enabled
 from fastnn._engine import Array, Backward, Edge, Node, Sum, check_like, run
 
 __all__ = [
@@ -62,15 +62,6 @@ Gradients = tuple["Array | None", ...]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class _Mode(threading.local):
-    """Whether operations are recorded; each thread starts with True."""
-
-    recording = True
-
-
-_mode = _Mode()
-
-
 class _GradMode:
     """Context manager and decorator that switches recording on or off."""
 
@@ -81,11 +72,10 @@ class _GradMode:
         self._previous: list[bool] = []
 
     def __enter__(self) -> None:
-        self._previous.append(_mode.recording)
-        _mode.recording = self._recording
+        self._previous.append(set_grad_enabled(self._recording))
 
-    def __exit__(self, *exc_info: object) -> None:
-        _mode.recording = self._previous.pop()
+    def __exit__(self, kind: object, value: object, traceback: object) -> None:
+        set_grad_enabled(self._previous.pop())
 
     def __call__(self, function: _F) -> _F:
         code = getattr(function, "__code__", None)
@@ -136,11 +126,6 @@ def enable_grad(function: Any = None) -> Any:
     return context if function is None else context(function)
 
 
-def is_grad_enabled() -> bool:
-    """Return whether the current thread records operations."""
-    return _mode.recording
-
-
 def array(value: Any) -> Any:
     """Return the ndarray behind `value`; None stays None.
 
@@ -178,14 +163,14 @@ def record(out: Any, inputs: tuple[Any, ...], backward: Backward, name: str = "o
         `out` itself unless gradients are being recorded and an input is a Tensor with
         ``requires_grad``. Outputs that are not floating point stay arrays.
     """
-    for value in inputs:
-        if (
-            type(value) is not ndarray
-            and isinstance(value, TensorBase)
-            and value._requires_grad
-            and _mode.recording
-        ):
-            return _record(out, inputs, backward, name)
+    if is_grad_enabled():
+        for value in inputs:
+            if (
+                type(value) is not ndarray
+                and isinstance(value, TensorBase)
+                and value._requires_grad
+            ):
+                return _record(out, inputs, backward, name)
     return out
 
 

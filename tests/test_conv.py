@@ -617,6 +617,72 @@ def test_winograd_threads_and_batch(size, rng):
         assert same_bytes(alone[:2], [whole[0][i : i + 1], whole[1][i : i + 1]])
 
 
+GRADIENT_SHAPES = [  # sizes, kernel, stride
+    ((11, 18), (3, 3), (1, 1)),
+    ((7, 7), (3, 3), (1, 1)),
+    ((21, 18), (5, 2), (1, 1)),
+    ((6, 40), (1, 7), (1, 1)),
+    ((33, 30), (10, 5), (2, 2)),
+    ((29, 30), (7, 11), (2, 3)),
+    ((300,), (3,), (1,)),
+    ((5, 13, 14), (3, 3, 3), (2, 1, 1)),
+]
+
+
+def check_winograd_gradient(x, out, kernel, stride, padding, groups, mode):
+    w_shape = (out, x.shape[1] // groups, *kernel)
+    w = np.zeros(w_shape, np.float32)
+    y = CONV[len(kernel)](x, w, None, stride, padding, 1, groups, padding_mode=mode)
+    grad = normal(np.random.default_rng(1), *y.shape, dtype=np.float32)
+
+    def gradient():
+        return _core.conv3d_backward_weight(
+            len(kernel), grad, x, w_shape, stride, padding, 1, groups, mode
+        )
+
+    grad_w = gradient()
+    padding = tuple(p if isinstance(p, tuple) else (p, p) for p in padding)
+    common = (stride, padding, (1,) * len(kernel), groups)
+    expected = reference.conv_backward_weight(grad, x, kernel, *common, mode)
+    assert error(grad_w, expected) < 5e-6
+    try:
+        fastnn.set_conv_precision("highest")
+        assert not same_bytes(gradient(), grad_w)  # it is Winograd that has been tested
+    finally:
+        fastnn.set_conv_precision("default")
+
+
+@pytest.mark.parametrize(("size", "kernel", "stride"), GRADIENT_SHAPES)
+@pytest.mark.parametrize(("channels", "out", "groups"), [(61, 83, 1), (128, 140, 2)])
+def test_winograd_gradient(size, kernel, stride, channels, out, groups, isa, rng):
+    x = normal(rng, 2, channels, *size, dtype=np.float32)
+    padding = tuple((k // 2, k // 3) for k in kernel)
+    check_winograd_gradient(x, out, kernel, stride, padding, groups, "zeros")
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_winograd_gradient_padding_modes(mode, stride, rng):
+    x = normal(rng, 2, 40, 12, 29, dtype=np.float32)
+    check_winograd_gradient(x, 60, (8, 7), (stride, stride), ((3, 5), (2, 7)), 1, mode)
+
+
+def test_winograd_gradient_threads(rng):
+    for shape, out, kernel in (
+        ((9, 40, 30, 31), 35, 3),  # several chunks of tiles
+        ((2, 130, 7, 7), 150, 3),
+        ((3, 20, 18, 19), 20, 5),
+    ):
+        x = normal(rng, *shape, dtype=np.float32)
+        grad = normal(rng, shape[0], out, *shape[2:], dtype=np.float32)
+        w_shape = (out, shape[1], kernel, kernel)
+        same_bytes_for_every_thread_count(
+            lambda x=x, grad=grad, w_shape=w_shape, kernel=kernel: _core.conv3d_backward_weight(
+                2, grad, x, w_shape, 1, kernel // 2, 1, 1, "zeros"
+            )
+        )
+
+
 def test_conv_precision(rng):
     x = normal(rng, 2, 64, 14, 14, dtype=np.float32)
     w = normal(rng, 64, 64, 3, 3, dtype=np.float32)

@@ -29,6 +29,8 @@ def generate() -> str:
             check=True,
         )
         text = (Path(directory) / "fastnn" / "_core.pyi").read_text()
+        anything = "*args: typing.Any, **kwargs: typing.Any) -> typing.Any:"
+        text = text.replace("*args, **kwargs):", anything)
         return HEADER + re.sub(r"\btuple\b(?!\[)", "tuple[typing.Any, ...]", text)
 
 

@@ -19,6 +19,20 @@ const char* name_of<double>() {
   return "float64";
 }
 
+// The descriptor of T's arrays, nearly all of which have this very one.
+template <class T>
+PyObject* descriptor_of() {
+  static PyObject* const descriptor = py::dtype::of<T>().release().ptr();
+  return descriptor;
+}
+
+template <class T>
+bool is_array_of(py::handle object) {
+  if (!py::isinstance<py::array>(object)) return false;
+  return py::detail::array_proxy(object.ptr())->descr == descriptor_of<T>() ||
+         py::isinstance<py::array_t<T>>(object);
+}
+
 bool is_aligned(const py::array& a) {
   return (a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
 }
@@ -92,6 +106,8 @@ bool is_bfloat16(py::handle object) {
   return true;
 }
 
+bool is_float32(const py::array& a) { return is_array_of<float>(a); }
+
 Shape shape_of(const py::array& a) { return Shape(a.shape(), a.shape() + a.ndim()); }
 
 Split split_at(const py::array& a, int64_t axis) {
@@ -110,26 +126,13 @@ void Check::value_error(const std::string& message) const {
   throw py::value_error(std::string(operation_) + ": " + message);
 }
 
-namespace {
-
-// Whether an array is of T in the machine's byte order. NumPy's own comparison, which isinstance
-// asks, first looks T's dtype up, and costs more than all other checks of an argument.
-template <class T>
-bool holds(const py::array& a) {
-  const py::dtype dtype = a.dtype();
-  return dtype.num() == py::dtype::num_of<T>() && dtype.byteorder() == '=';
-}
-
-}  // namespace
-
 py::array Check::array(const char* name, py::handle object) const {
   if (!py::isinstance<py::array>(object)) {
     type_error(std::string(name) + " must be a numpy.ndarray or fastnn.Tensor, got " +
                kind_of(object));
   }
   auto a = py::reinterpret_borrow<py::array>(object);
-  if (holds<float>(a) || holds<double>(a)) return a;
-  if (!py::isinstance<py::array_t<float>>(a) && !py::isinstance<py::array_t<double>>(a)) {
+  if (!is_array_of<float>(a) && !is_array_of<double>(a)) {
     type_error(std::string(name) + ".dtype must be float32 or float64, got " + dtype_name(a) +
                " (convert with " + name + ".astype(numpy.float32))");
   }
@@ -139,7 +142,7 @@ py::array Check::array(const char* name, py::handle object) const {
 template <class T>
 py::array Check::typed(const char* name, py::handle object) const {
   py::array a = array(name, object);
-  if (!holds<T>(a) && !py::isinstance<py::array_t<T>>(a)) {
+  if (!is_array_of<T>(a)) {
     type_error(std::string(name) + ".dtype must be " + name_of<T>() +
                " like the other arrays, got " + dtype_name(a) + " (convert with " + name +
                ".astype(numpy." + name_of<T>() + "))");
@@ -279,13 +282,29 @@ int64_t Check::size(const char* name, const Shape& shape, int64_t item_bytes) co
 }
 
 template <class T>
+Array<T> new_array(const Shape& shape) {
+  int64_t bytes = sizeof(T);
+  for (const int64_t n : shape) bytes *= n;
+  const LargeOutput memory(bytes);
+  static_assert(sizeof(Shape::value_type) == sizeof(Py_intptr_t));
+  auto& api = py::detail::npy_api::get();
+  PyObject* const descriptor = descriptor_of<T>();
+  Py_INCREF(descriptor);  // which the new array takes
+  PyObject* const array = api.PyArray_NewFromDescr_(
+      api.PyArray_Type_, descriptor, static_cast<int>(shape.size()),
+      reinterpret_cast<const Py_intptr_t*>(shape.data()), nullptr, nullptr, 0, nullptr);
+  if (array == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<Array<T>>(array);
+}
+
+template <class T>
 Array<T> Check::output(const Shape& shape, py::handle out,
                        std::initializer_list<py::handle> inputs) const {
   size("output", shape, sizeof(T));
   if (out.is_none()) {
     return new_array<T>(shape);
   }
-  if (!py::isinstance<py::array_t<T>>(out)) {
+  if (!is_array_of<T>(out)) {
     type_error(std::string("out must be a numpy.ndarray of ") + name_of<T>() + ", got " +
                kind_of(out));
   }
@@ -309,6 +328,11 @@ void Check::destination(const py::array& a, const Shape& shape,
     }
   }
 }
+
+template Array<float> new_array(const Shape&);
+template Array<double> new_array(const Shape&);
+template Array<int64_t> new_array(const Shape&);
+template Array<uint8_t> new_array(const Shape&);
 
 #define FASTNN_INSTANTIATE(T)                                                                     \
   template Array<T> Check::contiguous<T>(const char*, py::handle) const;                          \

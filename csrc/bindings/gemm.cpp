@@ -1,6 +1,7 @@
 #include "ops/gemm.h"
 
 #include "bindings/activation.h"
+#include "bindings/fastcall.h"
 #include "bindings/gemm_bfloat16.h"
 #include "bindings/matrix_stack.h"
 #include "bindings/packed_matrix.h"
@@ -72,8 +73,8 @@ py::object linear_forward(py::handle input, py::handle weight, py::handle bias, 
                               nullptr, &offset, 0, 0,           nullptr,  nullptr, nullptr};
     bool vector = false;
     py::object kept;  // keeps a converted weight alive
-    if (py::isinstance<PackedMatrix>(weight)) {
-      const auto& packed = py::cast<const PackedMatrix&>(weight);
+    if (const PackedMatrix* const pack = as_packed_matrix(weight); pack != nullptr) {
+      const PackedMatrix& packed = *pack;
       if (packed.is_bfloat16) {
         return linear_bfloat16(input, weight, bias, out, scale, residual, activation);
       }
@@ -133,16 +134,21 @@ py::object column_sum_forward(py::handle input) {
 }  // namespace
 
 void init_gemm(py::module_& m) {
-  m.def("matmul_forward", &matmul_forward, py::arg("input"), py::arg("other"),
-        py::arg("bias") = py::none(), py::arg("out") = py::none());
+  define<&matmul_forward>(m, "matmul_forward",
+                          {{"input"}, {"other"}, {"bias", true}, {"out", true}});
   py::class_<PackedMatrix>(m, "PackedMatrix", "A weight packed by pack_linear")
       .def_readonly("out_features", &PackedMatrix::out_features)
       .def_readonly("in_features", &PackedMatrix::in_features);
   m.def("pack_linear", &pack_linear, py::arg("weight"),
         "Packs a weight (out, in) for linear_forward, for the active instruction set");
-  m.def("linear_forward", &linear_forward, py::arg("input"), py::arg("weight"),
-        py::arg("bias") = py::none(), py::arg("out") = py::none(), py::arg("scale") = py::none(),
-        py::arg("residual") = py::none(), py::arg("activation") = py::none());
+  define<&linear_forward>(m, "linear_forward",
+                          {{"input"},
+                           {"weight"},
+                           {"bias", true},
+                           {"out", true},
+                           {"scale", true},
+                           {"residual", true},
+                           {"activation", true}});
   m.def("column_sum_forward", &column_sum_forward, py::arg("input"),
         "Sums over all axes but the last");
 }

@@ -1,9 +1,11 @@
 // The extension module: set-up, configuration, and one init function a family.
+#include <atomic>
 #include <string>
 
 #include <pybind11/stl.h>
 
 #include "bindings/common.h"
+#include "bindings/fastcall.h"
 #include "runtime/cache.h"
 #include "runtime/extensions.h"
 #include "runtime/parallel.h"
@@ -11,6 +13,7 @@
 namespace fastnn {
 
 void init_attention(py::module_&);
+void init_autograd(py::module_&);
 void init_conv(py::module_&);
 void init_dropout(py::module_&);
 void init_elementwise(py::module_&);
@@ -19,6 +22,7 @@ void init_gemm(py::module_&);
 void init_gemm_int8(py::module_&);
 void init_loss(py::module_&);
 void init_machine(py::module_&);
+void init_module_base(py::module_&);
 void init_norm(py::module_&);
 void init_optim(py::module_&);
 void init_pool(py::module_&);
@@ -39,6 +43,17 @@ void set_threads(py::handle count) {
     check.value_error("count must be in 1..4096, got " + std::string(py::str(count)));
   }
   set_num_threads(static_cast<int>(value));
+}
+
+// A str that is kept, with its hash: layers look their packed weights up by it at every call.
+py::object active_isa_name() {
+  static std::atomic<PyObject*> known{nullptr};
+  PyObject* name = known.load(std::memory_order_acquire);
+  if (name == nullptr || active_isa() != PyUnicode_AsUTF8(name)) {
+    name = PyUnicode_InternFromString(active_isa().c_str());  // of a few, never freed
+    known.store(name, std::memory_order_release);
+  }
+  return py::reinterpret_borrow<py::object>(name);
 }
 
 std::string compiler() {
@@ -63,7 +78,7 @@ PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {
   initialise_output_memory();
   m.doc() = "fastnn's native kernels; the public interface is fastnn.functional.";
   m.def("kernel_names", &kernel_names, "(family, kernel) of every slot of the dispatch table");
-  m.def("active_isa", &active_isa);
+  define<&active_isa_name>(m, "active_isa", {});
   m.def("available_isas", &available_isas, "Instruction sets this machine can run, best last");
   m.def("use_isa", &use_isa, py::arg("name"), "Switches the kernels (for tests)");
   m.def("use_extensions", &use_extensions, py::arg("enabled"),
@@ -89,6 +104,7 @@ PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {
       },
       "(L1, L2, L3) data cache sizes in bytes");
   init_attention(m);
+  init_autograd(m);
   init_conv(m);
   init_dropout(m);
   init_elementwise(m);
@@ -97,6 +113,7 @@ PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {
   init_gemm_int8(m);
   init_loss(m);
   init_machine(m);
+  init_module_base(m);
   init_norm(m);
   init_optim(m);
   init_pool(m);

@@ -24,6 +24,14 @@ struct PackedMatrix {
   bool is_bfloat16;
 };
 
+// The PackedMatrix that an object is, or null.
+inline const PackedMatrix* as_packed_matrix(py::handle object) {
+  static PyObject* const type = py::type::of<PackedMatrix>().release().ptr();
+  if (reinterpret_cast<PyObject*>(Py_TYPE(object.ptr())) != type) return nullptr;
+  auto* const instance = reinterpret_cast<py::detail::instance*>(object.ptr());
+  return instance->get_value_and_holder().value_ptr<PackedMatrix>();
+}
+
 // The recurrent weights of a layer, from pack_recurrent.
 struct PackedRecurrent {
   py::object data;

@@ -241,10 +241,15 @@ FASTNN_INLINE Vec<T> exp(Vec<T> x) {
 // takes.
 template <class T>
 FASTNN_INLINE Vec<T> exp2_nonpositive(Vec<T> x) {
+#if defined(FASTNN_ISA_AVX512)
+  const Vec<T> r(native::minus_nearest(x.v));  // needs no limits: 2^-inf comes out as 2^0 2^-inf
+  return scale_by_pow2(math::exp2_near_zero(r), x - r);
+#else
   using K = math::Constants<T>;
   x = max(Vec<T>(K::kExp2Min), x);
   const Vec<T> n = (x + K::kShifter) - K::kShifter;
   return scale_by_pow2(math::exp2_near_zero(x - n), n);
+#endif
 }
 template <class T>
 FASTNN_INLINE Vec<T> exp2(Vec<T> x) {

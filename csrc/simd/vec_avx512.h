@@ -192,6 +192,13 @@ FASTNN_INLINE __m512 scale_by_pow2(__m512 a, __m512 n) {
 FASTNN_INLINE __m512d scale_by_pow2(__m512d a, __m512d n) {
   return _mm512_maskz_scalef_pd(__mmask8{0xff}, a, n);
 }
+// a less the nearest integer; 0 of an infinity.
+FASTNN_INLINE __m512 minus_nearest(__m512 a) {
+  return _mm512_maskz_reduce_ps(__mmask16{0xffff}, a, _MM_FROUND_TO_NEAREST_INT);
+}
+FASTNN_INLINE __m512d minus_nearest(__m512d a) {
+  return _mm512_maskz_reduce_pd(__mmask8{0xff}, a, _MM_FROUND_TO_NEAREST_INT);
+}
 
 FASTNN_INLINE float first_lane(__m512 a) { return _mm512_cvtss_f32(a); }
 FASTNN_INLINE double first_lane(__m512d a) { return _mm512_cvtsd_f64(a); }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import fastnn.functional as F
-from fastnn import _core
+from fastnn._core import active_isa, linear_forward, pack_linear
 from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled
 from fastnn.functional._args import flag, natural
 from fastnn.nn import init
@@ -83,9 +83,16 @@ class Linear(Module):
         residual: ArrayLike = None,
     ) -> Array:
         """activation(x W^T + b + residual), without recording; keeps the packed weight."""
-        packed = self.weight.pack(_core.active_isa(), _core.pack_linear)
-        return _core.linear_forward(  # type: ignore[no-any-return]
-            array(input), packed, array(self.bias), None, None, array(residual), activation
+        bias = self.bias
+        packed = self.weight.pack(active_isa(), pack_linear)
+        return linear_forward(  # type: ignore[no-any-return]
+            array(input),
+            packed,
+            None if bias is None else bias._data,
+            None,
+            None,
+            None if residual is None else array(residual),
+            activation,
         )
 
     def extra_repr(self) -> str:

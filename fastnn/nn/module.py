@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fastnn._core import ModuleBase
 from fastnn.autograd import Array, TensorBase
 from fastnn.nn import hooks
 from fastnn.nn.hooks import HookHandle
@@ -18,7 +19,7 @@ __all__ = ["HookHandle", "IncompatibleKeys", "Module", "Parameter"]
 _M = TypeVar("_M", bound="Module")
 
 
-class Module:
+class Module(ModuleBase):
     """A layer or model: parameters, buffers, sub-modules and a ``forward``.
 
     Assigning a Parameter or a Module as an attribute registers it. Call
@@ -67,11 +68,6 @@ class Module:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; every subclass defines it."""
         raise NotImplementedError(f"{type(self).__name__}: forward is not defined")
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._hooks is not None:
-            return self._hooks.call(self, args, kwargs)
-        return self.forward(*args, **kwargs)
 
     # Hooks
 

@@ -75,12 +75,14 @@ class Parameter(Tensor):
             Derives the form from the array. The result must not share its memory.
         """
         packs = self._packs
+        kept = None if packs is None else packs.get(key)
+        if kept is not None:
+            return kept  # type: ignore[no-any-return]
+        packed = build(self._data)
         if packs is None:
             packs = self._packs = {}
-        packed = packs.get(key)
-        if packed is None:
-            packed = packs[key] = build(self._data)
-            self._data.flags.writeable = False
+        packs[key] = packed
+        self._data.flags.writeable = False
         return packed
 
     def drop_packs(self) -> None:

@@ -244,9 +244,11 @@ class KeyPart {
     for (int64_t i = 0; i < rows; i += panel) {
       const int count = static_cast<int>(min_of(panel, rows - i));
       for (int64_t c = 0; c < p_.width; c += kGroup<T>) {
-        run_strided_tile<T>(count, {depth, s_.grad_scores + i * kGroup<T>, kGroup<T>, 1,
-                                    key.data + c, key.row_stride, target + i * p_.width + c,
-                                    p_.width, min_of(kGroup<T>, p_.width - c), true});
+        run_strided_tile<T>(
+            count,
+            {depth, s_.grad_scores + i * kGroup<T>, kGroup<T>, 1, key.data + c, key.row_stride,
+             target + i * p_.width + c, p_.width, min_of(kGroup<T>, p_.width - c), true},
+            ahead_);
       }
     }
   }

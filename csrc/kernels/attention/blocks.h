@@ -7,7 +7,6 @@
 // groups of B once for a part; the rows' side is the A of both products where it lies.
 #pragma once
 
-#include "kernels/attention/prefetch.h"
 #include "kernels/attention/strided_tile.h"
 #include "kernels/gemm/engine.h"
 #include "kernels/rows.h"
@@ -67,6 +66,7 @@ struct Matrix {
     return {stack.data + stack.offsets[head], stack.row_stride, stack.col_stride};
   }
   Matrix from_row(int64_t row) const { return {data + row * row_stride, row_stride, col_stride}; }
+  Matrix from_col(int64_t col) const { return {data + col * col_stride, row_stride, col_stride}; }
   T at(int64_t row, int64_t col) const { return data[row * row_stride + col * col_stride]; }
 };
 
@@ -146,10 +146,11 @@ class RowBlock {
     const int64_t panel = panel_rows(used.end - used.begin);
     for (int64_t i = used.begin; i < used.end; i += panel) {
       const int64_t count = min_of(panel, used.end - i);
-      run_strided_tile<T>(static_cast<int>(count), {width_, data_ + i * stride_, stride_, 1, group,
-                                                    kGroup<T>, c, kGroup<T>, lanes, false});
+      run_strided_tile<T>(
+          static_cast<int>(count),
+          {width_, data_ + i * stride_, stride_, 1, group, kGroup<T>, c, kGroup<T>, lanes, false},
+          ahead);
       c += panel * kGroup<T>;
-      ahead.step();
     }
   }
 
@@ -159,11 +160,11 @@ class RowBlock {
     if (width_ <= 0) return;
     const int64_t panel = panel_rows(width_);
     for (int64_t i = 0; i < width_; i += panel) {
-      ahead.step();
       run_strided_tile<T>(
           static_cast<int>(min_of(panel, width_ - i)),
           {used.end - used.begin, finite_ + used.begin * finite_stride_ + i, 1, finite_stride_,
-           weights, kGroup<T>, acc + i * kGroup<T>, kGroup<T>, lanes, accumulate});
+           weights, kGroup<T>, acc + i * kGroup<T>, kGroup<T>, lanes, accumulate},
+          ahead);
     }
     for (int64_t s = 0; s < specials_; ++s) {
       if (special_[s] < used.begin || special_[s] >= used.end) continue;

@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t kMaxParts = 64;
 template <class T>
-constexpr int64_t kTilesPerChunk = 256 / kGroup<T>;
+constexpr int64_t kTilesPerChunk = 128 / kGroup<T>;
 template <class T>
 constexpr int64_t kChunk = kTilesPerChunk<T> * kGroup<T>;
 
@@ -95,10 +95,12 @@ FASTNN_INLINE Vec<T> lane_sums(const T* vectors) {
   return v[0];
 }
 
-// scores[r * kGroup + j] = query r . key j, for kRows queries and a vector of keys.
+// scores[r * kGroup + j] = query r . key j, for kRows queries and a vector of keys. Row for row of
+// the keys, `ahead` comes into L2: what is read next. The processor's own prefetching would start
+// anew between keys and values.
 template <int kRows, class T>
-void score_vector(const T* queries, int64_t query_stride, const T* keys, int64_t key_stride,
-                  int64_t count, int64_t width, T* scores) {
+void score_vector(const T* queries, int64_t query_stride, const Matrix<T>& keys, int64_t count,
+                  int64_t width, T* scores, const Matrix<T>& ahead) {
   constexpr int64_t kSize = Vec<T>::kSize;
   // Few keys at once: the processor fetches ahead in one stream of memory better than in several.
   constexpr int kKeysAtOnce = kRows < 4 ? 4 / kRows : 1;
@@ -107,7 +109,7 @@ void score_vector(const T* queries, int64_t query_stride, const T* keys, int64_t
   for (int64_t j = 0; j < kSize; j += kKeysAtOnce) {
     const T* key[kKeysAtOnce];  // past the end the last key stands in
     FASTNN_UNROLL
-    for (int i = 0; i < kKeysAtOnce; ++i) key[i] = keys + min_of(j + i, count - 1) * key_stride;
+    for (int i = 0; i < kKeysAtOnce; ++i) key[i] = keys.from_row(min_of(j + i, count - 1)).data;
     Vec<T> acc[kRows][kKeysAtOnce];
     FASTNN_UNROLL
     for (int r = 0; r < kRows; ++r) {
@@ -117,7 +119,10 @@ void score_vector(const T* queries, int64_t query_stride, const T* keys, int64_t
     const auto add = [&](int64_t c, auto load) FASTNN_INLINE_LAMBDA {
       Vec<T> k[kKeysAtOnce];
       FASTNN_UNROLL
-      for (int i = 0; i < kKeysAtOnce; ++i) k[i] = load(key[i] + c);
+      for (int i = 0; i < kKeysAtOnce; ++i) {
+        __builtin_prefetch(ahead.from_row(j + i).data + c, 0, 2);
+        k[i] = load(key[i] + c);
+      }
       FASTNN_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const Vec<T> q = Vec<T>::load(queries + r * query_stride + c);
@@ -149,11 +154,12 @@ struct LiveTile {
 };
 
 // outputs[r] = sum over the keys of weight * value, for kRows rows and kCols vectors of columns,
-// the last of `tail` lanes. False if a value is NaN or infinite, which asks for weigh_special.
+// the last of `tail` lanes; `ahead` as in score_vector. False if a value is NaN or infinite, which
+// asks for weigh_special.
 template <int kRows, int kCols, class T>
 bool weigh_columns(const T* weights, int64_t tile_size, const LiveTile* live, int64_t live_count,
-                   const T* values, int64_t value_stride, int64_t tail, T* outputs,
-                   int64_t output_stride) {
+                   const Matrix<T>& values, int64_t tail, T* outputs, int64_t output_stride,
+                   const Matrix<T>& ahead) {
   constexpr int64_t kSize = Vec<T>::kSize;
   Vec<T> acc[kRows][kCols], check = Vec<T>::zero();
   FASTNN_UNROLL
@@ -164,12 +170,14 @@ bool weigh_columns(const T* weights, int64_t tile_size, const LiveTile* live, in
   for (int64_t t = 0; t < live_count; ++t) {
     const T* const w = weights + live[t].tile * tile_size;
     for (int64_t j = live[t].begin; j < live[t].end; ++j) {
-      const T* const row = values + j * value_stride;
+      const T* const row = values.from_row(j).data;
+      const T* const next = ahead.from_row(j).data;
       Vec<T> v[kCols];
       FASTNN_UNROLL
       for (int c = 0; c < kCols; ++c) {
         v[c] = c == kCols - 1 ? Vec<T>::load(row + c * kSize, tail) : Vec<T>::load(row + c * kSize);
         check = fma(v[c], Vec<T>::zero(), check);
+        __builtin_prefetch(next + c * kSize, 0, 2);
       }
       FASTNN_UNROLL
       for (int r = 0; r < kRows; ++r) {
@@ -291,13 +299,14 @@ class DecodePart {
   void multiply_keys(T* scores, Range keys, int64_t lanes) const {
     const int64_t stride = padded<T>(p_.width);
     for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
-      const T* const first = key_.from_row(keys.begin + v).data;
+      const Matrix<T> first = key_.from_row(keys.begin + v),
+                      values = value_.from_row(keys.begin + v);
       const int64_t count = min_of(Vec<T>::kSize, keys.end - keys.begin - v);
       for (int64_t r = 0; r < rows_;) {
         r += with_count<kRowsAtOnce>(rows_ - r, [&](auto rows) FASTNN_INLINE_LAMBDA {
-          score_vector<decltype(rows)::index>(s_.queries + r * stride, stride, first,
-                                              key_.row_stride, count, p_.width,
-                                              scores + r * kGroup<T> + v);
+          score_vector<decltype(rows)::index>(s_.queries + r * stride, stride, first, count,
+                                              p_.width, scores + r * kGroup<T> + v,
+                                              r == 0 ? values : first);
         });
       }
     }
@@ -335,17 +344,19 @@ class DecodePart {
   void weigh() const {
     constexpr int64_t kSize = Vec<T>::kSize;
     const int64_t stride = padded<T>(p_.value_width);
+    const Matrix<T> next_keys = key_.from_row(kChunk<T>);
     bool finite = true;
     for (int64_t c = 0; c < p_.value_width;) {
       const int64_t left = ceil_div(p_.value_width - c, kSize);
       const int64_t done = with_count<kColsAtOnce>(left, [&](auto cols) FASTNN_INLINE_LAMBDA {
         constexpr int kCols = decltype(cols)::index;
         const int64_t tail = min_of(kSize, p_.value_width - c - (kCols - 1) * kSize);
+        const Matrix<T> values = value_.from_col(c);
         for (int64_t r = 0; r < rows_;) {
           r += with_count<kRowsAtOnce>(rows_ - r, [&](auto rows) FASTNN_INLINE_LAMBDA {
             finite &= weigh_columns<decltype(rows)::index, kCols>(
-                s_.weights + r * kGroup<T>, rows_ * kGroup<T>, live_, live_count_, value_.data + c,
-                value_.row_stride, tail, s_.chunk.outputs + r * stride + c, stride);
+                s_.weights + r * kGroup<T>, rows_ * kGroup<T>, live_, live_count_, values, tail,
+                s_.chunk.outputs + r * stride + c, stride, r == 0 ? next_keys.from_col(c) : values);
           });
         }
       });

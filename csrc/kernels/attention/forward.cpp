@@ -107,9 +107,9 @@ class ForwardPart {
         s_(scratch),
         rules_(args.problem, head, scratch.rules),
         head_(head),
-        queries_(queries) {
-    look_ahead(next_head, next_begin);
-  }
+        queries_(queries),
+        next_head_(next_head),
+        next_begin_(next_begin) {}
 
   void run() {
     start();
@@ -119,6 +119,7 @@ class ForwardPart {
     const auto value = Matrix<T>::of(problem_.value, head_ / problem_.group);
     for (int64_t k = seen.begin / step * step; k < seen.end; k += step) {
       const Range keys{k, min_of(k + step, problem_.keys)};
+      look_ahead(k, step, seen);
       s_.keys.load(key.from_row(k), keys.end - k, T(1));
       s_.values.load(value.from_row(k), keys.end - k, T(1));
       s_.values.set_specials_aside();
@@ -138,20 +139,27 @@ class ForwardPart {
     return round_up(queries.end - queries.begin, Vec<T>::kSize);
   }
 
-  void look_ahead(int64_t next_head, int64_t next_begin) {
+  // Fetches what comes after the block of keys that begins at `block`: the next one, or after the
+  // last one the start of the next part and the output.
+  void look_ahead(int64_t block, int64_t step, Range seen) {
     const AttentionProblem<T>& p = problem_;
-    const int64_t count = queries_.end - queries_.begin, rows = block_rows(p.keys);
-    if (next_head < p.heads) {
-      const int64_t key_head = next_head / p.group;
-      const Range keys{0, min_of(rows, p.keys)};
-      fetch_rows(ahead_, p.query, next_head, {next_begin, min_of(next_begin + count, p.queries)},
-                 p.width);
-      fetch_rows(ahead_, p.key, key_head, keys, p.width);
-      fetch_rows(ahead_, p.value, key_head, keys, p.value_width);
+    ahead_ = Prefetcher();
+    if (block + step < seen.end) {
+      fetch_keys(head_ / p.group, {block + step, min_of(block + 2 * step, p.keys)});
+    } else {
+      const int64_t count = queries_.end - queries_.begin;
+      ahead_.add(output(queries_.begin), args_.output_row_stride, count, p.value_width);
+      if (next_head_ < p.heads) {
+        fetch_rows(ahead_, p.query, next_head_,
+                   {next_begin_, min_of(next_begin_ + count, p.queries)}, p.width);
+        fetch_keys(next_head_ / p.group, {0, min_of(step, p.keys)});
+      }
     }
-    ahead_.add(output(queries_.begin), args_.output_row_stride, count, p.value_width);
-    ahead_.spread_over(groups() * ceil_div(p.keys, rows) *
-                       (ceil_div(rows, kTileRows) + ceil_div(p.value_width, kTileRows)));
+    ahead_.spread_over(groups() * (ceil_div(step, kTileRows) + ceil_div(p.value_width, kTileRows)));
+  }
+  void fetch_keys(int64_t key_head, Range keys) {
+    fetch_rows(ahead_, problem_.key, key_head, keys, problem_.width);
+    fetch_rows(ahead_, problem_.value, key_head, keys, problem_.value_width);
   }
 
   T* output(int64_t query) const {
@@ -212,6 +220,7 @@ class ForwardPart {
   HeadRules<T, true> rules_;
   int64_t head_;
   Range queries_;
+  int64_t next_head_, next_begin_;
   Prefetcher ahead_;
 };
 

@@ -1,5 +1,6 @@
-// Brings rows of matrices into L2 a few cache lines at a time, between the tiles of other work: the
+// Brings rows of matrices into L2 a cache line at a time, between the steps of other work: the
 // operands of small heads come from far away, and nothing but their own head would wait for them.
+// Lines fetched in a burst would fill the processor's queue of misses and stall what follows.
 #pragma once
 
 #include "kernels/gemm/engine.h"
@@ -28,18 +29,19 @@ class Prefetcher {
     budget_ -= region.rows * region.lines;
   }
 
-  // To be called after all of add().
-  void spread_over(int64_t steps) { rate_ = ceil_div(kBudget - budget_, max_of(1, steps)); }
+  // To be called after all of add(): shares the lines among so many tiles.
+  void spread_over(int64_t tiles) {
+    rate_ = ceil_div(kBudget - budget_, max_of(1, tiles));
+    if (count_ > 0) begin_row();
+  }
 
-  void step() {
-    for (int64_t i = 0; i < rate_ && current_ < count_; ++i) {
-      Region& region = regions_[current_];
-      __builtin_prefetch(region.row + line_ * kLine, 0, 2);
-      if (++line_ < region.lines) continue;
-      line_ = 0;
-      region.row += region.stride;
-      if (--region.rows == 0) ++current_;
-    }
+  void begin_tile() { left_ = current_ < count_ ? rate_ : 0; }
+  FASTNN_INLINE void step() {
+    if (left_ == 0) return;
+    --left_;
+    __builtin_prefetch(next_, 0, 2);
+    next_ += kLine;
+    if (next_ == row_end_) next_row();
   }
 
  private:
@@ -48,8 +50,26 @@ class Prefetcher {
     const char* row;
     int64_t stride, rows, lines;
   };
+
+  void begin_row() {
+    next_ = regions_[current_].row;
+    row_end_ = next_ + regions_[current_].lines * kLine;
+  }
+  __attribute__((noinline)) void next_row() {
+    Region& region = regions_[current_];
+    region.row += region.stride;
+    if (--region.rows == 0 && ++current_ == count_) {
+      left_ = 0;
+    } else {
+      begin_row();
+    }
+  }
+
+  const char* next_ = nullptr;
+  const char* row_end_ = nullptr;
+  int64_t left_ = 0;  // lines that this tile may still fetch
   Region regions_[6];
-  int64_t count_ = 0, current_ = 0, line_ = 0, budget_ = kBudget, rate_ = 0;
+  int64_t count_ = 0, current_ = 0, budget_ = kBudget, rate_ = 0;
 };
 
 }  // namespace fastnn::FASTNN_ISA

@@ -5,7 +5,7 @@ namespace {
 
 // kMasked: the last of the kVectors columns of vectors is partial.
 template <class T, int kRows, int kVectors, bool kMasked>
-void compute(const StridedTile<T>& tile) {
+void compute(const StridedTile<T>& tile, Prefetcher& ahead) {
   constexpr int64_t kSize = Vec<T>::kSize;
   constexpr int kLast = kVectors - 1;
   const int64_t tail = tile.cols - kLast * kSize;
@@ -30,7 +30,9 @@ void compute(const StridedTile<T>& tile) {
   for (int i = 0; i < kBases; ++i) a[i] = tile.a + 3 * i * row_stride;
   const T* b = tile.b;
   const int64_t b_stride = tile.b_stride;
+  ahead.begin_tile();
   for (int64_t p = tile.depth; p > 0; --p) {
+    ahead.step();
     Vec<T> row[kVectors];
     FASTNN_UNROLL
     for (int j = 0; j < kVectors; ++j) row[j] = load(b + j * kSize, j);
@@ -59,7 +61,7 @@ void compute(const StridedTile<T>& tile) {
 }
 
 template <class T>
-using TileFunction = void (*)(const StridedTile<T>&);
+using TileFunction = void (*)(const StridedTile<T>&, Prefetcher&);
 
 // For one number of rows, by number of vectors and maskedness.
 template <class T>
@@ -76,7 +78,7 @@ constexpr RowFunctions<T> row_functions() {
 }  // namespace
 
 template <class T>
-void run_strided_tile(int rows, const StridedTile<T>& tile) {
+void run_strided_tile(int rows, const StridedTile<T>& tile, Prefetcher& ahead) {
   static constexpr RowFunctions<T> kFunctions[] = {
 #define FASTNN_ROW_FUNCTIONS(rows) row_functions<T, rows>(),
       FASTNN_TILE_ROWS(FASTNN_ROW_FUNCTIONS)
@@ -85,10 +87,10 @@ void run_strided_tile(int rows, const StridedTile<T>& tile) {
   static_assert(sizeof kFunctions / sizeof kFunctions[0] == kTileRows);
   constexpr int64_t kSize = Vec<T>::kSize;
   const int64_t vectors = (tile.cols + kSize - 1) / kSize;
-  kFunctions[rows - 1].by_vectors[vectors - 1][tile.cols % kSize != 0](tile);
+  kFunctions[rows - 1].by_vectors[vectors - 1][tile.cols % kSize != 0](tile, ahead);
 }
 
-template void run_strided_tile(int, const StridedTile<float>&);
-template void run_strided_tile(int, const StridedTile<double>&);
+template void run_strided_tile(int, const StridedTile<float>&, Prefetcher&);
+template void run_strided_tile(int, const StridedTile<double>&, Prefetcher&);
 
 }  // namespace fastnn::FASTNN_ISA

@@ -4,6 +4,7 @@
 // Every element is one chain of fma in the order of p, as in gemm/tile.h.
 #pragma once
 
+#include "kernels/attention/prefetch.h"
 #include "kernels/gemm/tile.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -21,8 +22,9 @@ struct StridedTile {
   bool accumulate;  // start from C instead of zero
 };
 
-// Computes one tile of 1 <= rows <= kTileRows. Touches nothing of B and C past `cols`.
+// Computes one tile of 1 <= rows <= kTileRows; `ahead` fetches its share meanwhile. Touches nothing
+// of B and C past `cols`.
 template <class T>
-void run_strided_tile(int rows, const StridedTile<T>& tile);
+void run_strided_tile(int rows, const StridedTile<T>& tile, Prefetcher& ahead);
 
 }  // namespace fastnn::FASTNN_ISA

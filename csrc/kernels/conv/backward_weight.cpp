@@ -7,6 +7,7 @@
 #include "kernels/conv/depthwise.h"
 #include "kernels/conv/patch.h"
 #include "kernels/conv/strip_gradient.h"
+#include "kernels/conv/winograd_gradient.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {
@@ -65,6 +66,11 @@ void conv3d_backward_weight(const ConvBackwardWeightArgs<T>& args) {
   }
   Convolution<T> forward = forward_convolution<T>(g, nullptr);
   forward.x = args.x;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (weights > 0 && g.batch > 0 && positions > 0 && is_winograd_gradient(forward)) {
+      return winograd_gradient(forward, args.grad_y, args.grad_w);
+    }
+  }
   if (weights > 0 && is_strip_gradient(forward)) {
     return strip_gradient(forward, args.grad_y, parts, args.grad_w);
   }
