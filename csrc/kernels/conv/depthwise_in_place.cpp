@@ -10,136 +10,249 @@ constexpr bool kMaskedLoads = true;
 #else
 constexpr bool kMaskedLoads = false;
 #endif
-constexpr int kRowsTogether = 4;
-constexpr int64_t kMostVectors = 4;  // across a plane
+constexpr int64_t kMostWidth = int64_t{1} << 20;  // of the input: bounds the workspace
 
-// A vector of columns of one plane.
-template <class T, int kTaps>
-struct Columns {
-  const T* x;  // of tap (0, 0) of output row 0
-  int64_t source_width, source_height, first_row;
-  Mask<T> masks[kTaps];  // lanes of each tap column inside the plane
-  const T* weights;
-  int64_t weight_strides[2];
+// Output rows of a register tile: what one vector sees, and the one before it, fits into registers.
+constexpr int tile_rows(int taps, int step) { return taps == 5 && step == 2 ? 2 : 4; }
+
+// The input rows that so many output rows see.
+constexpr int source_rows(int taps, int step, int rows) { return (rows - 1) * step + taps; }
+
+// Some rows of one plane of y.
+template <class T, int kTaps, int kStep>
+struct RowTile {
+  const T* rows[source_rows(kTaps, kStep, tile_rows(kTaps, kStep))];  // column 0 of the input's
+  int64_t source_width, first;  // `first`: the input column of tap 0 of output column 0
+  T weights[kTaps][kTaps];
   T bias;
   T* y;
-  int64_t width, lanes;
+  int64_t width;
 };
 
-// Output rows row .. row + kRows-1.
-template <class T, int kTaps, int kRows, bool kMasked>
-void filter_rows(const Columns<T, kTaps>& columns, int64_t row) {
+// kSize columns of each remainder by the step, from `column` on. kMasked: zeros where they lie
+// outside.
+template <bool kMasked, int kStep, class T>
+FASTNN_INLINE void load_phases(const T* row, int64_t column, int64_t width,
+                               Vec<T> (&phases)[kStep]) {
+  FASTNN_UNROLL
+  for (int i = 0; i < kStep; ++i) {
+    const int64_t first = column + i * Vec<T>::kSize;
+    phases[i] = kMasked ? Vec<T>::load(row + first, lanes_mask<T>(-first, width - first))
+                        : Vec<T>::load(row + first);
+  }
+  if constexpr (kStep == 2) deinterleave(phases[0], phases[1]);
+}
+
+// Lanes kFirst, kFirst + 1, ... of a followed by b.
+template <int kFirst, class T>
+FASTNN_INLINE Vec<T> window(Vec<T> a, Vec<T> b) {
+  if constexpr (kFirst <= 0) {
+    return a;
+  } else if constexpr (kFirst >= Vec<T>::kSize) {
+    return b;
+  } else {
+    return lanes_from<kFirst>(a, b);
+  }
+}
+
+// What tap column kTap sees. In a plane of one vector that begins at tap 0's first column, and
+// nothing follows it; else it ends with the last tap's, and `before` is what the last vector saw.
+template <bool kOneVector, int kTaps, int kTap, int kStep, class T>
+FASTNN_INLINE Vec<T> tap_lanes(const Vec<T> (&before)[kStep], const Vec<T> (&now)[kStep]) {
+  constexpr int kSize = static_cast<int>(Vec<T>::kSize);
+  if constexpr (kOneVector) {
+    return window<kTap / kStep>(now[kTap % kStep], Vec<T>::zero());
+  } else {
+    constexpr int kBack = kTaps - 1 - kTap, kPhase = kStep - 1 - kBack % kStep;
+    return window<kSize - kBack / kStep>(before[kPhase], now[kPhase]);
+  }
+}
+
+// The weights as vectors: 9 of them stay in registers, 25 are read where they are used.
+template <class T, int kTaps, int kStep>
+struct TileWeights {
+  static constexpr int kKept = kTaps == 3 ? kTaps : 1;
+  const RowTile<T, kTaps, kStep>& tile;
+  Vec<T> kept[kKept][kKept];
+
+  FASTNN_INLINE explicit TileWeights(const RowTile<T, kTaps, kStep>& owner) : tile(owner) {
+    FASTNN_UNROLL
+    for (int h = 0; h < kKept; ++h) {
+      FASTNN_UNROLL
+      for (int w = 0; w < kKept; ++w) kept[h][w] = Vec<T>::broadcast(tile.weights[h][w]);
+    }
+  }
+  FASTNN_INLINE Vec<T> at(int h, int w) const {
+    return kKept == kTaps ? kept[h][w] : Vec<T>::broadcast(tile.weights[h][w]);
+  }
+};
+
+// Adds the products of input row r with tap columns kTap and those after it.
+template <bool kOneVector, int kTap, class T, int kTaps, int kStep, int kRows>
+FASTNN_INLINE void add_row(int r, const TileWeights<T, kTaps, kStep>& weights,
+                           const Vec<T> (&before)[kStep], const Vec<T> (&now)[kStep],
+                           Vec<T> (&acc)[kRows]) {
+  const Vec<T> x = tap_lanes<kOneVector, kTaps, kTap>(before, now);
+  FASTNN_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    const int h = r - i * kStep;
+    if (h >= 0 && h < kTaps) acc[i] = fma(weights.at(h, kTap), x, acc[i]);
+  }
+  if constexpr (kTap + 1 < kTaps) {
+    add_row<kOneVector, kTap + 1, T, kTaps, kStep, kRows>(r, weights, before, now, acc);
+  }
+}
+
+// The vector of output columns from `col` on, which sees input columns from `column` on.
+template <bool kOneVector, bool kMasked, int kRows, class T, int kTaps, int kStep, int kSources>
+FASTNN_INLINE void filter_vector(const RowTile<T, kTaps, kStep>& tile,
+                                 const TileWeights<T, kTaps, kStep>& weights, int64_t col,
+                                 int64_t column, Vec<T> (&before)[kSources][kStep]) {
   Vec<T> acc[kRows];
   FASTNN_UNROLL
   for (int i = 0; i < kRows; ++i) acc[i] = Vec<T>::zero();
   FASTNN_UNROLL
-  for (int r = 0; r < kRows + kTaps - 1; ++r) {
-    const int64_t source_row = columns.first_row + row + r;
-    if (source_row < 0 || source_row >= columns.source_height) continue;
-    const T* const source = columns.x + (row + r) * columns.source_width;
-    FASTNN_UNROLL
-    for (int w = 0; w < kTaps; ++w) {
-      const Vec<T> x =
-          kMasked ? Vec<T>::load(source + w, columns.masks[w]) : Vec<T>::load(source + w);
+  for (int r = 0; r < kSources; ++r) {
+    // With a step of 2 the processor fetches too late what the next tile reads.
+    if (kStep == 2 && r >= kTaps - kStep) {
+      const T* const below = tile.rows[r] + kRows * kStep * tile.source_width + column;
       FASTNN_UNROLL
-      for (int i = 0; i < kRows; ++i) {
-        const int h = r - i;
-        if (h < 0 || h >= kTaps) continue;
-        const Vec<T> factor = Vec<T>::broadcast(
-            columns.weights[h * columns.weight_strides[0] + w * columns.weight_strides[1]]);
-        acc[i] = fma(factor, x, acc[i]);
-      }
+      for (int i = 0; i < kStep; ++i) prefetch(below + i * Vec<T>::kSize);
     }
+    Vec<T> now[kStep];
+    load_phases<kMasked>(tile.rows[r], column, tile.source_width, now);
+    add_row<kOneVector, 0, T, kTaps, kStep, kRows>(r, weights, before[r], now, acc);
+    FASTNN_UNROLL
+    for (int i = 0; i < kStep; ++i) before[r][i] = now[i];
   }
   FASTNN_UNROLL
   for (int i = 0; i < kRows; ++i) {
-    const Vec<T> sum = acc[i] + Vec<T>::broadcast(columns.bias);
-    T* const target = columns.y + (row + i) * columns.width;
-    if (columns.lanes >= Vec<T>::kSize) {
+    const Vec<T> sum = acc[i] + Vec<T>::broadcast(tile.bias);
+    T* const target = tile.y + i * tile.width + col;
+    if (kMasked) {
+      sum.store(target, tile.width - col);
+    } else {
       sum.store(target);
-    } else {
-      sum.store(target, columns.lanes);
     }
   }
 }
 
-template <class T, int kTaps, bool kMasked>
-void filter_columns(const Columns<T, kTaps>& columns, int64_t height) {
-  int64_t row = 0;
-  for (; row + kRowsTogether <= height; row += kRowsTogether) {
-    filter_rows<T, kTaps, kRowsTogether, kMasked>(columns, row);
-  }
-  for (; row < height; ++row) filter_rows<T, kTaps, 1, kMasked>(columns, row);
-}
-
-template <class T, int kTaps>
-void filter_plane(const Convolution<T>& conv, const Weights<T>& weights, int64_t index) {
+// kRows output rows.
+template <bool kOneVector, class T, int kTaps, int kStep, int kRows>
+void filter_rows(const RowTile<T, kTaps, kStep>& tile) {
   constexpr int64_t kSize = Vec<T>::kSize;
-  const Axis &height = conv.axes[1], &width = conv.axes[2];
-  const int64_t plane = index / conv.out_channels, m = index % conv.out_channels;
-  const int64_t group = plane % conv.groups, filter = group * conv.out_channels + m;
-  T* const y = conv.y + index * height.positions * width.positions;
-  Columns<T, kTaps> columns{};
-  columns.source_width = width.source;
-  columns.source_height = height.source;
-  columns.first_row = height.first;
-  columns.weights = weights.data + group * conv.group_weights + m * weights.row_stride;
-  columns.weight_strides[0] = weights.tap_stride[1];
-  columns.weight_strides[1] = weights.tap_stride[2];
-  columns.bias = conv.bias == nullptr ? T(0) : conv.bias[filter];
-  columns.width = width.positions;
-  for (int64_t col = 0; col < width.positions; col += kSize) {
-    const int64_t first = col + width.first;
-    columns.x = conv.x + plane * height.source * width.source + height.first * width.source + first;
-    columns.y = y + col;
-    columns.lanes = min_of(kSize, width.positions - col);
-    for (int w = 0; w < kTaps; ++w) {
-      columns.masks[w] =
-          lanes_mask<T>(max_of(0, -(first + w)), max_of(0, width.source - first - w));
-    }
-    if (first < 0 || first + kTaps - 1 + kSize > width.source) {
-      filter_columns<T, kTaps, true>(columns, height.positions);
-    } else {
-      filter_columns<T, kTaps, false>(columns, height.positions);
-    }
+  constexpr int kSources = source_rows(kTaps, kStep, kRows);
+  const TileWeights<T, kTaps, kStep> weights(tile);
+  Vec<T> before[kSources][kStep];
+  if constexpr (kOneVector) {
+    return filter_vector<true, true, kRows>(tile, weights, 0, tile.first, before);
   }
-  if (!conv.finish.is_needed()) return;
-  for (int64_t i = 0; i < height.positions; ++i) {
-    conv.finish(y + i * width.positions, width.positions);
+  int64_t column = tile.first + kTaps - kStep;
+  FASTNN_UNROLL
+  for (int r = 0; r < kSources; ++r) {
+    load_phases<true>(tile.rows[r], column - kStep * kSize, tile.source_width, before[r]);
+  }
+  for (int64_t col = 0; col < tile.width; col += kSize, column += kStep * kSize) {
+    if (column >= 0 && column + kStep * kSize <= tile.source_width && col + kSize <= tile.width) {
+      filter_vector<false, false, kRows>(tile, weights, col, column, before);
+    } else {
+      filter_vector<false, true, kRows>(tile, weights, col, column, before);
+    }
   }
 }
+
+template <bool kOneVector, class T, int kTaps, int kStep, int kRows>
+void choose_rows(int64_t rows, const RowTile<T, kTaps, kStep>& tile) {
+  if (rows == kRows) return filter_rows<kOneVector, T, kTaps, kStep, kRows>(tile);
+  if constexpr (kRows > 1) choose_rows<kOneVector, T, kTaps, kStep, kRows - 1>(rows, tile);
+}
+
+template <class T, int kTaps, int kStep>
+class InPlace {
+ public:
+  explicit InPlace(const Convolution<T>& conv) : conv_(conv), weights_(ascending_taps(&conv_)) {}
+
+  void run() {
+    const Axis &height = conv_.axes[1], &width = conv_.axes[2];
+    const int64_t planes = conv_.batch * conv_.groups * conv_.out_channels;
+    const int64_t work = max_of(1, height.positions * width.positions * kTaps * kTaps);
+    const int64_t zeros = round_up(width.source, Vec<T>::kSize);
+    Workspace workspace(zeros * static_cast<int64_t>(sizeof(T)));
+    T* const zero_row = workspace.take<T>(zeros);
+    for (int64_t i = 0; i < zeros; ++i) zero_row[i] = T(0);
+    zero_row_ = zero_row;
+    parallel_for(planes, max_of(1, kMinCellWork / work), [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) filter_plane(i);
+    });
+  }
+
+ private:
+  static constexpr int kTileRows = tile_rows(kTaps, kStep);
+
+  void filter_plane(int64_t index) const {
+    const Axis &height = conv_.axes[1], &width = conv_.axes[2];
+    const int64_t plane = index / conv_.out_channels, m = index % conv_.out_channels;
+    const int64_t group = plane % conv_.groups, filter = group * conv_.out_channels + m;
+    const T* const x = conv_.x + plane * height.source * width.source;
+    T* const y = conv_.y + index * height.positions * width.positions;
+    const T* const weights = weights_.data + group * conv_.group_weights + m * weights_.row_stride;
+    RowTile<T, kTaps, kStep> tile{};
+    tile.source_width = width.source;
+    tile.first = width.first;
+    tile.bias = conv_.bias == nullptr ? T(0) : conv_.bias[filter];
+    tile.width = width.positions;
+    for (int h = 0; h < kTaps; ++h) {
+      for (int w = 0; w < kTaps; ++w) {
+        tile.weights[h][w] = weights[h * weights_.tap_stride[1] + w * weights_.tap_stride[2]];
+      }
+    }
+    const bool one_vector =
+        tile.width <= Vec<T>::kSize && tile.source_width - tile.first <= kStep * Vec<T>::kSize;
+    const int64_t tiles = ceil_div(height.positions, kTileRows);
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t row = t * height.positions / tiles;
+      const int64_t rows = (t + 1) * height.positions / tiles - row;
+      for (int r = 0; r < source_rows(kTaps, kStep, static_cast<int>(rows)); ++r) {
+        const int64_t source = height.first + row * kStep + r;
+        const bool inside = source >= 0 && source < height.source;
+        tile.rows[r] = inside ? x + source * width.source : zero_row_;
+      }
+      tile.y = y + row * width.positions;
+      if (one_vector) {
+        choose_rows<true, T, kTaps, kStep, kTileRows>(rows, tile);
+      } else {
+        choose_rows<false, T, kTaps, kStep, kTileRows>(rows, tile);
+      }
+      conv_.finish(tile.y, rows * width.positions);
+    }
+  }
+
+  Convolution<T> conv_;
+  Weights<T> weights_;
+  const T* zero_row_ = nullptr;
+};
 
 }  // namespace
 
 template <class T>
 bool is_in_place(const Convolution<T>& conv) {
   const Axis &height = conv.axes[1], &width = conv.axes[2];
-  // Wider planes, taken a vector of columns at a time, would leave each page too soon.
-  bool result = kMaskedLoads && conv.mode == PaddingMode::kZeros &&
-                width.positions <= kMostVectors * Vec<T>::kSize;
+  bool result = kMaskedLoads && conv.mode == PaddingMode::kZeros && width.source <= kMostWidth;
   for (int i = 1; i < 3; ++i) {
     const Axis& axis = conv.axes[i];
-    result = result && axis.step == 1 && (axis.tap_step == 1 || axis.tap_step == -1) &&
-             axis.positions == conv.output[i];
+    result = result && axis.step == height.step && axis.taps == height.taps &&
+             (axis.tap_step == 1 || axis.tap_step == -1) && axis.positions == conv.output[i];
   }
-  return result && height.taps == width.taps && (height.taps == 3 || height.taps == 5);
+  return result && (height.taps == 3 || height.taps == 5) && height.step <= 2;
 }
 
 template <class T>
 void convolve_in_place(const Convolution<T>& conv) {
-  Convolution<T> ordered = conv;
-  const Weights<T> weights = ascending_taps(&ordered);
-  const int64_t planes = conv.batch * conv.groups * conv.out_channels;
-  const int64_t work = max_of(1, positions_of(conv.axes) * taps_of(conv.axes));
-  parallel_for(planes, max_of(1, kMinCellWork / work), [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (ordered.axes[1].taps == 3) {
-        filter_plane<T, 3>(ordered, weights, i);
-      } else {
-        filter_plane<T, 5>(ordered, weights, i);
-      }
-    }
-  });
+  const bool wide = conv.axes[1].taps == 5;
+  if (conv.axes[1].step == 1) {
+    return wide ? InPlace<T, 5, 1>(conv).run() : InPlace<T, 3, 1>(conv).run();
+  }
+  return wide ? InPlace<T, 5, 2>(conv).run() : InPlace<T, 3, 2>(conv).run();
 }
 
 #define FASTNN_INSTANTIATE(T)                       \
