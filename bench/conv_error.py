@@ -18,22 +18,26 @@ import numpy as np
 import fastnn
 import fastnn.functional as F
 
-# algorithm, channels, filters, size, kernel; a transposed convolution has stride 2
+# algorithm, channels, filters, size, kernel; a transposed convolution, of 4x4, has stride 2
 SHAPES = [
     ("direct", 16, 16, (56, 56), (3, 3)),
     ("F(4x4, 3x3)", 64, 64, (56, 56), (3, 3)),
     ("F(4x4, 3x3)", 128, 128, (28, 28), (3, 3)),
     ("F(4x4, 3x3)", 256, 256, (14, 14), (3, 3)),
     ("F(4x4, 3x3)", 512, 512, (14, 14), (3, 3)),
-    ("F(2x2, 3x3)", 512, 512, (7, 7), (3, 3)),
+    ("F(4x2, 3x3)", 512, 512, (7, 7), (3, 3)),
     ("F(2x2, 3x3)", 1024, 256, (7, 7), (3, 3)),
     ("F(2x2, 5x5)", 16, 32, (28, 28), (5, 5)),
     ("F(2x2, 5x5)", 256, 64, (28, 28), (5, 5)),
     ("F(1x4, 1x3)", 512, 512, (1, 300), (1, 3)),
+    ("F(1x2, 1x5)", 512, 512, (1, 300), (1, 5)),
+    ("F(1x3, 1x7)", 512, 512, (17, 17), (1, 7)),
+    ("F(2x2, 3x3/2)", 512, 512, (28, 28), (3, 3)),
+    ("F(1x5, 1x3/2)", 512, 512, (1, 1500), (1, 3)),
     ("F(5x5, 2x2)", 256, 128, (32, 32), (4, 4)),
     ("F(3x3, 2x2)", 256, 128, (7, 7), (4, 4)),
     ("patches in place", 128, 128, (28, 28), (3, 4)),
-    ("im2col", 128, 128, (17, 17), (1, 7)),
+    ("im2col", 128, 128, (17, 17), (4, 7)),
     ("1x1", 256, 256, (28, 28), (1, 1)),
 ]
 
@@ -92,10 +96,12 @@ def forward(rng: np.random.Generator) -> None:
         first, second = (channels, filters) if transposed else (filters, channels)
         w = rng.standard_normal((first, second, *kernel)).astype(np.float32)
 
-        def call(x: np.ndarray, w: np.ndarray, transposed: bool = transposed) -> np.ndarray:
-            if transposed:
-                return np.asarray(F.conv_transpose2d(x, w, stride=2, padding=1))
-            return np.asarray(F.conv2d(x, w, padding="same"))
+        stride = (2 if size[0] > 1 else 1, 2) if transposed or "/2" in name else 1
+        operation = F.conv_transpose2d if transposed else F.conv2d
+        settings = {"stride": stride, "padding": 1 if transposed else "same"}
+
+        def call(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+            return np.asarray(operation(x, w, **settings))  # noqa: B023
 
         show(name, channels, filters, size, kernel, errors(call, x, w))
 

@@ -1,9 +1,16 @@
-"""conv1d, conv2d, conv3d and their transposes against plain NumPy."""
+"""conv1d, conv2d, conv3d and their transposes against plain NumPy; the layers."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from conv_checks import (
+    CONV,
+    CONV_TRANSPOSE,
+    all_results,
+    check_forward_and_backward,
+    normal,
+)
 from helpers import (
     assert_close,
     gradcheck,
@@ -18,13 +25,6 @@ from reference import conv as reference
 import fastnn
 import fastnn.functional as F
 from fastnn import _core
-
-CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
-
-
-def normal(rng, *shape, dtype=np.float64):
-    return rng.standard_normal(shape).astype(dtype)
 
 
 @st.composite
@@ -52,42 +52,6 @@ def problems(draw, dims, largest=20):
         "groups": groups,
         "seed": draw(st.integers(0, 2**16)),
     }
-
-
-def check_forward_and_backward(problem, dtype, mode="zeros"):
-    dims = len(problem["kernel"])
-    rng = np.random.default_rng(problem["seed"])
-    groups = problem["groups"]
-    x = normal(rng, *problem["x_shape"], dtype=dtype)
-    w_shape = (problem["out"], x.shape[1] // groups, *problem["kernel"])
-    w, b = normal(rng, *w_shape, dtype=dtype), normal(rng, problem["out"], dtype=dtype)
-    common = (problem["stride"], problem["padding"], problem["dilation"], groups)
-    tensors = [fastnn.Tensor(a, requires_grad=True) for a in (x, w, b)]
-    y = CONV[dims](*tensors, *common, padding_mode=mode)
-    expected = reference.conv(x, w, b, *common, mode)
-    assert y.data.dtype == dtype
-    assert_close(y, expected, w[0].size)
-
-    grad = normal(rng, *expected.shape, dtype=dtype)
-    y.backward(grad)
-    length = grad[:, 0].size
-    assert_close(
-        tensors[1].grad,
-        reference.conv_backward_weight(grad, x, problem["kernel"], *common, mode),
-        length,
-        scale=10.0,
-    )
-    assert_close(tensors[2].grad, grad.sum((0, *range(2, grad.ndim)), np.float64), length)
-    if mode == "zeros":
-        stride, padding, dilation, _ = common
-        rest = tuple(
-            n - (size - 1) * s - d * (k - 1) - 1 + sum(p)
-            for n, size, s, d, k, p in zip(
-                x.shape[2:], grad.shape[2:], stride, dilation, problem["kernel"], padding
-            )
-        )
-        expected = reference.conv_transpose(grad, w, None, stride, padding, rest, dilation, groups)
-        assert_close(tensors[0].grad, expected, w.size // w.shape[1], scale=10.0)
 
 
 @given(problem=problems(1, 70))
@@ -195,44 +159,6 @@ def test_same(stride, size, rng):
     assert same_bytes(F.conv2d(wide, w, padding="valid"), F.conv2d(wide, w))
 
 
-@pytest.mark.parametrize(
-    ("channels", "out", "size", "kernel", "stride", "padding"),
-    [
-        (3, 20, 33, 3, 1, 1),
-        (64, 30, 14, 3, 1, 1),
-        (40, 64, 20, 1, 1, 0),
-        (40, 64, 20, 1, 2, 0),
-        (300, 15, 7, 3, 1, 1),
-        (5, 17, 40, 5, 2, 2),
-        (2, 3, 70, 7, 3, 0),
-        (2, 3, 60, 40, 1, 3),
-        (20, 17, 100, 3, 2, 1),
-        (6, 29, 41, 3, 3, 0),
-        (17, 40, 30, 1, 2, 0),
-        (5, 64, 31, 5, 1, 2),
-    ],
-)
-def test_larger(isa, dtype, channels, out, size, kernel, stride, padding):
-    problem = {
-        "x_shape": (2, channels, size, size),
-        "out": out,
-        "kernel": (kernel, kernel),
-        "stride": (stride, stride),
-        "padding": ((padding, padding),) * 2,
-        "dilation": (1, 1),
-        "groups": 1,
-        "seed": 1,
-    }
-    check_forward_and_backward(problem, dtype)
-
-
-def all_results(x, w, b, grad, **settings):
-    tensors = [fastnn.Tensor(a, requires_grad=True) for a in (x, w, b)]
-    y = F.conv2d(*tensors, **settings)
-    y.backward(grad)
-    return [y.data, *(t.grad for t in tensors)]
-
-
 @pytest.mark.parametrize("stride", [1, 2])
 def test_threads_to_the_byte(stride, rng):
     x, w = normal(rng, 3, 20, 30, 31, dtype=np.float32), normal(rng, 33, 20, 3, 3, dtype=np.float32)
@@ -264,25 +190,6 @@ def test_layers_pad_like_numpy(mode, dims, stride, channels, rng):
         expected = CONV[dims](padded, layer.weight.data, layer.bias.data, stride)
         with fastnn.no_grad():
             assert_close(layer(x), expected, channels * 4**dims)
-
-
-@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
-@pytest.mark.parametrize(
-    ("channels", "kernel", "stride", "dilation"),
-    [(17, (3, 3), (1, 1), (1, 1)), (33, (2, 5), (2, 3), (1, 2)), (40, (4, 3), (3, 2), (2, 1))],
-)
-def test_gradient_of_strips(mode, channels, kernel, stride, dilation, isa, dtype):
-    problem = {
-        "x_shape": (2, 2 * channels, 23, 90),
-        "out": 2 * 15,
-        "kernel": kernel,
-        "stride": stride,
-        "padding": ((1, 2), (2, 0)),
-        "dilation": dilation,
-        "groups": 2,
-        "seed": 4,
-    }
-    check_forward_and_backward(problem, dtype, mode)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -438,269 +345,6 @@ def test_fold_gradients(rng):
         F.fold(np.ones((13, 20)), (5, 6), (2, 3), 2, 1, 1)
 
 
-DEPTHWISE = [
-    # channels, multiplier, size, kernel, stride, padding, dilation
-    (5, 1, (14, 14), (3, 3), 1, 1, 1),
-    (3, 1, (7, 7), (3, 3), 1, 1, 1),
-    (3, 2, (17, 33), (3, 3), 2, 1, 1),
-    (2, 3, (30, 31), (5, 5), 1, 2, 1),
-    (2, 1, (40, 50), (7, 4), 3, 2, 2),
-    (2, 1, (3, 1500), (2, 3), 1, 1, 1),
-    (2, 1, (300, 70), (3, 3), 2, 0, 1),
-    (2, 8, (9, 10), (3, 3), 1, 1, 1),
-    (2, 1, (1, 40), (1, 70), 1, 40, 1),
-    (5, 2, (9, 16), (5, 5), 1, 2, 1),
-    (3, 1, (5, 1), (3, 3), 1, 3, 1),
-    (3, 1, (10, 63), (3, 3), 1, 0, 1),
-]
-
-
-@pytest.mark.parametrize("problem", DEPTHWISE)
-def test_depthwise(problem, isa, dtype):
-    channels, multiplier, size, kernel, stride, padding, dilation = problem
-    settings = {
-        "x_shape": (2, channels, *size),
-        "out": channels * multiplier,
-        "kernel": kernel,
-        "stride": (stride, stride),
-        "padding": ((padding, padding + 1),) * 2,
-        "dilation": (dilation, dilation),
-        "groups": channels,
-        "seed": 2,
-    }
-    check_forward_and_backward(settings, dtype)
-
-
-FEW = [
-    # channels, out, groups, size, kernel, stride, padding, dilation
-    (12, 12, 3, (9, 20), (3, 3), 1, 1, 1),
-    (6, 10, 2, (17, 33), (3, 2), 2, 1, 1),
-    (4, 30, 1, (12, 70), (3, 3), 1, 2, 2),
-    (100, 3, 1, (11, 29), (5, 4), 2, 2, 1),
-    (3, 5, 1, (1, 2500), (1, 5), 1, 2, 1),
-    (9, 20, 1, (1, 2500), (1, 3), 1, 1, 1),
-    (9, 20, 1, (3, 1300), (2, 3), 2, 1, 3),
-]
-
-
-@pytest.mark.parametrize("problem", FEW)
-def test_few_channels(problem, isa, dtype):
-    channels, out, groups, size, kernel, stride, padding, dilation = problem
-    settings = {
-        "x_shape": (2, channels, *size),
-        "out": out,
-        "kernel": kernel,
-        "stride": (stride, stride),
-        "padding": ((padding, padding + 1),) * 2,
-        "dilation": (dilation, dilation),
-        "groups": groups,
-        "seed": 3,
-    }
-    check_forward_and_backward(settings, dtype)
-
-
-@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
-def test_depthwise_padding_modes(mode, rng):
-    x, w, b = normal(rng, 2, 3, 6, 20), normal(rng, 6, 1, 3, 3), normal(rng, 6)
-
-    def f(x, w, b):
-        return F.conv2d(x, w, b, (2, 1), ((1, 2), (2, 5)), 1, 3, padding_mode=mode)
-
-    gradcheck(f, x, w, b)
-    common = ((2, 1), ((1, 2), (2, 5)), (1, 1), 3)
-    assert_close(f(x, w, b), reference.conv(x, w, b, *common, mode), 9)
-
-
-@pytest.mark.parametrize("groups", [40, 10])
-def test_grouped_threads_and_batch(groups, rng):
-    x = normal(rng, 3, 40, 30, 31, dtype=np.float32)
-    w = normal(rng, 40, 40 // groups, 3, 3, dtype=np.float32)
-    b = normal(rng, 40, dtype=np.float32)
-    grad = normal(rng, 3, 40, 15, 16, dtype=np.float32)
-    settings = {"stride": 2, "padding": 1, "groups": groups}
-    whole = same_bytes_for_every_thread_count(lambda: all_results(x, w, b, grad, **settings))
-    alone = all_results(x[1:2], w, b, grad[1:2], **settings)
-    assert same_bytes(alone[:2], [whole[0][1:2], whole[1][1:2]])
-
-
-WINOGRAD = [
-    # batch, channels, out, height, width, groups
-    (1, 16, 16, 10, 10, 1),
-    (2, 17, 30, 14, 14, 1),
-    (3, 40, 20, 9, 23, 1),
-    (1, 16, 16, 12, 300, 1),
-    (5, 16, 33, 13, 17, 1),
-    (2, 32, 48, 16, 15, 2),
-    (3, 17, 47, 7, 7, 1),
-    (11, 16, 16, 5, 3, 1),
-]
-
-
-def error(actual, expected):
-    return np.abs(actual - expected).max() / np.abs(expected).max()
-
-
-@pytest.mark.parametrize("shape", WINOGRAD)
-@pytest.mark.parametrize("padding", [0, 1, ((2, 0), (1, 3))])
-def test_winograd(shape, padding, isa, rng):
-    batch, channels, out, height, width, groups = shape
-    x = normal(rng, batch, channels, height, width, dtype=np.float32)
-    w = normal(rng, out, channels // groups, 3, 3, dtype=np.float32)
-    b = normal(rng, out, dtype=np.float32)
-    pairs = padding if isinstance(padding, tuple) else ((padding, padding),) * 2
-    common = ((1, 1), pairs, (1, 1), groups)
-    expected = reference.conv(x, w, b, *common)
-    y = F.conv2d(x, w, b, 1, padding, 1, groups)
-    assert error(y, expected) < 1e-5
-    grad = normal(rng, *y.shape, dtype=np.float32)
-    grad_x = all_results(x, w, b, grad, padding=padding, groups=groups)[1]
-    rest = tuple(0 for _ in pairs)
-    expected = reference.conv_transpose(grad, w, None, (1, 1), pairs, rest, (1, 1), groups)
-    assert error(grad_x, expected) < 1e-5
-
-
-@pytest.mark.parametrize("kernel", [(5, 5), (1, 3)])
-@pytest.mark.parametrize("size", [(13, 17), (3, 9), (1, 150)])
-def test_winograd_of_other_kernels(kernel, size, isa, rng):
-    x = normal(rng, 3, 34, *size, dtype=np.float32)
-    w = normal(rng, 50, 17, *kernel, dtype=np.float32)
-    b = normal(rng, 50, dtype=np.float32)
-    padding = tuple(k // 2 for k in kernel)
-    common = ((1, 1), tuple((p, p) for p in padding), (1, 1), 2)
-    y = F.conv2d(x, w, b, 1, padding, 1, 2)
-    assert error(y, reference.conv(x, w, b, *common)) < 1e-5
-    grad = normal(rng, *y.shape, dtype=np.float32)
-    grad_x = all_results(x, w, b, grad, padding=padding, groups=2)[1]
-    expected = reference.conv_transpose(grad, w, None, common[0], common[1], (0, 0), (1, 1), 2)
-    assert error(grad_x, expected) < 1e-5
-    for i in range(3):
-        assert same_bytes(F.conv2d(x[i], w, b, 1, padding, 1, 2), y[i])
-    same_bytes_for_every_thread_count(lambda: F.conv2d(x, w, b, 1, padding, 1, 2))
-
-
-@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (3, 2), (6, 3), (2, 1)])
-@pytest.mark.parametrize("size", [(11, 12), (5, 6)])
-def test_winograd_of_phases(kernel, stride, size, isa, rng):
-    x = normal(rng, 2, 40, *size, dtype=np.float32)
-    w = normal(rng, 40, 18, kernel, kernel, dtype=np.float32)
-    b = normal(rng, 36, dtype=np.float32)
-
-    def call(x):
-        return F.conv_transpose2d(x, w, b, stride, 1, 0, 2)
-
-    y = same_bytes_for_every_thread_count(lambda: call(x))
-    expected = reference.conv_transpose(x, w, b, (stride,) * 2, ((1, 1),) * 2, (0, 0), (1, 1), 2)
-    assert error(y, expected) < 1e-5
-    assert same_bytes(call(x[1]), y[1])
-
-
-@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
-def test_winograd_padding_modes(mode, rng):
-    x = normal(rng, 1, 16, 12, 19, dtype=np.float32)
-    w = normal(rng, 16, 16, 3, 3, dtype=np.float32)
-    padding = ((3, 5), (2, 7))
-    expected = reference.conv(x, w, None, (1, 1), padding, (1, 1), 1, mode)
-    assert error(F.conv2d(x, w, None, 1, padding, padding_mode=mode), expected) < 1e-5
-
-
-@pytest.mark.parametrize("size", [(15, 18), (7, 6)])
-def test_winograd_threads_and_batch(size, rng):
-    x = normal(rng, 5, 20, *size, dtype=np.float32)
-    w = normal(rng, 37, 20, 3, 3, dtype=np.float32)
-    b = normal(rng, 37, dtype=np.float32)
-    grad = normal(rng, 5, 37, *size, dtype=np.float32)
-    whole = same_bytes_for_every_thread_count(lambda: all_results(x, w, b, grad, padding=1))
-    for i in range(5):
-        alone = same_bytes_for_every_thread_count(
-            lambda i=i: all_results(x[i : i + 1], w, b, grad[i : i + 1], padding=1)
-        )
-        assert same_bytes(alone[:2], [whole[0][i : i + 1], whole[1][i : i + 1]])
-
-
-GRADIENT_SHAPES = [  # sizes, kernel, stride
-    ((11, 18), (3, 3), (1, 1)),
-    ((7, 7), (3, 3), (1, 1)),
-    ((21, 18), (5, 2), (1, 1)),
-    ((6, 40), (1, 7), (1, 1)),
-    ((33, 30), (10, 5), (2, 2)),
-    ((29, 30), (7, 11), (2, 3)),
-    ((300,), (3,), (1,)),
-    ((5, 13, 14), (3, 3, 3), (2, 1, 1)),
-]
-
-
-def check_winograd_gradient(x, out, kernel, stride, padding, groups, mode):
-    w_shape = (out, x.shape[1] // groups, *kernel)
-    w = np.zeros(w_shape, np.float32)
-    y = CONV[len(kernel)](x, w, None, stride, padding, 1, groups, padding_mode=mode)
-    grad = normal(np.random.default_rng(1), *y.shape, dtype=np.float32)
-
-    def gradient():
-        return _core.conv3d_backward_weight(
-            len(kernel), grad, x, w_shape, stride, padding, 1, groups, mode
-        )
-
-    grad_w = gradient()
-    padding = tuple(p if isinstance(p, tuple) else (p, p) for p in padding)
-    common = (stride, padding, (1,) * len(kernel), groups)
-    expected = reference.conv_backward_weight(grad, x, kernel, *common, mode)
-    assert error(grad_w, expected) < 5e-6
-    try:
-        fastnn.set_conv_precision("highest")
-        assert not same_bytes(gradient(), grad_w)  # it is Winograd that has been tested
-    finally:
-        fastnn.set_conv_precision("default")
-
-
-@pytest.mark.parametrize(("size", "kernel", "stride"), GRADIENT_SHAPES)
-@pytest.mark.parametrize(("channels", "out", "groups"), [(61, 83, 1), (128, 140, 2)])
-def test_winograd_gradient(size, kernel, stride, channels, out, groups, isa, rng):
-    x = normal(rng, 2, channels, *size, dtype=np.float32)
-    padding = tuple((k // 2, k // 3) for k in kernel)
-    check_winograd_gradient(x, out, kernel, stride, padding, groups, "zeros")
-
-
-@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_winograd_gradient_padding_modes(mode, stride, rng):
-    x = normal(rng, 2, 40, 12, 29, dtype=np.float32)
-    check_winograd_gradient(x, 60, (8, 7), (stride, stride), ((3, 5), (2, 7)), 1, mode)
-
-
-def test_winograd_gradient_threads(rng):
-    for shape, out, kernel in (
-        ((9, 40, 30, 31), 35, 3),  # several chunks of tiles
-        ((2, 130, 7, 7), 150, 3),
-        ((3, 20, 18, 19), 20, 5),
-    ):
-        x = normal(rng, *shape, dtype=np.float32)
-        grad = normal(rng, shape[0], out, *shape[2:], dtype=np.float32)
-        w_shape = (out, shape[1], kernel, kernel)
-        same_bytes_for_every_thread_count(
-            lambda x=x, grad=grad, w_shape=w_shape, kernel=kernel: _core.conv3d_backward_weight(
-                2, grad, x, w_shape, 1, kernel // 2, 1, 1, "zeros"
-            )
-        )
-
-
-def test_conv_precision(rng):
-    x = normal(rng, 2, 64, 14, 14, dtype=np.float32)
-    w = normal(rng, 64, 64, 3, 3, dtype=np.float32)
-    assert fastnn.get_conv_precision() == "default"
-    expected = reference.conv(x, w, None, (1, 1), ((1, 1),) * 2, (1, 1), 1)
-    default = error(F.conv2d(x, w, padding=1), expected)
-    try:
-        fastnn.set_conv_precision("highest")
-        assert fastnn.get_conv_precision() == "highest"
-        highest = error(F.conv2d(x, w, padding=1), expected)
-    finally:
-        fastnn.set_conv_precision("default")
-    assert highest < default < 1e-5
-    assert highest < 2e-6
-    with pytest.raises(ValueError, match="set_conv_precision: precision must be"):
-        fastnn.set_conv_precision("low")
-
-
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_layers(dims, rng):
     layer = getattr(fastnn.nn, f"Conv{dims}d")(4, 6, 3, 2, 1, 1, 2, dtype=np.float64)
@@ -715,112 +359,6 @@ def test_layers(dims, rng):
     assert same_bytes(up(x, output_size=expected.shape), expected)
     with pytest.raises(ValueError, match=r"output_size must be in 13\.\.14, got 15"):
         up(x, output_size=[15] * dims)
-
-
-# in_channels, out_channels, size, kernel, stride, groups: one of every algorithm
-ALGORITHMS = {
-    "winograd of 4": (20, 40, (14, 15), 3, 1, 1),
-    "winograd of 2": (17, 35, (6, 5), 3, 1, 1),
-    "winograd of 5x5": (17, 35, (6, 15), 5, 1, 1),
-    "phases of 2x2": (20, 40, (14, 15), 4, 2, 1),
-    "phases of all kinds": (20, 40, (14, 15), 3, 2, 1),
-    "im2col": (20, 30, (14, 15), 3, 2, 1),
-    "many rows": (20, 30, (40, 41), 5, 2, 1),
-    "small images": (24, 30, (5, 5), 3, 2, 1),
-    "pointwise": (24, 50, (9, 9), 1, 1, 1),
-    "grouped": (24, 36, (9, 9), 3, 2, 2),
-    "direct": (3, 8, (14, 15), 3, 1, 1),
-    "depthwise": (12, 12, (14, 15), 3, 1, 12),
-}
-
-
-@pytest.mark.parametrize("name", ALGORITHMS)
-@pytest.mark.parametrize("transposed", [False, True])
-def test_layer_keeps_prepared_weights(name, transposed, isa, dtype, rng):
-    c, k, size, kernel, stride, groups = ALGORITHMS[name]
-    kind = fastnn.nn.ConvTranspose2d if transposed else fastnn.nn.Conv2d
-    layer = kind(c, k, kernel, stride, 1, groups=groups, dtype=dtype)
-    x = normal(rng, 3, c, *size, dtype=dtype)
-
-    def expected():
-        function = F.conv_transpose2d if transposed else F.conv2d
-        return function(x, layer.weight.data, layer.bias.data, stride, 1, groups=groups)
-
-    def infer():
-        with fastnn.no_grad():
-            return layer(x)
-
-    assert same_bytes(infer(), expected())
-    assert same_bytes(infer(), expected())
-    assert not layer.weight.data.flags.writeable
-    with pytest.raises(ValueError, match="read-only"):
-        layer.weight.data[0] = 0
-    layer.weight.data = layer.weight.data + layer.weight.data
-    assert same_bytes(infer(), expected())
-    tensor = fastnn.Tensor(x, requires_grad=True)
-    layer(tensor)  # recording drops what is kept
-    assert layer.weight.data.flags.writeable
-    layer.weight.data[...] *= 2
-    assert same_bytes(infer(), expected())
-    layer.load_state_dict({n: a * 3 for n, a in layer.state_dict().items()})
-    assert same_bytes(infer(), expected())
-
-
-def test_prepared_weights_follow_precision_isa_and_sharing(rng):
-    layer = fastnn.nn.Conv2d(32, 32, 3, padding=1)
-    shared = fastnn.nn.ConvTranspose2d(32, 32, 3, stride=2)
-    shared.weight = layer.weight
-    grouped = fastnn.nn.Conv2d(64, 32, 3, groups=2)
-    grouped.weight = layer.weight
-    x, wide = (normal(rng, 1, c, 14, 14, dtype=np.float32) for c in (32, 64))
-    w, active = layer.weight, _core.active_isa()
-    try:
-        for isa in [*_core.available_isas(), active]:
-            _core.use_isa(isa)
-            for precision in ("highest", "default"):
-                fastnn.set_conv_precision(precision)
-                with fastnn.no_grad():
-                    for _ in range(2):
-                        expected = F.conv2d(x, w.data, layer.bias.data, padding=1)
-                        assert same_bytes(layer(x), expected)
-                        expected = F.conv_transpose2d(x, w.data, shared.bias.data, 2)
-                        assert same_bytes(shared(x), expected)
-                        expected = F.conv2d(wide, w.data, grouped.bias.data, groups=2)
-                        assert same_bytes(grouped(wide), expected)
-    finally:
-        _core.use_isa(active)
-        fastnn.set_conv_precision("default")
-
-
-@pytest.mark.parametrize("name", ALGORITHMS)
-@pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("activation", [None, ("relu",), ("leaky_relu", 0.1), ("silu",)])
-def test_epilogue(name, transposed, activation, isa, dtype, rng):
-    c, k, size, kernel, stride, groups = ALGORITHMS[name]
-    x = normal(rng, 3, c, *size, dtype=dtype)
-    b = normal(rng, k, dtype=dtype)
-    if transposed:
-        w = normal(rng, c, k // groups, kernel, kernel, dtype=dtype)
-        plain = F.conv_transpose2d(x, w, b, stride, 1, 0, groups)
-
-        def fused(residual):
-            return _core.conv_transpose3d_forward(
-                2, x, w, b, stride, 1, 0, groups, 1, None, None, activation, residual
-            )
-    else:
-        w = normal(rng, k, c // groups, kernel, kernel, dtype=dtype)
-        plain = F.conv2d(x, w, b, stride, 1, 1, groups)
-
-        def fused(residual):
-            return _core.conv3d_forward(
-                2, x, w, b, stride, 1, 1, groups, "zeros", None, None, activation, residual
-            )
-
-    for residual in (None, normal(rng, *plain.shape, dtype=dtype)):
-        total = plain if residual is None else plain + residual
-        expected = getattr(F, activation[0])(total, *activation[1:]) if activation else total
-        y = same_bytes_for_every_thread_count(lambda r=residual: fused(r))
-        assert_close(y, expected, 10, scale=10.0)
 
 
 def test_epilogue_errors():
@@ -870,21 +408,6 @@ def test_separable(rng):
     middle = F.conv2d(x, layer.depthwise.weight.data, padding=1, groups=3)
     expected = F.conv2d(middle, layer.pointwise.weight.data, layer.pointwise.bias.data)
     assert same_bytes(layer(x), expected)
-
-
-def test_small_images_share_a_product(rng):
-    for size, padding, stride in [((7, 7), 1, 1), ((5, 3), 1, 2), ((9, 11), 0, 1)]:
-        x = normal(rng, 30, 40, *size, dtype=np.float32)
-        w = normal(rng, 20, 40, 3, 3, dtype=np.float32)
-        b = normal(rng, 20, dtype=np.float32)
-        y = F.conv2d(x, w, b, stride, padding)
-        expected = reference.conv(x, w, b, (stride,) * 2, ((padding,) * 2,) * 2, (1, 1), 1)
-        assert_close(y, expected, 360)
-        for i in (0, 13, 29):
-            assert same_bytes(F.conv2d(x[i], w, b, stride, padding), y[i])
-        same_bytes_for_every_thread_count(
-            lambda x=x, w=w, b=b, s=stride, p=padding: F.conv2d(x, w, b, s, p)
-        )
 
 
 def test_torch_agrees(rng):

@@ -21,7 +21,7 @@ struct Tiling {
 template <class F>
 Axis tile_axis(const Axis& axis) {
   const int64_t lowest = min_of(axis.first, axis.first + (F::kTaps - 1) * axis.tap_step);
-  return {axis.source, ceil_div(axis.positions, F::kOut), F::kOut, F::kIn, lowest, 1};
+  return {axis.source, ceil_div(axis.positions, F::kOut), F::kOut * F::kStep, F::kIn, lowest, 1};
 }
 
 template <class Height, class Width, class T>
@@ -108,12 +108,14 @@ class Winograd {
 
  private:
   static constexpr int64_t kSize = Vec<T>::kSize;
-  static constexpr int64_t kPoints = Height::kIn * Width::kIn;
+  static constexpr int64_t kPoints = Height::kPoints * Width::kPoints;
   static constexpr int64_t kTaps = Height::kTaps * Width::kTaps;
+  static constexpr int64_t kTileStep =
+      Width::kOut * Width::kStep;        // pixels from a tile to the next
   static constexpr int64_t kChunk = 32;  // channels of weights packed at a time
 
   int64_t filter_groups() const { return ceil_div(conv_.out_channels, kGroup<T>); }
-  int64_t row_pixels() const { return tiling_.width * Width::kOut + Width::kIn - Width::kOut; }
+  int64_t row_pixels() const { return (tiling_.width - 1) * kTileStep + Width::kIn; }
   int64_t output_pixels() const { return round_up(tiling_.width * Width::kOut, kSize); }
   // From a point's transformed inputs, or products, to the next: a line more than they are, since
   // at a power of two all points would meet in the same sets of the cache.
@@ -151,24 +153,26 @@ class Winograd {
   // The taps of `lanes` filters, `stride` apart.
   static void transform_filter(const T* taps, int64_t stride, T* target, int64_t point_stride,
                                int64_t lanes) {
-    Vec<T> half[Height::kIn][Width::kTaps];
+    Vec<T> half[Height::kPoints][Width::kTaps];
     FASTNN_UNROLL
     for (int s = 0; s < Width::kTaps; ++s) {
-      Vec<T> column[Height::kTaps], t[Height::kIn];
+      Vec<T> column[Height::kTaps], t[Height::kPoints];
       FASTNN_UNROLL
       for (int r = 0; r < Height::kTaps; ++r) {
         column[r] = Vec<T>::load(taps + (r * Width::kTaps + s) * stride, lanes);
       }
       Height::weights(column, t);
       FASTNN_UNROLL
-      for (int i = 0; i < Height::kIn; ++i) half[i][s] = t[i];
+      for (int i = 0; i < Height::kPoints; ++i) half[i][s] = t[i];
     }
     FASTNN_UNROLL
-    for (int i = 0; i < Height::kIn; ++i) {
-      Vec<T> t[Width::kIn];
+    for (int i = 0; i < Height::kPoints; ++i) {
+      Vec<T> t[Width::kPoints];
       Width::weights(half[i], t);
       FASTNN_UNROLL
-      for (int j = 0; j < Width::kIn; ++j) t[j].store(target + (i * Width::kIn + j) * point_stride);
+      for (int j = 0; j < Width::kPoints; ++j) {
+        t[j].store(target + (i * Width::kPoints + j) * point_stride);
+      }
     }
   }
 
@@ -182,7 +186,7 @@ class Winograd {
         load_row(x + c * plane, min_of(kSize, k - c), unit, i, pixels + i * pitch);
       }
       for (int64_t t = 0; t < unit.tiles; ++t) {
-        transform_tile(pixels + t * Width::kOut * kSize, pitch, v + t * kSize);
+        transform_tile(pixels + t * kTileStep * kSize, pitch, v + t * kSize);
       }
     }
   }
@@ -190,9 +194,9 @@ class Winograd {
   // target[pixel][channel]: row i of the patches of a unit, channels in the lanes.
   void load_row(const T* x, int64_t channels, const Unit& unit, int64_t i, T* target) const {
     const int64_t size = tiling_.cols.source, plane = conv_.axes[1].source * size;
-    const int64_t row = padded_index(conv_.mode, unit.row * Height::kOut + tiling_.rows.first + i,
-                                     tiling_.rows.source);
-    const int64_t left = unit.col * Width::kOut + tiling_.cols.first, count = row_pixels();
+    const int64_t row = padded_index(
+        conv_.mode, unit.row * tiling_.rows.step + tiling_.rows.first + i, tiling_.rows.source);
+    const int64_t left = unit.col * kTileStep + tiling_.cols.first, count = row_pixels();
     if (row < 0) return fill_zero(target, 0, count);
     const T* const source = x + row * size;
     const int64_t begin = min_of(count, max_of(0, -left));
@@ -226,24 +230,26 @@ class Winograd {
 
   void transform_tile(const T* pixels, int64_t pitch, T* target) const {
     const int64_t point_stride = this->point_stride();
-    Vec<T> half[Height::kIn][Width::kIn];
+    Vec<T> half[Height::kPoints][Width::kIn];
     FASTNN_UNROLL
     for (int j = 0; j < Width::kIn; ++j) {
-      Vec<T> column[Height::kIn], t[Height::kIn];
+      Vec<T> column[Height::kIn], t[Height::kPoints];
       FASTNN_UNROLL
       for (int i = 0; i < Height::kIn; ++i) {
         column[i] = Vec<T>::load(pixels + i * pitch + j * kSize);
       }
       Height::input(column, t);
       FASTNN_UNROLL
-      for (int i = 0; i < Height::kIn; ++i) half[i][j] = t[i];
+      for (int i = 0; i < Height::kPoints; ++i) half[i][j] = t[i];
     }
     FASTNN_UNROLL
-    for (int i = 0; i < Height::kIn; ++i) {
-      Vec<T> t[Width::kIn];
+    for (int i = 0; i < Height::kPoints; ++i) {
+      Vec<T> t[Width::kPoints];
       Width::input(half[i], t);
       FASTNN_UNROLL
-      for (int j = 0; j < Width::kIn; ++j) t[j].store(target + (i * Width::kIn + j) * point_stride);
+      for (int j = 0; j < Width::kPoints; ++j) {
+        t[j].store(target + (i * Width::kPoints + j) * point_stride);
+      }
     }
   }
 
@@ -309,13 +315,13 @@ class Winograd {
 
   void transform_products(const T* products, Vec<T> bias, T* target, int64_t pitch) const {
     const int64_t product_stride = this->product_stride();
-    Vec<T> half[Height::kOut][Width::kIn];
+    Vec<T> half[Height::kOut][Width::kPoints];
     FASTNN_UNROLL
-    for (int j = 0; j < Width::kIn; ++j) {
-      Vec<T> column[Height::kIn], y[Height::kOut];
+    for (int j = 0; j < Width::kPoints; ++j) {
+      Vec<T> column[Height::kPoints], y[Height::kOut];
       FASTNN_UNROLL
-      for (int i = 0; i < Height::kIn; ++i) {
-        column[i] = Vec<T>::load(products + (i * Width::kIn + j) * product_stride);
+      for (int i = 0; i < Height::kPoints; ++i) {
+        column[i] = Vec<T>::load(products + (i * Width::kPoints + j) * product_stride);
       }
       Height::output(column, y);
       FASTNN_UNROLL
@@ -352,26 +358,58 @@ class Winograd {
 // Calls f with the algorithm of the scheme.
 template <class T, class F>
 auto with_scheme(WinogradScheme scheme, const Convolution<T>& conv, const F& f) {
+  using One = WinogradOneTap<1>;
+  using Three = WinogradSixPoints<3>;
+  using Seven = WinogradSum<1, WinogradSixPoints<4>, WinogradFivePoints>;
+  using ThreeStep2 = WinogradSum<2, WinogradThreePoints, WinogradOneTap<2>>;
+  using WideThreeStep2 = WinogradSum<2, WinogradSixPoints<2>, WinogradOneTap<5>>;
   switch (scheme) {
+    case WinogradScheme::kMedium3x3:
+      return f(Winograd<T, Three, WinogradFourPoints<3>>(conv));
     case WinogradScheme::kSmall3x3:
       return f(Winograd<T, WinogradFourPoints<3>, WinogradFourPoints<3>>(conv));
     case WinogradScheme::k5x5:
       return f(Winograd<T, WinogradSixPoints<5>, WinogradSixPoints<5>>(conv));
-    case WinogradScheme::k1x3:
-      return f(Winograd<T, WinogradIdentity, WinogradSixPoints<3>>(conv));
     case WinogradScheme::k2x2:
       return f(Winograd<T, WinogradSixPoints<2>, WinogradSixPoints<2>>(conv));
     case WinogradScheme::kSmall2x2:
       return f(Winograd<T, WinogradFourPoints<2>, WinogradFourPoints<2>>(conv));
+    case WinogradScheme::k1x3:
+      return f(Winograd<T, One, Three>(conv));
+    case WinogradScheme::k3x1:
+      return f(Winograd<T, Three, One>(conv));
+    case WinogradScheme::k1x5:
+      return f(Winograd<T, One, WinogradSixPoints<5>>(conv));
+    case WinogradScheme::k1x7:
+      return f(Winograd<T, One, Seven>(conv));
+    case WinogradScheme::k7x1:
+      return f(Winograd<T, Seven, One>(conv));
+    case WinogradScheme::k3x3Step2:
+      return f(Winograd<T, ThreeStep2, ThreeStep2>(conv));
+    case WinogradScheme::k1x3Step2:
+      return f(Winograd<T, One, WideThreeStep2>(conv));
     case WinogradScheme::k3x3:
     case WinogradScheme::kNone:
       break;
   }
-  return f(Winograd<T, WinogradSixPoints<3>, WinogradSixPoints<3>>(conv));
+  return f(Winograd<T, Three, Three>(conv));
 }
 
 bool is_dense(const Axis& axis) {
   return axis.step == 1 && (axis.taps == 1 || axis.tap_step == 1 || axis.tap_step == -1);
+}
+
+// A single row of taps along one axis: that axis, and the schemes for it.
+WinogradScheme row_scheme(const Axis& axis, bool across) {
+  if (axis.step == 2 && axis.tap_step == 1) {
+    const bool wide = across && axis.taps == 3 && axis.positions > 9;
+    return wide ? WinogradScheme::k1x3Step2 : WinogradScheme::kNone;
+  }
+  if (!is_dense(axis) || axis.positions <= 8) return WinogradScheme::kNone;
+  if (axis.taps == 3) return across ? WinogradScheme::k1x3 : WinogradScheme::k3x1;
+  if (axis.taps == 5 && across) return WinogradScheme::k1x5;
+  if (axis.taps == 7) return across ? WinogradScheme::k1x7 : WinogradScheme::k7x1;
+  return WinogradScheme::kNone;
 }
 
 // The scheme for the taps and the size of the map.
@@ -380,14 +418,23 @@ WinogradScheme scheme_for(const Convolution<T>& conv) {
   const Axis &depth = conv.axes[0], &height = conv.axes[1], &width = conv.axes[2];
   const bool planar = depth.taps == 1 && depth.positions == 1 && depth.source == 1 &&
                       depth.first == 0 && conv.output[0] == 1;
-  if (!planar || !is_dense(height) || !is_dense(width)) return WinogradScheme::kNone;
-  const int64_t least = min_of(height.positions, width.positions);
-  if (height.taps == 3 && width.taps == 3 && least > 2) {
-    return least > 8 ? WinogradScheme::k3x3 : WinogradScheme::kSmall3x3;
+  if (!planar) return WinogradScheme::kNone;
+  if (height.taps == 1 && height.step == 1) return row_scheme(width, true);
+  if (width.taps == 1 && width.step == 1) return row_scheme(height, false);
+  if (height.taps != width.taps) return WinogradScheme::kNone;
+  const int64_t taps = width.taps, least = min_of(height.positions, width.positions);
+  if (taps == 3 && height.step == 2 && width.step == 2) {
+    const bool dense = height.tap_step == 1 && width.tap_step == 1;
+    return dense && least > 3 ? WinogradScheme::k3x3Step2 : WinogradScheme::kNone;
   }
-  if (height.taps == 5 && width.taps == 5 && least > 2) return WinogradScheme::k5x5;
-  if (height.taps == 1 && width.taps == 3 && width.positions > 8) return WinogradScheme::k1x3;
-  if (height.taps == 2 && width.taps == 2 && least > 3) {
+  if (!is_dense(height) || !is_dense(width)) return WinogradScheme::kNone;
+  if (taps == 3 && least > 2) {
+    return least > 8   ? WinogradScheme::k3x3
+           : least > 6 ? WinogradScheme::kMedium3x3
+                       : WinogradScheme::kSmall3x3;
+  }
+  if (taps == 5 && least > 2) return WinogradScheme::k5x5;
+  if (taps == 2 && least > 3) {
     return least > 9 ? WinogradScheme::k2x2 : WinogradScheme::kSmall2x2;
   }
   return WinogradScheme::kNone;
@@ -395,8 +442,9 @@ WinogradScheme scheme_for(const Convolution<T>& conv) {
 
 template <class T>
 bool fits(WinogradScheme scheme, const Convolution<T>& conv) {
-  const bool six_points =
-      scheme != WinogradScheme::kSmall3x3 && scheme != WinogradScheme::kSmall2x2;
+  const bool six_points = scheme != WinogradScheme::kSmall3x3 &&
+                          scheme != WinogradScheme::kSmall2x2 &&
+                          scheme != WinogradScheme::k3x3Step2;
   const int64_t elements =
       with_scheme(scheme, conv, [](const auto& winograd) { return winograd.weights(); });
   return scheme != WinogradScheme::kNone && (!six_points || conv.in_channels <= kMostSummed) &&
@@ -412,7 +460,8 @@ WinogradScheme winograd_scheme(const Convolution<T>& conv) {
   const int64_t m = conv.out_channels, k = conv.in_channels;
   if (m < 16 || k < 16 || k > kMostChannels) return WinogradScheme::kNone;
   WinogradScheme scheme = scheme_for(conv);
-  if (scheme == WinogradScheme::k3x3 && !fits(scheme, conv)) scheme = WinogradScheme::kSmall3x3;
+  const bool large = scheme == WinogradScheme::k3x3 || scheme == WinogradScheme::kMedium3x3;
+  if (large && !fits(scheme, conv)) scheme = WinogradScheme::kSmall3x3;
   if (scheme == WinogradScheme::k2x2 && !fits(scheme, conv)) scheme = WinogradScheme::kSmall2x2;
   return fits(scheme, conv) ? scheme : WinogradScheme::kNone;
 }

@@ -1,8 +1,13 @@
-// Convolution with step 1 by Winograd's F(m, r) in each dimension: 3x3 with 36 products a tile of
-// 4x4 outputs instead of 144, or on small maps 16 products a tile of 2x2 instead of 36; 5x5 with 36
-// products a tile of 2x2 instead of 100; rows of 3 taps with 6 a tile of 4 instead of 12; 2x2, the
-// phases of a transposed convolution with stride 2, with 36 a tile of 5x5 instead of 100. In
-// float32, where winograd_scheme says so; a NaN or an infinity reaches the whole tile.
+// Convolution by Winograd's F(m, r) in each dimension, which takes fewer products:
+//   3x3  36 a tile of 4x4 outputs instead of 144; on smaller maps 24 a tile of 4x2 instead of 72,
+//   or
+//        16 a tile of 2x2 instead of 36
+//   5x5  36 a tile of 2x2 instead of 100
+//   2x2  the phases of a transposed convolution with stride 2: 36 a tile of 5x5 instead of 100
+//   rows or columns of taps: of 3, 6 a tile of 4 instead of 12; of 5, 6 a tile of 2 instead of 10;
+//        of 7, 11 a tile of 3 instead of 21
+//   3x3 with stride 2  25 a tile of 2x2 instead of 36; rows of 3, 11 a tile of 5 instead of 15
+// In float32, where winograd_scheme says so; a NaN or an infinity reaches the whole tile.
 // The error, max |y - y64| / max |y64|, grows with the channels: bench/conv_error.py reports it.
 //
 // Channels are kept in the lanes of the vectors: a block of tiles is transposed as it is read and
@@ -18,7 +23,22 @@
 
 namespace fastnn::FASTNN_ISA {
 
-enum class WinogradScheme { kNone, k3x3, kSmall3x3, k5x5, k1x3, k2x2, kSmall2x2 };
+enum class WinogradScheme {
+  kNone,
+  k3x3,
+  kMedium3x3,
+  kSmall3x3,
+  k5x5,
+  k2x2,
+  kSmall2x2,
+  k1x3,
+  k3x1,
+  k1x5,
+  k1x7,
+  k7x1,
+  k3x3Step2,
+  k1x3Step2
+};
 
 template <class T>
 WinogradScheme winograd_scheme(const Convolution<T>& conv);

@@ -9,7 +9,7 @@ struct TransformOf {
 };
 template <>
 struct TransformOf<1> {
-  using Type = WinogradIdentity;
+  using Type = WinogradOneTap<1>;
 };
 
 // store(i, j, ·) for the transform in both dimensions of load(i, j).

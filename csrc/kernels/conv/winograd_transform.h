@@ -12,28 +12,56 @@
 
 namespace fastnn::FASTNN_ISA {
 
-// F(1,1): nothing to transform.
-struct WinogradIdentity {
-  static constexpr int kOut = 1, kTaps = 1, kIn = 1;
+// F(m,1): nothing to transform.
+template <int kOutputs>
+struct WinogradOneTap {
+  static constexpr int kOut = kOutputs, kTaps = 1, kStep = 1, kIn = kOut, kPoints = kOut;
 
   template <class T>
-  static FASTNN_INLINE void input(const Vec<T> (&d)[1], Vec<T> (&t)[1]) {
-    t[0] = d[0];
+  static FASTNN_INLINE void input(const Vec<T> (&d)[kIn], Vec<T> (&t)[kPoints]) {
+    FASTNN_UNROLL
+    for (int i = 0; i < kPoints; ++i) t[i] = d[i];
   }
   template <class T>
-  static FASTNN_INLINE void weights(const Vec<T> (&g)[1], Vec<T> (&t)[1]) {
+  static FASTNN_INLINE void weights(const Vec<T> (&g)[kTaps], Vec<T> (&t)[kPoints]) {
+    FASTNN_UNROLL
+    for (int i = 0; i < kPoints; ++i) t[i] = g[0];
+  }
+  template <class T>
+  static FASTNN_INLINE void output(const Vec<T> (&m)[kPoints], Vec<T> (&y)[kOut]) {
+    FASTNN_UNROLL
+    for (int i = 0; i < kOut; ++i) y[i] = m[i];
+  }
+};
+
+// F(2,2), with the points 0, -1 and infinity: Karatsuba's.
+struct WinogradThreePoints {
+  static constexpr int kOut = 2, kTaps = 2, kStep = 1, kIn = 3, kPoints = 3;
+
+  template <class T>
+  static FASTNN_INLINE void input(const Vec<T> (&d)[kIn], Vec<T> (&t)[kPoints]) {
+    t[0] = d[0] - d[1];
+    t[1] = d[1];
+    t[2] = d[2] - d[1];
+  }
+  template <class T>
+  static FASTNN_INLINE void weights(const Vec<T> (&g)[kTaps], Vec<T> (&t)[kPoints]) {
     t[0] = g[0];
+    t[1] = g[0] + g[1];
+    t[2] = g[1];
   }
   template <class T>
-  static FASTNN_INLINE void output(const Vec<T> (&m)[1], Vec<T> (&y)[1]) {
-    y[0] = m[0];
+  static FASTNN_INLINE void output(const Vec<T> (&m)[kPoints], Vec<T> (&y)[kOut]) {
+    y[0] = m[0] + m[1];
+    y[1] = m[1] + m[2];
   }
 };
 
 // F(2,3) and F(3,2).
 template <int kFilterTaps>
 struct WinogradFourPoints {
-  static constexpr int kTaps = kFilterTaps, kIn = 4, kOut = kIn - kTaps + 1;
+  static constexpr int kTaps = kFilterTaps, kStep = 1, kIn = 4, kPoints = kIn;
+  static constexpr int kOut = kIn - kTaps + 1;
 
   // t = B^T d.
   template <class T>
@@ -73,7 +101,8 @@ struct WinogradFourPoints {
 // F(4,3), F(2,5) and F(5,2).
 template <int kFilterTaps>
 struct WinogradSixPoints {
-  static constexpr int kTaps = kFilterTaps, kIn = 6, kOut = kIn - kTaps + 1;
+  static constexpr int kTaps = kFilterTaps, kStep = 1, kIn = 6, kPoints = kIn;
+  static constexpr int kOut = kIn - kTaps + 1;
 
   template <class T>
   static FASTNN_INLINE void input(const Vec<T> (&d)[kIn], Vec<T> (&t)[kIn]) {
@@ -118,6 +147,91 @@ struct WinogradSixPoints {
       y[i] = fma(Vec<T>(two), m[4], fma(Vec<T>(half), m[3], i % 2 == 0 ? sum : difference));
     }
     y[kOut - 1] = y[kOut - 1] + m[5];
+  }
+};
+
+// F(3,3), without infinity.
+struct WinogradFivePoints {
+  static constexpr int kOut = 3, kTaps = 3, kStep = 1, kIn = 5, kPoints = 5;
+  using Six = WinogradSixPoints<4>;  // with a last tap of zero, its product at infinity is zero
+
+  template <class T>
+  static FASTNN_INLINE void input(const Vec<T> (&d)[kIn], Vec<T> (&t)[kPoints]) {
+    const Vec<T> inputs[6] = {d[0], d[1], d[2], d[3], d[4], Vec<T>::zero()};
+    Vec<T> all[6];
+    Six::input(inputs, all);
+    FASTNN_UNROLL
+    for (int i = 0; i < kPoints; ++i) t[i] = all[i];
+  }
+  template <class T>
+  static FASTNN_INLINE void weights(const Vec<T> (&g)[kTaps], Vec<T> (&t)[kPoints]) {
+    const Vec<T> taps[4] = {g[0], g[1], g[2], Vec<T>::zero()};
+    Vec<T> all[6];
+    Six::weights(taps, all);
+    FASTNN_UNROLL
+    for (int i = 0; i < kPoints; ++i) t[i] = all[i];
+  }
+  template <class T>
+  static FASTNN_INLINE void output(const Vec<T> (&m)[kPoints], Vec<T> (&y)[kOut]) {
+    const Vec<T> all[6] = {m[0], m[1], m[2], m[3], m[4], Vec<T>::zero()};
+    Six::output(all, y);
+  }
+};
+
+// The sum of two filters with the same number of outputs. kApart 1: the taps of First, then those
+// of Second. kApart 2: a convolution with a step of 2, whose even taps are First's and see the even
+// inputs, and the odd ones Second's.
+template <int kApart, class First, class Second>
+struct WinogradSum {
+  static_assert(First::kOut == Second::kOut && First::kStep == 1 && Second::kStep == 1);
+  static constexpr int kOut = First::kOut, kTaps = First::kTaps + Second::kTaps, kStep = kApart;
+  static constexpr int kIn = (kOut - 1) * kStep + kTaps;
+  static constexpr int kPoints = First::kPoints + Second::kPoints;
+  static constexpr int kSecond = kApart == 1 ? First::kTaps : 1;  // Second's first tap
+
+  template <class T>
+  static FASTNN_INLINE void input(const Vec<T> (&d)[kIn], Vec<T> (&t)[kPoints]) {
+    Vec<T> first[First::kIn], second[Second::kIn], a[First::kPoints], b[Second::kPoints];
+    FASTNN_UNROLL
+    for (int i = 0; i < First::kIn; ++i) first[i] = d[i * kApart];
+    FASTNN_UNROLL
+    for (int i = 0; i < Second::kIn; ++i) second[i] = d[kSecond + i * kApart];
+    First::input(first, a);
+    Second::input(second, b);
+    join(a, b, t);
+  }
+  template <class T>
+  static FASTNN_INLINE void weights(const Vec<T> (&g)[kTaps], Vec<T> (&t)[kPoints]) {
+    Vec<T> first[First::kTaps], second[Second::kTaps], a[First::kPoints], b[Second::kPoints];
+    FASTNN_UNROLL
+    for (int i = 0; i < First::kTaps; ++i) first[i] = g[i * kApart];
+    FASTNN_UNROLL
+    for (int i = 0; i < Second::kTaps; ++i) second[i] = g[kSecond + i * kApart];
+    First::weights(first, a);
+    Second::weights(second, b);
+    join(a, b, t);
+  }
+  template <class T>
+  static FASTNN_INLINE void output(const Vec<T> (&m)[kPoints], Vec<T> (&y)[kOut]) {
+    Vec<T> a[First::kPoints], b[Second::kPoints], other[kOut];
+    FASTNN_UNROLL
+    for (int i = 0; i < First::kPoints; ++i) a[i] = m[i];
+    FASTNN_UNROLL
+    for (int i = 0; i < Second::kPoints; ++i) b[i] = m[First::kPoints + i];
+    First::output(a, y);
+    Second::output(b, other);
+    FASTNN_UNROLL
+    for (int i = 0; i < kOut; ++i) y[i] = y[i] + other[i];
+  }
+
+ private:
+  template <class T>
+  static FASTNN_INLINE void join(const Vec<T> (&a)[First::kPoints],
+                                 const Vec<T> (&b)[Second::kPoints], Vec<T> (&t)[kPoints]) {
+    FASTNN_UNROLL
+    for (int i = 0; i < First::kPoints; ++i) t[i] = a[i];
+    FASTNN_UNROLL
+    for (int i = 0; i < Second::kPoints; ++i) t[First::kPoints + i] = b[i];
   }
 };
 
