@@ -350,7 +350,7 @@ def rnn_forward(name: str, cell: str, input: typing.Any, h0: typing.Any, c0: typ
     ...
 def rnn_step(name: str, cell: str, input: typing.Any, h0: typing.Any, c0: typing.Any, weights: tuple[typing.Any, ...]) -> typing.Any:
     ...
-def rotary_embedding_forward(input: typing.Any, positions: typing.Any, base: typing.SupportsFloat | typing.SupportsIndex, interleaved: bool, rotary_dim: typing.Any, inverse: bool) -> typing.Any:
+def rotary_embedding_forward(input: typing.Any, positions: typing.Any, base: typing.SupportsFloat | typing.SupportsIndex, interleaved: bool, rotary_dim: typing.Any, inverse: bool, out: typing.Any = None) -> typing.Any:
     """
     Turns pairs of features by their positions; inverse turns them back
     """
@@ -358,7 +358,7 @@ def scale_arrays(arrays: typing.Any, factor: typing.SupportsFloat | typing.Suppo
     ...
 def scaled_dot_product_attention_backward(query: typing.Any, key: typing.Any, value: typing.Any, attn_mask: typing.Any, scale: typing.Any, enable_gqa: bool, rules: typing.Any, dropout: typing.Any, grad_output: typing.Any, output: typing.Any, log_sum_exp: typing.Any, grad_log_sum_exp: typing.Any, weights: typing.Any, grad_weights: typing.Any, needs: tuple[typing.Any, ...]) -> typing.Any:
     ...
-def scaled_dot_product_attention_forward(query: typing.Any, key: typing.Any, value: typing.Any, attn_mask: typing.Any, scale: typing.Any, enable_gqa: bool, rules: typing.Any = None, dropout: typing.Any = None) -> typing.Any:
+def scaled_dot_product_attention_forward(query: typing.Any, key: typing.Any, value: typing.Any, attn_mask: typing.Any, scale: typing.Any, enable_gqa: bool, rules: typing.Any = None, dropout: typing.Any = None, out: typing.Any = None) -> typing.Any:
     """
     Returns (output, log_sum_exp); `rules` is (left, right, lower_right, query_lengths, key_lengths, softcap, alibi_slopes) or None, `dropout` (threshold, scale, seed, stream)
     """

@@ -295,6 +295,8 @@ def astype(a: Any, dtype: Any) -> Any:
     """Convert the dtype; the gradient is converted back."""
     x = array(a)
     out = x.astype(dtype, copy=False)
-    if out.dtype.char not in "fd" and out.dtype.kind not in "iub":
-        raise TypeError(f"astype: dtype must be float32, float64, integer or bool, got {out.dtype}")
-    return record(out, (a,), lambda grad, needs: (grad.astype(x.dtype),), "astype")
+    if out.dtype.char not in "fd" and out.dtype.kind not in "iub" and out.dtype.name != "bfloat16":
+        raise TypeError(
+            f"astype: dtype must be float32, float64, bfloat16, integer or bool, got {out.dtype}"
+        )
+    return record(out, (a,), lambda grad, needs: (grad.astype(x.dtype),), "astype", bfloat16=True)

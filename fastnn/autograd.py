@@ -140,7 +140,13 @@ def array(value: Any) -> Any:
     return np.asarray(value)
 
 
-def record(out: Any, inputs: tuple[Any, ...], backward: Backward, name: str = "operation") -> Any:
+def record(
+    out: Any,
+    inputs: tuple[Any, ...],
+    backward: Backward,
+    name: str = "operation",
+    bfloat16: bool = False,
+) -> Any:
     """Put an operation on the tape if a gradient can flow through it.
 
     Parameters
@@ -156,6 +162,8 @@ def record(out: Any, inputs: tuple[Any, ...], backward: Backward, name: str = "o
         itself or a view of it, but must not write into it.
     name : str
         The operation's name in error messages.
+    bfloat16 : bool
+        Whether `backward` also takes gradients of bfloat16.
 
     Returns
     -------
@@ -170,20 +178,26 @@ def record(out: Any, inputs: tuple[Any, ...], backward: Backward, name: str = "o
                 and isinstance(value, TensorBase)
                 and value._requires_grad
             ):
-                return _record(out, inputs, backward, name)
+                return _record(out, inputs, backward, name, bfloat16)
     return out
 
 
-def _record(out: Any, inputs: tuple[Any, ...], backward: Backward, name: str) -> Any:
+def _is_floating(dtype: Any) -> bool:
+    return bool(dtype.kind == "f" or dtype.name == "bfloat16")
+
+
+def _record(
+    out: Any, inputs: tuple[Any, ...], backward: Backward, name: str, bfloat16: bool
+) -> Any:
     is_tuple = isinstance(out, tuple)
     outs = [None if o is None else np.asarray(o) for o in (out if is_tuple else (out,))]
-    if not any(o is not None and o.dtype.kind == "f" for o in outs):
-        if any(o is not None and o.dtype.name == "bfloat16" for o in outs):
-            raise TypeError(f"{name}: a bfloat16 result has no gradient; use float32 or no_grad()")
+    if not any(o is not None and _is_floating(o.dtype) for o in outs):
         return out
+    if not bfloat16 and any(o is not None and o.dtype.name == "bfloat16" for o in outs):
+        raise TypeError(f"{name}: a bfloat16 result has no gradient; use float32 or no_grad()")
     node = Node(name, backward, tuple(map(_edge, inputs)), len(outs), is_tuple)
     results = [
-        o if o is None or o.dtype.kind != "f" else _result_type._of(o, node, i)
+        o if o is None or not _is_floating(o.dtype) else _result_type._of(o, node, i)
         for i, o in enumerate(outs)
     ]
     return tuple(results) if is_tuple else results[0]
@@ -345,9 +359,9 @@ def as_data(value: Any, requires_grad: bool) -> Array:
             "Tensor: data must be float32, float64, bfloat16, integer or bool, "
             f"got {data.dtype}; convert it with .astype(np.float32)"
         )
-    if requires_grad and data.dtype.kind != "f":
+    if requires_grad and not _is_floating(dtype):
         raise TypeError(
-            f"Tensor: requires_grad needs float32 or float64 data, got {data.dtype}; "
+            f"Tensor: requires_grad needs float32, float64 or bfloat16 data, got {data.dtype}; "
             "convert it with .astype(np.float32)"
         )
     return data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))

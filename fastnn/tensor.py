@@ -48,7 +48,7 @@ class Tensor(TensorBase):
     Parameters
     ----------
     data : array_like
-        float32 or float64; integers and bool only without gradients. An ndarray is
+        float32, float64 or bfloat16; integers and bool only without gradients. An ndarray is
         kept, not copied; anything else becomes ``np.asarray(data)``.
     requires_grad : bool
         Whether ``backward`` shall compute the gradient with respect to this tensor.

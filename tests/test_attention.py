@@ -344,13 +344,13 @@ def test_an_item_alone_has_the_same_bytes(isa, dtype, rng):
     assert alone.tobytes() == batch[3:4].tobytes()
 
 
-# Decoding: few queries take keys and values unpacked, in chunks of 256 and at most 64 parts
+# Decoding: few queries take keys and values unpacked, in chunks of 128 and at most 64 parts
 
 
 @given(
     queries=st.integers(1, 8),
     group=st.sampled_from([1, 2, 3, 4]),
-    keys=st.sampled_from([1, 7, 8, 16, 31, 32, 33, 255, 256, 257, 300, 530]),
+    keys=st.sampled_from([1, 7, 8, 16, 31, 32, 33, 127, 128, 129, 257, 300, 530]),
     width=sizes,
     value_width=sizes,
     ragged=st.booleans(),

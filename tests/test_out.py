@@ -94,6 +94,8 @@ CALLS = {
     "softmin": (["rows", 1], {}),
     "log_softmax": (["rows", 1], {}),
     "logsumexp": (["rows", 1], {}),
+    "scaled_dot_product_attention": (["x2", "x2", "x2"], {}),
+    "rotary_embedding": (["x2"], {}),
     "linear": (["rows", "matrix"], {}),
     "matmul": (["square", "square"], {}),
     "bmm": (["square", "square"], {}),
@@ -134,6 +136,7 @@ COMPOSED = {
     *("multilabel_soft_margin_loss", "poisson_nll_loss", "gaussian_nll_loss", "ctc_loss"),
     *("cosine_embedding_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss"),
     *("cross_entropy", "cosine_similarity", "pairwise_distance", "embedding_bag"),
+    *("scaled_dot_product_attention", "rotary_embedding"),
 }
 
 

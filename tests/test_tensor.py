@@ -337,7 +337,9 @@ def test_data_of_other_dtypes_is_refused(value: object) -> None:
 
 def test_integers_need_no_gradient() -> None:
     assert Tensor([1, 2]).dtype.kind == "i"
-    with pytest.raises(TypeError, match="requires_grad needs float32 or float64 data, got int"):
+    with pytest.raises(
+        TypeError, match="requires_grad needs float32, float64 or bfloat16 data, got int"
+    ):
         Tensor([1, 2], requires_grad=True)
     t = Tensor([1, 2])
     with pytest.raises(TypeError, match="requires_grad needs"):

@@ -165,6 +165,48 @@ def test_functional_form(rng, options):
         np.testing.assert_allclose(again, np.asarray(expected[0]), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("masked", ["", "boolean", "added", "each head", "causal"])
+@pytest.mark.parametrize(
+    "options", [{}, {"separate": True}, {"bias": False, "zero": True}, {"extra": True}], ids=str
+)
+def test_functional_form_against_numpy(isa, rng, options, masked):
+    size, heads, batch, queries, keys = 12, 3, 2, 6, 7
+    widths = (size, 5, 4) if "separate" in options else (size,) * 3
+    arrays = [draw(rng, n, batch, w) for n, w in zip((queries, keys, keys), widths)]
+    weights = [draw(rng, size, w) for w in widths]
+    bias = None if "bias" in options else draw(rng, 3 * size)
+    out_proj = draw(rng, size, size), None if bias is None else draw(rng, size)
+    bias_kv = [draw(rng, 1, 1, size) for _ in range(2)] if "extra" in options else None
+    if masked == "causal" and (bias_kv or "zero" in options):
+        pytest.skip("refused")
+    masks = {
+        "": {},
+        "boolean": {
+            "attn_mask": rng.random((queries, keys)) < 0.3,
+            "key_padding_mask": np.arange(keys) >= np.array([[4], [6]]),
+        },
+        "added": {
+            "attn_mask": draw(rng, queries, keys),
+            "key_padding_mask": draw(rng, batch, keys),
+        },
+        "each head": {"attn_mask": draw(rng, batch * heads, queries, keys)},
+        "causal": {"is_causal": True},
+    }[masked]
+    joined = {"q_proj_weight": weights[0], "k_proj_weight": weights[1], "v_proj_weight": weights[2]}
+    actual = F.multi_head_attention_forward(
+        *arrays, size, heads, None if "separate" in options else np.vstack(weights), bias,
+        *(bias_kv or (None, None)), "zero" in options, 0.0, *out_proj,
+        use_separate_proj_weight="separate" in options, average_attn_weights=False, **masks,
+        **(joined if "separate" in options else {}),
+    )  # fmt: skip
+    biases = [None] * 3 if bias is None else np.split(bias, 3)
+    expected = reference.multi_head_attention_forward(
+        *arrays, heads, list(zip(weights, biases)), out_proj, bias_kv, "zero" in options, **masks
+    )
+    for a, e in zip(actual, expected):
+        np.testing.assert_allclose(a, e, rtol=1e-11, atol=1e-12)
+
+
 def test_functional_form_gradients(rng):
     x, w, b = draw(rng, 4, 2, 4), draw(rng, 12, 4), draw(rng, 12)
     out_w, bias_k, bias_v = draw(rng, 4, 4), draw(rng, 1, 1, 4), draw(rng, 1, 1, 4)
@@ -184,10 +226,12 @@ def test_functional_static_keys(rng):
         x, x, x, 8, 2, w, None, None, None, False, 0.0, np.eye(8), None,
         static_k=keys, static_v=values, average_attn_weights=False,
     )  # fmt: skip
-    query = (x @ w[:8].T).reshape(5, 6, 4).swapaxes(0, 1)
-    expected = F.scaled_dot_product_attention(query, keys, values)
-    np.testing.assert_allclose(out, expected.swapaxes(0, 1).reshape(5, 3, 8), rtol=1e-12)
-    assert weights.shape == (3, 2, 5, 7)
+    expected, expected_weights = reference.multi_head_attention_forward(
+        x, x, x, 2, [(part, None) for part in np.split(w, 3)], (np.eye(8), None),
+        static_kv=(keys, values),
+    )  # fmt: skip
+    np.testing.assert_allclose(out, expected, rtol=1e-12)
+    np.testing.assert_allclose(weights, expected_weights, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -98,16 +98,29 @@ bool broadcasts_to(const Shape& from, const Shape& to) {
 }
 
 // One matrix a head.
-template <class T>
 struct Stack {
-  py::array_t<T> array;
+  py::array array;
   std::vector<int64_t> offsets;
 
+  template <class T>
   MatrixStack<T> matrices() const {
     return {array.data(), offsets.data(), element_stride(array, array.ndim() - 2),
-            element_stride(array, array.ndim() - 1)};
+            element_stride(array, array.ndim() - 1), is_bfloat16(array)};
   }
 };
+
+// f(T{}) with the type that query is computed in.
+template <class F>
+auto dispatch(const Check& check, py::handle query, const F& f) {
+  return is_bfloat16(query) ? f(float{}) : check.dispatch("query", query, f);
+}
+
+// An array of float32, which may be given as bfloat16 if query is.
+py::handle widened(py::handle object, bool is_reduced, py::object& memory) {
+  if (!is_reduced || !is_bfloat16(object)) return object;
+  memory = object.attr("astype")("float32");
+  return memory;
+}
 
 // The checked inputs of a call, with everything that the argument struct points to.
 template <class T>
@@ -115,7 +128,7 @@ class Inputs {
  public:
   Inputs(const Check& check, py::handle query, py::handle key, py::handle value, py::handle mask,
          py::handle scale, bool enable_gqa, py::handle rules, py::handle dropout)
-      : check_(check) {
+      : check_(check), is_bfloat16_(is_bfloat16(query)) {
     query_.array = matrices("query", query);
     key_.array = matrices("key", key);
     value_.array = matrices("value", value);
@@ -129,9 +142,9 @@ class Inputs {
     problem_.scale = static_cast<T>(
         scale.is_none() ? 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(1, problem_.width)))
                         : scale.cast<double>());
-    problem_.query = query_.matrices();
-    problem_.key = key_.matrices();
-    problem_.value = value_.matrices();
+    problem_.query = query_.matrices<T>();
+    problem_.key = key_.matrices<T>();
+    problem_.value = value_.matrices<T>();
     set_rules(RuleArguments(rules));
     problem_.dropout = dropout_of(dropout);
     set_mask(mask);
@@ -144,10 +157,16 @@ class Inputs {
   Shape query_shape(int64_t rows, int64_t cols) const { return with(lead_, rows, cols); }
   Shape key_shape(int64_t rows, int64_t cols) const { return with(key_lead_, rows, cols); }
   const Shape& lead() const { return lead_; }
+  // A new array stored as query is.
+  py::array new_array(const Shape& shape) const {
+    const py::dtype dtype = query_.array.dtype();
+    const LargeOutput memory(check_.size("output", shape, dtype.itemsize()) * dtype.itemsize());
+    return py::array(dtype, std::vector<py::ssize_t>(shape.begin(), shape.end()));
+  }
 
   // A further array with query's leading dimensions.
-  Stack<T> like_output(const char* name, py::handle object) const {
-    Stack<T> stack;
+  Stack like_output(const char* name, py::handle object) const {
+    Stack stack;
     stack.array = matrices(name, object);
     check_.shape(name, stack.array, query_shape(problem_.queries, problem_.value_width),
                  "the output's shape");
@@ -156,10 +175,19 @@ class Inputs {
   }
 
  private:
-  py::array_t<T> matrices(const char* name, py::handle object) const {
-    auto a = check_.strided<T>(name, object);
+  py::array matrices(const char* name, py::handle object) const {
+    py::array a = is_bfloat16_ ? reduced(name, object) : check_.strided<T>(name, object);
     check_.min_rank(name, a, 2);
     return a;
+  }
+  // Copied only if misaligned.
+  py::array reduced(const char* name, py::handle object) const {
+    if (!is_bfloat16(object)) {
+      check_.type_error(std::string(name) + ".dtype must be bfloat16 like the other arrays, got " +
+                        kind_of(object));
+    }
+    const auto a = py::reinterpret_borrow<py::array>(object);
+    return has_whole_strides(a) ? a : py::array(a.attr("copy")());
   }
   static Shape lead_of(const py::array& a) { return Shape(a.shape(), a.shape() + a.ndim() - 2); }
   static Shape with(Shape shape, int64_t rows, int64_t cols) {
@@ -207,7 +235,9 @@ class Inputs {
     r.query_lengths = lengths("lengths", rules.query_lengths, problem_.queries, query_lengths_);
     r.key_lengths = lengths("kv_lengths", rules.key_lengths, problem_.keys, key_lengths_);
     if (!rules.slopes.is_none()) {
-      const auto slopes = check_.strided<T>("alibi_slopes", rules.slopes);
+      py::object memory;
+      const auto slopes =
+          check_.strided<T>("alibi_slopes", widened(rules.slopes, is_bfloat16_, memory));
       if (!broadcasts_to(shape_of(slopes), lead_)) {
         check_.value_error("alibi_slopes.shape must broadcast to " + to_string(lead_) +
                            " (query.shape[:-2]), got " + to_string(shape_of(slopes)));
@@ -248,12 +278,14 @@ class Inputs {
       mask_ = py::reinterpret_borrow<py::array>(mask);
       r.allowed = static_cast<const uint8_t*>(mask_.data());
     } else {
-      if (py::isinstance<py::array>(mask) && !py::isinstance<py::array_t<float>>(mask) &&
-          !py::isinstance<py::array_t<double>>(mask)) {
+      py::object memory;
+      const py::handle wide = widened(mask, is_bfloat16_, memory);
+      if (py::isinstance<py::array>(wide) && !py::isinstance<py::array_t<float>>(wide) &&
+          !py::isinstance<py::array_t<double>>(wide)) {
         check_.type_error("attn_mask.dtype must be bool or query's, got " +
                           std::string(py::str(mask.attr("dtype"))));
       }
-      const auto bias = check_.strided<T>("attn_mask", mask);
+      const auto bias = check_.strided<T>("attn_mask", wide);
       r.bias = bias.data();
       mask_ = bias;
     }
@@ -274,7 +306,8 @@ class Inputs {
   }
 
   const Check& check_;
-  Stack<T> query_, key_, value_;
+  bool is_bfloat16_;
+  Stack query_, key_, value_;
   py::array mask_;
   Shape lead_, key_lead_;
   std::vector<int64_t> mask_offsets_, query_lengths_, key_lengths_;
@@ -292,36 +325,54 @@ Array<T> zeros(const Check& check, const Shape& shape) {
   return a;
 }
 
-// Laid out as query is: where its positions lie outside of its heads in memory, so do the output's.
-template <class T>
-py::array_t<T> new_output(const Check& check, const Shape& shape, py::handle query) {
-  const auto q = py::reinterpret_borrow<py::array>(query);
-  const py::ssize_t rank = q.ndim();
+// A new array of some type, laid out as query is: where its positions lie outside of its heads in
+// memory, so do the output's.
+template <class New>
+py::array laid_out_as(const Shape& shape, const py::array& query, const New& new_array) {
+  const py::ssize_t rank = query.ndim();
   const auto heads_inside = [&] {
-    return rank >= 3 && rank == static_cast<py::ssize_t>(shape.size()) && q.shape(rank - 3) > 1 &&
-           q.shape(rank - 2) > 1 && q.strides(rank - 3) > 0 &&
-           q.strides(rank - 3) < q.strides(rank - 2);
+    return rank >= 3 && rank == static_cast<py::ssize_t>(shape.size()) &&
+           query.shape(rank - 3) > 1 && query.shape(rank - 2) > 1 && query.strides(rank - 3) > 0 &&
+           query.strides(rank - 3) < query.strides(rank - 2);
   };
-  if (!heads_inside()) return check.output<T>(shape);
+  if (!heads_inside()) return new_array(shape);
   Shape memory = shape;
   const size_t last = shape.size() - 1;
   std::swap(memory[last - 1], memory[last - 2]);
-  const auto base = check.output<T>(memory);
+  const py::array base = new_array(memory);
   std::vector<py::ssize_t> strides(base.strides(), base.strides() + rank);
   std::swap(strides[last - 1], strides[last - 2]);
-  return py::array_t<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()), strides, base.data(),
-                        base);
+  return py::array(base.dtype(), std::vector<py::ssize_t>(shape.begin(), shape.end()), strides,
+                   base.data(), base);
+}
+
+// `out`, checked.
+template <class T>
+py::array destination(const Check& check, const Shape& shape, py::handle out, bool is_reduced,
+                      std::initializer_list<py::handle> inputs) {
+  if (!is_reduced) return check.output<T>(shape, out, inputs);
+  if (!is_bfloat16(out)) {
+    check.type_error("out must be a numpy.ndarray of bfloat16, got " + kind_of(out));
+  }
+  auto y = py::reinterpret_borrow<py::array>(out);
+  check.destination(y, shape, inputs);
+  return y;
 }
 
 py::object forward(py::handle query, py::handle key, py::handle value, py::handle attn_mask,
-                   py::handle scale, bool enable_gqa, py::handle rules, py::handle dropout) {
+                   py::handle scale, bool enable_gqa, py::handle rules, py::handle dropout,
+                   py::handle out) {
   const Check check("scaled_dot_product_attention");
-  return check.dispatch("query", query, [&](auto zero) -> py::object {
+  return dispatch(check, query, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Inputs<T> inputs(check, query, key, value, attn_mask, scale, enable_gqa, rules, dropout);
     const AttentionProblem<T>& p = inputs.problem();
     const Shape shape = inputs.query_shape(p.queries, p.value_width);
-    auto output = new_output<T>(check, shape, query);
+    py::array output =
+        out.is_none()
+            ? laid_out_as(shape, py::reinterpret_borrow<py::array>(query),
+                          [&](const Shape& s) { return inputs.new_array(s); })
+            : destination<T>(check, shape, out, is_bfloat16(query), {query, key, value, attn_mask});
     auto log_sum_exp = check.output<T>(row_shape(shape));
     const auto offsets = offsets_of(output, 2, inputs.lead());
     run(attention_kernels().scaled_dot_product_attention_forward,
@@ -340,7 +391,7 @@ py::object backward(py::handle query, py::handle key, py::handle value, py::hand
                     py::handle grad_log_sum_exp, py::handle weights, py::handle grad_weights,
                     const py::tuple& needs) {
   const Check check("scaled_dot_product_attention_backward");
-  return check.dispatch("query", query, [&](auto zero) -> py::object {
+  return dispatch(check, query, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Inputs<T> inputs(check, query, key, value, attn_mask, scale, enable_gqa, rules, dropout);
     const AttentionProblem<T>& p = inputs.problem();
@@ -357,26 +408,26 @@ py::object backward(py::handle query, py::handle key, py::handle value, py::hand
     if (w) check.shape("weights", w, full, "the weights' shape");
     if (grad_w) check.shape("grad_weights", grad_w, full, "the weights' shape");
     if (!w != !grad_w) check.value_error("weights and grad_weights must be given together");
-    const auto wanted = [&](size_t i, const Shape& shape) -> Array<T> {
-      if (!needs[i].cast<bool>()) return py::reinterpret_steal<Array<T>>(py::handle());
-      return i == 3 ? zeros<T>(check, shape) : check.output<T>(shape);
+    const auto wanted = [&](size_t i, const Shape& shape) -> py::object {
+      if (!needs[i].cast<bool>()) return py::none();
+      if (i == 3) return zeros<T>(check, shape);
+      return inputs.new_array(shape);
     };
     auto delta = check.output<T>(rows);
-    auto grad_query = wanted(0, inputs.query_shape(p.queries, p.width));
-    auto grad_key = wanted(1, inputs.key_shape(p.keys, p.width));
-    auto grad_value = wanted(2, inputs.key_shape(p.keys, p.value_width));
-    auto grad_mask = wanted(3, full);
-    const auto pointer = [](Array<T>& a) -> T* { return a ? a.mutable_data() : nullptr; };
-    run(attention_kernels().scaled_dot_product_attention_backward,
-        AttentionBackwardArgs<T>{p, out.matrices(), grad.matrices(), lse.data(),
-                                 data_or_null(grad_lse), data_or_null(w), data_or_null(grad_w),
-                                 delta.mutable_data(), pointer(grad_query), pointer(grad_key),
-                                 pointer(grad_value), pointer(grad_mask)});
-    const auto result = [](Array<T>& a) -> py::object {
-      return a ? py::object(std::move(a)) : py::object(py::none());
+    py::object grad_query = wanted(0, inputs.query_shape(p.queries, p.width));
+    py::object grad_key = wanted(1, inputs.key_shape(p.keys, p.width));
+    py::object grad_value = wanted(2, inputs.key_shape(p.keys, p.value_width));
+    py::object grad_mask = wanted(3, full);
+    const auto pointer = [](const py::object& a) {
+      return a.is_none() ? nullptr : py::reinterpret_borrow<py::array>(a).mutable_data();
     };
-    return py::make_tuple(result(grad_query), result(grad_key), result(grad_value),
-                          result(grad_mask));
+    run(attention_kernels().scaled_dot_product_attention_backward,
+        AttentionBackwardArgs<T>{p, out.template matrices<T>(), grad.template matrices<T>(),
+                                 lse.data(), data_or_null(grad_lse), data_or_null(w),
+                                 data_or_null(grad_w), delta.mutable_data(), pointer(grad_query),
+                                 pointer(grad_key), pointer(grad_value),
+                                 static_cast<T*>(pointer(grad_mask))});
+    return py::make_tuple(grad_query, grad_key, grad_value, grad_mask);
   });
 }
 
@@ -384,7 +435,7 @@ py::object attention_weights(py::handle query, py::handle key, py::handle value,
                              py::handle attn_mask, py::handle scale, bool enable_gqa,
                              py::handle rules, py::handle dropout, py::handle log_sum_exp) {
   const Check check("attention_weights");
-  return check.dispatch("query", query, [&](auto zero) -> py::object {
+  return dispatch(check, query, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Inputs<T> inputs(check, query, key, value, attn_mask, scale, enable_gqa, rules, dropout);
     const AttentionProblem<T>& p = inputs.problem();
@@ -414,7 +465,7 @@ Array<int64_t> positions_of(const Check& check, py::handle object, const Shape& 
 }
 
 py::object rotary_embedding(py::handle input, py::handle positions, double base, bool interleaved,
-                            py::handle rotary_dim, bool inverse) {
+                            py::handle rotary_dim, bool inverse, py::handle out) {
   const Check check("rotary_embedding");
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
@@ -434,16 +485,19 @@ py::object rotary_embedding(py::handle input, py::handle positions, double base,
       frequencies[i] = std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(turned));
     }
     const Shape lead(shape.begin(), shape.end() - 2);
-    auto output = new_output<T>(check, shape, x);
+    py::array output =
+        out.is_none() ? laid_out_as(shape, x, [&](const Shape& s) { return check.output<T>(s); })
+                      : check.output<T>(shape, out, {input});
     const auto input_offsets = offsets_of(x, 2, lead), output_offsets = offsets_of(output, 2, lead);
     const auto position_offsets = offsets_of(where, std::min<int64_t>(1, where.ndim()), lead);
     const bool repeats = where.ndim() == 0 || extent(where, where.ndim() - 1) == 1;
     run(attention_kernels().rotary_embedding_forward,
-        RotaryEmbeddingArgs<T>{
-            static_cast<int64_t>(input_offsets.size()), rows, width, turned / 2, interleaved,
-            inverse, frequencies.data(), where.data(), position_offsets.data(), repeats ? 0 : 1,
-            x.data(), input_offsets.data(), element_stride(x, x.ndim() - 2), output.mutable_data(),
-            output_offsets.data(), element_stride(output, output.ndim() - 2)});
+        RotaryEmbeddingArgs<T>{static_cast<int64_t>(input_offsets.size()), rows, width, turned / 2,
+                               interleaved, inverse, frequencies.data(), where.data(),
+                               position_offsets.data(), repeats ? 0 : 1, x.data(),
+                               input_offsets.data(), element_stride(x, x.ndim() - 2),
+                               static_cast<T*>(output.mutable_data()), output_offsets.data(),
+                               element_stride(output, output.ndim() - 2)});
     return std::move(output);
   });
 }
@@ -453,7 +507,7 @@ py::object rotary_embedding(py::handle input, py::handle positions, double base,
 void init_attention(py::module_& m) {
   m.def("scaled_dot_product_attention_forward", &forward, py::arg("query"), py::arg("key"),
         py::arg("value"), py::arg("attn_mask"), py::arg("scale"), py::arg("enable_gqa"),
-        py::arg("rules") = py::none(), py::arg("dropout") = py::none(),
+        py::arg("rules") = py::none(), py::arg("dropout") = py::none(), py::arg("out") = py::none(),
         "Returns (output, log_sum_exp); `rules` is (left, right, lower_right, query_lengths, "
         "key_lengths, softcap, alibi_slopes) or None, `dropout` (threshold, scale, seed, stream)");
   m.def("scaled_dot_product_attention_backward", &backward, py::arg("query"), py::arg("key"),
@@ -466,6 +520,7 @@ void init_attention(py::module_& m) {
         py::arg("dropout"), py::arg("log_sum_exp"));
   m.def("rotary_embedding_forward", &rotary_embedding, py::arg("input"), py::arg("positions"),
         py::arg("base"), py::arg("interleaved"), py::arg("rotary_dim"), py::arg("inverse"),
+        py::arg("out") = py::none(),
         "Turns pairs of features by their positions; inverse turns them back");
 }
 

@@ -7,12 +7,14 @@
 
 namespace fastnn {
 
-// One matrix a head, any strides (elements): that of head h starts at data + offsets[h].
+// One matrix a head, any strides (elements): that of head h starts at element offsets[h]. With
+// is_bfloat16, where T is float, elements are bfloat16.
 template <class T>
 struct MatrixStack {
-  const T* data;
+  const void* data;
   const int64_t* offsets;
   int64_t row_stride, col_stride;
+  bool is_bfloat16;
 };
 
 // What becomes of the score of query i and key j, in this order: softcap * tanh(s / softcap), minus
@@ -43,7 +45,8 @@ struct AttentionDropout {
 };
 
 // query is (heads, queries, width), key (heads / group, keys, width), value (heads / group, keys,
-// value_width); head h uses key and value h / group.
+// value_width); head h uses key and value h / group. All three are stored alike, and so are the
+// output and the gradients with respect to them.
 template <class T>
 struct AttentionProblem {
   int64_t heads, group, queries, keys, width, value_width;
@@ -58,7 +61,7 @@ struct AttentionProblem {
 template <class T>
 struct AttentionForwardArgs {
   AttentionProblem<T> problem;
-  T* output;
+  void* output;
   const int64_t* output_offsets;
   int64_t output_row_stride;
   T* log_sum_exp;
@@ -78,9 +81,9 @@ struct AttentionBackwardArgs {
   const T* weights;
   const T* grad_weights;
   T* delta;
-  T* grad_query;
-  T* grad_key;
-  T* grad_value;
+  void* grad_query;
+  void* grad_key;
+  void* grad_value;
   T* grad_bias;
 };
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
-from fastnn.functional._args import integer, number, recorded
+from fastnn.functional._args import integer, number, recorded, refuse_out_while_recording
 from fastnn.functional.gemm import _sum_to_shape
 from fastnn.random import next_philox_key
 
@@ -39,6 +39,7 @@ def scaled_dot_product_attention(
     kv_lengths: Sequence[int] | Array | None = None,
     return_lse: bool = False,
     return_weights: bool = False,
+    out: Array | None = None,
 ) -> Any:
     r"""Attention of every query over the keys that it may see.
 
@@ -54,13 +55,13 @@ def scaled_dot_product_attention(
 
     Parameters
     ----------
-    query : array or Tensor, shape (..., H, L, E), float32 or float64
+    query : array or Tensor, shape (..., H, L, E), float32, float64 or bfloat16
     key : array or Tensor, shape (..., H, S, E)
     value : array or Tensor, shape (..., H, S, Ev)
         Leading dimensions broadcast; any strides are read in place.
     attn_mask : array or Tensor, broadcastable to (..., H, L, S), optional
-        Boolean: True where a query may see a key. Of query's dtype: added to the scores; it gets a
-        gradient. It is read with its strides, never expanded.
+        Boolean: True where a query may see a key. Of query's dtype (beside bfloat16 also float32):
+        added to the scores; it gets a gradient. It is read with its strides, never expanded.
     dropout_p : float
         Probability with which a weight is dropped (always: pass 0 outside of training).
     is_causal : bool
@@ -86,6 +87,9 @@ def scaled_dot_product_attention(
         -inf for a query that sees no key.
     return_weights : bool
         Also return the weights (after dropout), (..., H, L, S).
+    out : array, optional
+        C-contiguous, of the output's shape and query's dtype: receives the output. Not while
+        recording.
 
     Returns
     -------
@@ -95,9 +99,14 @@ def scaled_dot_product_attention(
     Raises
     ------
     TypeError
-        For dtypes other than float32 and float64, or mixed ones.
+        For dtypes other than float32, float64 and bfloat16, or mixed ones.
     ValueError
         For shapes that do not fit, and options out of range.
+
+    Notes
+    -----
+    bfloat16 (``ml_dtypes.bfloat16``) is how query, key, value, the output and their gradients are
+    stored; sums, weights and the logarithms are of float32.
 
     References
     ----------
@@ -134,7 +143,9 @@ def scaled_dot_product_attention(
             is_causal, causal_alignment, window, softcap, alibi_slopes, lengths, kv_lengths
         )
     inputs = (query, key, value, attn_mask)
-    return attend(inputs, dropout_p, scale, bool(enable_gqa), rules, return_lse, return_weights)
+    return attend(
+        inputs, dropout_p, scale, bool(enable_gqa), rules, return_lse, return_weights, out
+    )
 
 
 def attend(
@@ -145,19 +156,23 @@ def attend(
     rules: Rules | None = None,
     return_lse: bool = False,
     return_weights: bool = False,
+    out: Array | None = None,
 ) -> Any:
     """Attention of (query, key, value, attn_mask) under checked rules; a mask may join `CAUSAL`."""
     q, k, v, mask = map(array, inputs)
     dropout = _dropout(dropout_p) if dropout_p else None
+    recording = recorded(*inputs)
+    if out is not None:
+        refuse_out_while_recording("scaled_dot_product_attention", out, *inputs)
     out, lse = _core.scaled_dot_product_attention_forward(
-        q, k, v, mask, scale, enable_gqa, rules, dropout
+        q, k, v, mask, scale, enable_gqa, rules, dropout, out
     )
     weights = None
     if return_weights:
         weights = _core.attention_weights(q, k, v, mask, scale, enable_gqa, rules, dropout, lse)
     several = return_lse or return_weights
     outputs = (out, *((lse,) if return_lse else ()), *((weights,) if return_weights else ()))
-    if not recorded(*inputs):
+    if not recording:
         return outputs if several else out
 
     def gradients(
@@ -169,7 +184,8 @@ def attend(
             None if grad_w is None else weights, grad_w, needs,
         )  # fmt: skip
         return tuple(
-            None if g is None else _sum_to_shape(g, x.shape) for g, x in zip(grads, (q, k, v, mask))
+            None if g is None else _sum_to_shape(g, x.shape).astype(x.dtype, copy=False)
+            for g, x in zip(grads, (q, k, v, mask))
         )
 
     if not several:
@@ -178,13 +194,14 @@ def attend(
             inputs,
             lambda grad, needs: gradients(grad, None, None, needs),
             name="scaled_dot_product_attention",
+            bfloat16=True,
         )
 
     def backward(grads: tuple[Array | None, ...], needs: tuple[bool, ...]) -> Gradients:
         grad_lse = grads[1] if return_lse else None
         return gradients(grads[0], grad_lse, grads[-1] if return_weights else None, needs)
 
-    return record(outputs, inputs, backward, name="scaled_dot_product_attention")
+    return record(outputs, inputs, backward, "scaled_dot_product_attention", bfloat16=True)
 
 
 def _dropout(p: Any) -> tuple[int, float, int, int]:
@@ -243,6 +260,7 @@ def rotary_embedding(
     base: float = 10000.0,
     interleaved: bool = False,
     rotary_dim: int | None = None,
+    out: Array | None = None,
 ) -> Result:
     r"""Rotate pairs of features by an angle that grows with the position.
 
@@ -261,6 +279,8 @@ def rotary_embedding(
         (i, i + R / 2), as in GPT-NeoX and Llama.
     rotary_dim : int, optional
         R: only the first R features are rotated; all E if not given.
+    out : array, optional
+        C-contiguous, of input's shape and dtype: receives the result. Not while recording.
 
     Returns
     -------
@@ -296,5 +316,6 @@ def rotary_embedding(
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
         return (_core.rotary_embedding_forward(grad, *options, True),)
 
-    out = _core.rotary_embedding_forward(array(input), *options, False)
-    return record(out, (input,), backward, name=op)
+    refuse_out_while_recording(op, out, input)
+    result = _core.rotary_embedding_forward(array(input), *options, False, out)
+    return record(result, (input,), backward, name=op)

@@ -51,6 +51,11 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data, requires_grad)
+        if requires_grad and self._data.dtype.kind != "f":
+            raise TypeError(
+                f"Parameter: requires_grad needs float32 or float64 data, got {self._data.dtype}; "
+                "convert it with .astype(np.float32)"
+            )
         self._packs = None
         self._data = _owned(self._data)
 

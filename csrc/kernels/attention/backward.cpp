@@ -16,6 +16,7 @@ namespace {
 
 template <class T>
 struct BackwardScratch {
+  T* staging;
   T* groups;        // of the lanes' side: [group][width][kGroup]
   T* value_groups;  // [group][value_width][kGroup]
   T* gradients;     // [group][width][kGroup]
@@ -29,6 +30,7 @@ struct BackwardScratch {
   RuleScratch<T> rules;
 
   BackwardScratch(Carver<T>& carver, const AttentionProblem<T>& p, int64_t block, int64_t rows) {
+    staging = carver.take(staging_elements(p));
     groups = carver.take(block * p.width);
     value_groups = carver.take(block * p.value_width);
     gradients = carver.take(block * p.width);
@@ -105,6 +107,16 @@ class GradientTile {
   int64_t head_;
 };
 
+// Rows of a gradient from its accumulator; those of its head begin at row `first`.
+template <class T>
+void store_gradient(const AttentionProblem<T>& p, void* gradient, int64_t first, Range rows,
+                    int64_t width, T* acc, T factor) {
+  with_stored(p.query, [&](auto zero) {
+    auto* const target = static_cast<decltype(zero)*>(gradient) + (first + rows.begin) * width;
+    store_transposed(target, width, acc, width, rows.end - rows.begin, factor);
+  });
+}
+
 // grad_query of a block of queries of one head: lanes are queries, rows keys.
 template <class T>
 void query_part(const AttentionBackwardArgs<T>& args, BackwardScratch<T>& s, int64_t head,
@@ -112,21 +124,17 @@ void query_part(const AttentionBackwardArgs<T>& args, BackwardScratch<T>& s, int
   const AttentionProblem<T>& p = args.problem;
   const GradientTile<T, true> tile(args, s, head);
   const int64_t count = queries.end - queries.begin, groups = ceil_div(count, kGroup<T>);
-  pack_groups(s.groups, Matrix<T>::of(p.query, head).from_row(queries.begin), count, p.width,
-              p.scale);
-  pack_groups(s.value_groups, Matrix<T>::of(args.grad_output, head).from_row(queries.begin), count,
-              p.value_width, T(1));
+  pack_groups(s.groups, p.query, head, queries, p.width, p.scale, s.staging);
+  pack_groups(s.value_groups, args.grad_output, head, queries, p.value_width, T(1), s.staging);
   fill(s.gradients, groups * kGroup<T> * p.width, T(0));
-  const auto key = Matrix<T>::of(p.key, head / p.group);
-  const auto value = Matrix<T>::of(p.value, head / p.group);
   Prefetcher ahead;
   const Range seen = tile.rules().keys_of(queries);
   const int64_t step = block_rows(p.keys);
   for (int64_t k = seen.begin / step * step; k < seen.end; k += step) {
     const Range keys = block_of(k, step, p.keys);
-    s.rows.load(key.from_row(k), keys.end - k, T(1));
+    s.rows.load(p.key, head / p.group, keys, T(1));
     s.rows.set_specials_aside();
-    s.value_rows.load(value.from_row(k), keys.end - k, T(1));
+    s.value_rows.load(p.value, head / p.group, keys, T(1));
     for (int64_t g = 0; g < groups; ++g) {
       const Range lane_range = block_of(queries.begin + g * kGroup<T>, kGroup<T>, queries.end);
       const Rectangle at = tile.rules().narrowed({lane_range, keys});
@@ -140,9 +148,8 @@ void query_part(const AttentionBackwardArgs<T>& args, BackwardScratch<T>& s, int
   }
   for (int64_t g = 0; g < groups; ++g) {
     const Range lanes = block_of(queries.begin + g * kGroup<T>, kGroup<T>, queries.end);
-    store_transposed(args.grad_query + (head * p.queries + lanes.begin) * p.width, p.width,
-                     s.gradients + g * kGroup<T> * p.width, p.width, lanes.end - lanes.begin,
-                     p.scale);
+    store_gradient(p, args.grad_query, head * p.queries, lanes, p.width,
+                   s.gradients + g * kGroup<T> * p.width, p.scale);
   }
 }
 
@@ -163,11 +170,8 @@ class KeyPart {
   }
 
   void run() {
-    const int64_t count = keys_.end - keys_.begin;
-    pack_groups(s_.groups, Matrix<T>::of(p_.key, key_head_).from_row(keys_.begin), count, p_.width,
-                T(1));
-    pack_groups(s_.value_groups, Matrix<T>::of(p_.value, key_head_).from_row(keys_.begin), count,
-                p_.value_width, T(1));
+    pack_groups(s_.groups, p_.key, key_head_, keys_, p_.width, T(1), s_.staging);
+    pack_groups(s_.value_groups, p_.value, key_head_, keys_, p_.value_width, T(1), s_.staging);
     fill(s_.gradients, groups_ * kGroup<T> * p_.width, T(0));
     fill(s_.value_gradients, groups_ * kGroup<T> * p_.value_width, T(0));
     for (int64_t i = 0; i < p_.group; ++i) add_head(key_head_ * p_.group + i);
@@ -190,10 +194,15 @@ class KeyPart {
       fetch_rows(ahead_, p_.query, head, queries, p_.width);
       fetch_rows(ahead_, args_.grad_output, head, queries, p_.value_width);
     }
-    if (args_.grad_key) ahead_.add(args_.grad_key + row * p_.width, p_.width, count, p_.width);
-    if (args_.grad_value) {
-      ahead_.add(args_.grad_value + row * p_.value_width, p_.value_width, count, p_.value_width);
-    }
+    with_stored(p_.query, [&](auto zero) {
+      using S = decltype(zero);
+      const auto fetch_gradient = [&](const void* gradient, int64_t width) {
+        if (gradient == nullptr) return;
+        ahead_.add(static_cast<const S*>(gradient) + row * width, width, count, width);
+      };
+      fetch_gradient(args_.grad_key, p_.width);
+      fetch_gradient(args_.grad_value, p_.value_width);
+    });
     const int64_t tiles = 2 * ceil_div(rows, kTileRows) + ceil_div(p_.width, kTileRows) +
                           ceil_div(p_.value_width, kTileRows);
     ahead_.spread_over(groups_ * p_.group * ceil_div(p_.queries, rows) * tiles);
@@ -201,14 +210,12 @@ class KeyPart {
 
   void add_head(int64_t head) {
     const GradientTile<T, false> tile(args_, s_, head);
-    const auto query = Matrix<T>::of(p_.query, head);
-    const auto grad = Matrix<T>::of(args_.grad_output, head);
     const Range seen = tile.rules().queries_of(keys_);
     const int64_t step = block_rows(p_.queries);
     for (int64_t q = seen.begin / step * step; q < seen.end; q += step) {
       const Range queries = block_of(q, step, p_.queries);
-      s_.rows.load(query.from_row(q), queries.end - q, p_.scale);
-      s_.value_rows.load(grad.from_row(q), queries.end - q, T(1));
+      s_.rows.load(p_.query, head, queries, p_.scale);
+      s_.value_rows.load(args_.grad_output, head, queries, T(1));
       if (args_.grad_key) s_.rows.set_specials_aside();
       if (args_.grad_value) s_.value_rows.set_specials_aside();
       for (int64_t g = 0; g < groups_; ++g) add_block(tile, head, g, queries);
@@ -240,7 +247,8 @@ class KeyPart {
     const int64_t rows = at.queries.end - at.queries.begin, depth = at.keys.end - at.keys.begin;
     const int64_t panel = panel_rows(rows);
     const auto key = Matrix<T>::of(p_.key, key_head_).from_row(at.keys.begin);
-    T* const target = args_.grad_query + (head * p_.queries + at.queries.begin) * p_.width;
+    T* const target =
+        static_cast<T*>(args_.grad_query) + (head * p_.queries + at.queries.begin) * p_.width;
     for (int64_t i = 0; i < rows; i += panel) {
       const int count = static_cast<int>(min_of(panel, rows - i));
       for (int64_t c = 0; c < p_.width; c += kGroup<T>) {
@@ -255,15 +263,14 @@ class KeyPart {
 
   void finish(int64_t g) {
     const Range keys = keys_of_group(g);
-    const int64_t count = keys.end - keys.begin, row = key_head_ * p_.keys + keys.begin;
+    const int64_t first = key_head_ * p_.keys;
     if (args_.grad_key) {
-      store_transposed(args_.grad_key + row * p_.width, p_.width,
-                       s_.gradients + g * kGroup<T> * p_.width, p_.width, count, T(1));
+      store_gradient(p_, args_.grad_key, first, keys, p_.width,
+                     s_.gradients + g * kGroup<T> * p_.width, T(1));
     }
     if (args_.grad_value) {
-      store_transposed(args_.grad_value + row * p_.value_width, p_.value_width,
-                       s_.value_gradients + g * kGroup<T> * p_.value_width, p_.value_width, count,
-                       T(1));
+      store_gradient(p_, args_.grad_value, first, keys, p_.value_width,
+                     s_.value_gradients + g * kGroup<T> * p_.value_width, T(1));
     }
   }
 
@@ -277,17 +284,18 @@ class KeyPart {
   Prefetcher ahead_;
 };
 
-template <class T>
-T dot(const T* a, int64_t a_stride, const T* b, int64_t b_stride, int64_t n) {
+// The product of two rows.
+template <class T, class S>
+T dot(const Matrix<S>& a, const Matrix<S>& b, int64_t n) {
   Chains<T> chains(0);
-  if (a_stride == 1 && b_stride == 1) {
+  if (a.col_stride == 1 && b.col_stride == 1) {
     for_vectors_in_chains<T>(n, [&](int64_t i, auto lanes, auto c) FASTNN_INLINE_LAMBDA {
-      chains[c] = fma(lanes.load(a + i), lanes.load(b + i), chains[c]);
+      chains[c] = fma(load_stored(lanes, a.data + i), load_stored(lanes, b.data + i), chains[c]);
     });
     return chains.sum();
   }
   T sum = 0;
-  for (int64_t i = 0; i < n; ++i) sum += a[i * a_stride] * b[i * b_stride];
+  for (int64_t i = 0; i < n; ++i) sum += from_stored(a.at(0, i)) * from_stored(b.at(0, i));
   return sum;
 }
 
@@ -298,11 +306,15 @@ void compute_delta(const AttentionBackwardArgs<T>& args) {
   const int64_t row_work = p.value_width + (args.weights ? p.keys : 0) + 8;
   parallel_for(p.heads * p.queries, part_grain(row_work), [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      const auto grad = Matrix<T>::of(args.grad_output, i / p.queries).from_row(i % p.queries);
-      const auto out = Matrix<T>::of(args.output, i / p.queries).from_row(i % p.queries);
-      T delta = dot(grad.data, grad.col_stride, out.data, out.col_stride, p.value_width);
+      T delta = with_stored(p.query, [&](auto zero) {
+        using Rows = Matrix<decltype(zero)>;
+        const int64_t head = i / p.queries, query = i % p.queries;
+        return dot<T>(Rows::of(args.grad_output, head).from_row(query),
+                      Rows::of(args.output, head).from_row(query), p.value_width);
+      });
       if (args.weights) {
-        delta += dot(args.weights + i * p.keys, 1, args.grad_weights + i * p.keys, 1, p.keys);
+        delta += dot<T>(Matrix<T>{args.weights + i * p.keys, 0, 1},
+                        Matrix<T>{args.grad_weights + i * p.keys, 0, 1}, p.keys);
       }
       if (args.grad_log_sum_exp) delta -= args.grad_log_sum_exp[i];
       args.delta[i] = delta;
@@ -365,7 +377,7 @@ void grad_by_heads(const AttentionBackwardArgs<T>& args) {
   const int64_t block = lane_block<T>(p.keys, INT32_MAX, width);
   for_parts(p, key_heads, block, p.queries, p.keys * p.group * p.queries * width,
             [&](BackwardScratch<T>& scratch, int64_t key_head) {
-              T* const grad_query = args.grad_query + key_head * size;
+              T* const grad_query = static_cast<T*>(args.grad_query) + key_head * size;
               fill(grad_query, size, T(0));
               for (int64_t k = 0; k < p.keys; k += block) {
                 KeyPart<T>(args, scratch, key_head, block_of(k, block, p.keys), true).run();
@@ -402,8 +414,8 @@ void scaled_dot_product_attention_backward(const AttentionBackwardArgs<T>& args)
   const int64_t key_heads = p.heads / p.group;
   const bool keys = args.grad_key || args.grad_value || args.grad_bias;
   compute_delta(args);
-  if (args.grad_query && keys && p.key.col_stride == 1 && feed_threads(key_heads) &&
-      is_finite(p.key, key_heads, p.keys, p.width)) {
+  if (args.grad_query && keys && p.key.col_stride == 1 && !p.key.is_bfloat16 &&
+      feed_threads(key_heads) && is_finite(p.key, key_heads, p.keys, p.width)) {
     return grad_by_heads(args);
   }
   if (args.grad_query && p.queries > 0) grad_of_queries(args);

@@ -9,7 +9,7 @@
 
 #include "kernels/attention/strided_tile.h"
 #include "kernels/gemm/engine.h"
-#include "kernels/rows.h"
+#include "kernels/storage.h"
 #include "ops/attention.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -56,14 +56,25 @@ struct Carver {
   }
 };
 
-// One head's matrix.
+// f(S{}) with the type that the elements are stored as.
+template <class T, class F>
+FASTNN_INLINE auto with_stored(const MatrixStack<T>& stack, const F& f) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (stack.is_bfloat16) return f(uint16_t());
+  }
+  return f(T());
+}
+
+// One head's matrix, of T as it is stored.
 template <class T>
 struct Matrix {
   const T* data;
   int64_t row_stride, col_stride;
 
-  static Matrix of(const MatrixStack<T>& stack, int64_t head) {
-    return {stack.data + stack.offsets[head], stack.row_stride, stack.col_stride};
+  template <class Sum>
+  static Matrix of(const MatrixStack<Sum>& stack, int64_t head) {
+    return {static_cast<const T*>(stack.data) + stack.offsets[head], stack.row_stride,
+            stack.col_stride};
   }
   Matrix from_row(int64_t row) const { return {data + row * row_stride, row_stride, col_stride}; }
   Matrix from_col(int64_t col) const { return {data + col * col_stride, row_stride, col_stride}; }
@@ -74,8 +85,11 @@ struct Matrix {
 template <class T>
 void fetch_rows(Prefetcher& ahead, const MatrixStack<T>& stack, int64_t head, Range rows,
                 int64_t width) {
-  const auto m = Matrix<T>::of(stack, head).from_row(rows.begin);
-  if (m.col_stride == 1) ahead.add(m.data, m.row_stride, rows.end - rows.begin, width);
+  if (stack.col_stride != 1) return;
+  with_stored(stack, [&](auto zero) {
+    const auto m = Matrix<decltype(zero)>::of(stack, head).from_row(rows.begin);
+    ahead.add(m.data, m.row_stride, rows.end - rows.begin, width);
+  });
 }
 
 template <class T>
@@ -88,19 +102,55 @@ void scale_run(T* p, int64_t n, T factor) {
   for (int64_t i = 0; i < n; ++i) p[i] *= factor;
 }
 
-// Rows of m, times factor, as groups of B: [group][width][kGroup], padded with zeros.
+// target[r][c] = factor * source[r][c].
+template <class T, class S>
+void copy_rows(T* target, int64_t target_stride, const Matrix<S>& source, int64_t rows,
+               int64_t width, T factor) {
+  for (int64_t r = 0; r < rows; ++r, target += target_stride) {
+    const Matrix<S> row = source.from_row(r);
+    if (row.col_stride == 1) {
+      for_vectors<T>(width, [&](int64_t c, auto lanes) FASTNN_INLINE_LAMBDA {
+        lanes.store(load_stored(lanes, row.data + c) * factor, target + c);
+      });
+    } else {
+      for (int64_t c = 0; c < width; ++c) target[c] = from_stored(row.at(0, c)) * factor;
+    }
+  }
+}
+
+// Rows of one head, times factor, as groups of B: [group][width][kGroup], padded with zeros.
+// `staging` holds a group of rows where they are not stored as T.
 template <class T>
-void pack_groups(T* target, const Matrix<T>& m, int64_t rows, int64_t width, T factor) {
-  const DenseOperand<T> operand{m.data, m.row_stride, m.col_stride};
-  operand.b_block(target, 0, rows, 0, width);
-  if (factor != T(1)) scale_run(target, round_up(rows, kGroup<T>) * width, factor);
+void pack_groups(T* target, const MatrixStack<T>& stack, int64_t head, Range rows, int64_t width,
+                 T factor, T* staging) {
+  const int64_t count = rows.end - rows.begin;
+  if (!stack.is_bfloat16) {
+    const auto m = Matrix<T>::of(stack, head).from_row(rows.begin);
+    const DenseOperand<T> operand{m.data, m.row_stride, m.col_stride};
+    operand.b_block(target, 0, count, 0, width);
+    if (factor != T(1)) scale_run(target, round_up(count, kGroup<T>) * width, factor);
+    return;
+  }
+  with_stored(stack, [&](auto zero) {
+    const auto m = Matrix<decltype(zero)>::of(stack, head);
+    for (int64_t i = 0; i < count; i += kGroup<T>, target += kGroup<T> * width) {
+      const int64_t lanes = min_of(kGroup<T>, count - i);
+      copy_rows(staging, width, m.from_row(rows.begin + i), lanes, width, factor);
+      const DenseOperand<T> operand{staging, width, 1};
+      operand.b_block(target, 0, lanes, 0, width);
+    }
+  });
+}
+template <class T>
+int64_t staging_elements(const AttentionProblem<T>& p) {
+  return p.query.is_bfloat16 ? kGroup<T> * max_of(p.width, p.value_width) : 0;
 }
 
 // A block of rows of one head as the A operand of both products: of the one that sums along the
-// width, and of the one that sums over the rows. It is used in place, or from a copy where factors
-// or strides ask for one. The sum over the rows needs set_specials_aside() first: there a row that
-// holds NaN or infinity is replaced by zeros and added by itself, only where its weight is not
-// zero, since otherwise 0 * NaN would leak out of masked positions.
+// width, and of the one that sums over the rows. It is used in place, or from a copy where factors,
+// strides or bfloat16 ask for one. The sum over the rows needs set_specials_aside() first: there a
+// row that holds NaN or infinity is replaced by zeros and added by itself, only where its weight is
+// not zero, since otherwise 0 * NaN would leak out of masked positions.
 template <class T>
 class RowBlock {
  public:
@@ -116,16 +166,23 @@ class RowBlock {
     return block;
   }
 
-  void load(const Matrix<T>& source, int64_t rows, T factor) {
-    source_ = source;
-    factor_ = factor;
-    rows_ = rows;
+  void load(const MatrixStack<T>& stack, int64_t head, Range rows, T factor) {
+    rows_ = rows.end - rows.begin;
     specials_ = 0;
-    data_ = source.data;
-    stride_ = source.row_stride;
     // Rows a multiple of 2 KiB apart share a few sets of the cache.
-    const bool crowded = stride_ * static_cast<int64_t>(sizeof(T)) % 2048 == 0 && stride_ != 0;
-    if (factor != T(1) || source.col_stride != 1 || crowded) copy();
+    const bool crowded =
+        stack.row_stride * static_cast<int64_t>(sizeof(T)) % 2048 == 0 && stack.row_stride != 0;
+    if (factor != T(1) || stack.col_stride != 1 || crowded || stack.is_bfloat16) {
+      data_ = copy_;
+      stride_ = copy_stride(width_);
+      with_stored(stack, [&](auto zero) {
+        const auto source = Matrix<decltype(zero)>::of(stack, head).from_row(rows.begin);
+        copy_rows(copy_, stride_, source, rows_, width_, factor);
+      });
+    } else {
+      data_ = Matrix<T>::of(stack, head).from_row(rows.begin).data;
+      stride_ = stack.row_stride;
+    }
     finite_ = data_;
     finite_stride_ = stride_;
   }
@@ -173,24 +230,6 @@ class RowBlock {
   }
 
  private:
-  void copy() {
-    const int64_t stride = copy_stride(width_);
-    const Vec<T> factor(factor_);
-    for (int64_t r = 0; r < rows_; ++r) {
-      T* const target = copy_ + r * stride;
-      const Matrix<T> row = source_.from_row(r);
-      if (row.col_stride == 1) {
-        for_vectors<T>(width_, [&](int64_t c, auto lanes) FASTNN_INLINE_LAMBDA {
-          lanes.store(lanes.load(row.data + c) * factor, target + c);
-        });
-      } else {
-        for (int64_t c = 0; c < width_; ++c) target[c] = row.at(0, c) * factor_;
-      }
-    }
-    data_ = copy_;
-    stride_ = stride;
-  }
-
   void find_specials() {
     finite_ = finite_copy_;
     finite_stride_ = copy_stride(width_);
@@ -216,8 +255,6 @@ class RowBlock {
     }
   }
 
-  Matrix<T> source_;
-  T factor_;
   const T* data_;
   const T* finite_;  // without what has been set aside
   T* copy_;
@@ -248,8 +285,8 @@ void add_tiles(T* tile, const T* terms, int64_t rows, int64_t lanes) {
 
 // target[lane * row_stride + c] = factor * acc[c][lane], and not an element more; acc is scaled on
 // the way.
-template <class T>
-void store_transposed(T* target, int64_t row_stride, T* acc, int64_t width, int64_t lanes,
+template <class T, class S>
+void store_transposed(S* target, int64_t row_stride, T* acc, int64_t width, int64_t lanes,
                       T factor) {
   constexpr int64_t kSize = Vec<T>::kSize;
   if (factor != T(1)) scale_run(acc, width * kGroup<T>, factor);
@@ -261,10 +298,10 @@ void store_transposed(T* target, int64_t row_stride, T* acc, int64_t width, int6
         rows[r] = c + r < width ? Vec<T>::load(acc + (c + r) * kGroup<T> + lane) : Vec<T>::zero();
       }
       transpose(rows);
-      T* const first = target + lane * row_stride + c;
+      S* const first = target + lane * row_stride + c;
       FASTNN_UNROLL
       for (int64_t r = 0; r < kSize; ++r) {
-        if (lane + r < lanes) rows[r].store(first + r * row_stride, width - c);
+        if (lane + r < lanes) store_stored(first + r * row_stride, width - c, rows[r]);
       }
     }
   }

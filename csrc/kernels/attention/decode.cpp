@@ -1,7 +1,5 @@
 #include "kernels/attention/decode.h"
 
-#include "kernels/rows.h"
-
 namespace fastnn::FASTNN_ISA {
 namespace {
 
@@ -98,16 +96,16 @@ FASTNN_INLINE Vec<T> lane_sums(const T* vectors) {
 // scores[r * kGroup + j] = query r . key j, for kRows queries and a vector of keys. Row for row of
 // the keys, `ahead` comes into L2: what is read next. The processor's own prefetching would start
 // anew between keys and values.
-template <int kRows, class T>
-void score_vector(const T* queries, int64_t query_stride, const Matrix<T>& keys, int64_t count,
-                  int64_t width, T* scores, const Matrix<T>& ahead) {
+template <int kRows, class T, class S>
+void score_vector(const T* queries, int64_t query_stride, const Matrix<S>& keys, int64_t count,
+                  int64_t width, T* scores, const Matrix<S>& ahead) {
   constexpr int64_t kSize = Vec<T>::kSize;
   // Few keys at once: the processor fetches ahead in one stream of memory better than in several.
   constexpr int kKeysAtOnce = kRows < 4 ? 4 / kRows : 1;
   alignas(64) T lanes[kRows][kSize][kSize];
   const int64_t whole = width / kSize * kSize;
   for (int64_t j = 0; j < kSize; j += kKeysAtOnce) {
-    const T* key[kKeysAtOnce];  // past the end the last key stands in
+    const S* key[kKeysAtOnce];  // past the end the last key stands in
     FASTNN_UNROLL
     for (int i = 0; i < kKeysAtOnce; ++i) key[i] = keys.from_row(min_of(j + i, count - 1)).data;
     Vec<T> acc[kRows][kKeysAtOnce];
@@ -116,12 +114,12 @@ void score_vector(const T* queries, int64_t query_stride, const Matrix<T>& keys,
       FASTNN_UNROLL
       for (int i = 0; i < kKeysAtOnce; ++i) acc[r][i] = Vec<T>::zero();
     }
-    const auto add = [&](int64_t c, auto load) FASTNN_INLINE_LAMBDA {
+    const auto add = [&](int64_t c, auto lanes) FASTNN_INLINE_LAMBDA {
       Vec<T> k[kKeysAtOnce];
       FASTNN_UNROLL
       for (int i = 0; i < kKeysAtOnce; ++i) {
         __builtin_prefetch(ahead.from_row(j + i).data + c, 0, 2);
-        k[i] = load(key[i] + c);
+        k[i] = load_stored(lanes, key[i] + c);
       }
       FASTNN_UNROLL
       for (int r = 0; r < kRows; ++r) {
@@ -130,12 +128,8 @@ void score_vector(const T* queries, int64_t query_stride, const Matrix<T>& keys,
         for (int i = 0; i < kKeysAtOnce; ++i) acc[r][i] = fma(q, k[i], acc[r][i]);
       }
     };
-    for (int64_t c = 0; c < whole; c += kSize) {
-      add(c, [](const T* p) FASTNN_INLINE_LAMBDA { return Vec<T>::load(p); });
-    }
-    if (whole < width) {
-      add(whole, [&](const T* p) FASTNN_INLINE_LAMBDA { return Vec<T>::load(p, width - whole); });
-    }
+    for (int64_t c = 0; c < whole; c += kSize) add(c, AllLanes<T>());
+    if (whole < width) add(whole, FirstLanes<T>{width - whole});
     FASTNN_UNROLL
     for (int r = 0; r < kRows; ++r) {
       FASTNN_UNROLL
@@ -156,10 +150,10 @@ struct LiveTile {
 // outputs[r] = sum over the keys of weight * value, for kRows rows and kCols vectors of columns,
 // the last of `tail` lanes; `ahead` as in score_vector. False if a value is NaN or infinite, which
 // asks for weigh_special.
-template <int kRows, int kCols, class T>
+template <int kRows, int kCols, class T, class S>
 bool weigh_columns(const T* weights, int64_t tile_size, const LiveTile* live, int64_t live_count,
-                   const Matrix<T>& values, int64_t tail, T* outputs, int64_t output_stride,
-                   const Matrix<T>& ahead) {
+                   const Matrix<S>& values, int64_t tail, T* outputs, int64_t output_stride,
+                   const Matrix<S>& ahead) {
   constexpr int64_t kSize = Vec<T>::kSize;
   Vec<T> acc[kRows][kCols], check = Vec<T>::zero();
   FASTNN_UNROLL
@@ -170,12 +164,13 @@ bool weigh_columns(const T* weights, int64_t tile_size, const LiveTile* live, in
   for (int64_t t = 0; t < live_count; ++t) {
     const T* const w = weights + live[t].tile * tile_size;
     for (int64_t j = live[t].begin; j < live[t].end; ++j) {
-      const T* const row = values.from_row(j).data;
-      const T* const next = ahead.from_row(j).data;
+      const S* const row = values.from_row(j).data;
+      const S* const next = ahead.from_row(j).data;
       Vec<T> v[kCols];
       FASTNN_UNROLL
       for (int c = 0; c < kCols; ++c) {
-        v[c] = c == kCols - 1 ? Vec<T>::load(row + c * kSize, tail) : Vec<T>::load(row + c * kSize);
+        v[c] = c == kCols - 1 ? load_stored(FirstLanes<T>{tail}, row + c * kSize)
+                              : load_stored(AllLanes<T>(), row + c * kSize);
         check = fma(v[c], Vec<T>::zero(), check);
         __builtin_prefetch(next + c * kSize, 0, 2);
       }
@@ -221,15 +216,15 @@ struct DecodeScratch {
   }
 };
 
-// A part of the keys of one head.
-template <class T>
+// A part of the keys of one head; elements are stored as S.
+template <class T, class S>
 class DecodePart {
  public:
   DecodePart(const AttentionProblem<T>& problem, const DecodeScratch<T>& scratch, int64_t key_head)
       : p_(problem),
         s_(scratch),
-        key_(Matrix<T>::of(problem.key, key_head)),
-        value_(Matrix<T>::of(problem.value, key_head)),
+        key_(Matrix<S>::of(problem.key, key_head)),
+        value_(Matrix<S>::of(problem.value, key_head)),
         first_head_(key_head * problem.group),
         rows_(problem.group * problem.queries) {}
 
@@ -252,9 +247,9 @@ class DecodePart {
     const int64_t stride = padded<T>(p_.width);
     for (int64_t r = 0; r < rows_; ++r) {
       const auto query =
-          Matrix<T>::of(p_.query, first_head_ + r / p_.queries).from_row(r % p_.queries);
+          Matrix<S>::of(p_.query, first_head_ + r / p_.queries).from_row(r % p_.queries);
       for (int64_t c = 0; c < p_.width; ++c) {
-        s_.queries[r * stride + c] = query.at(0, c) * p_.scale;
+        s_.queries[r * stride + c] = from_stored(query.at(0, c)) * p_.scale;
       }
       fill(s_.queries + r * stride + p_.width, stride - p_.width, T(0));
     }
@@ -299,7 +294,7 @@ class DecodePart {
   void multiply_keys(T* scores, Range keys, int64_t lanes) const {
     const int64_t stride = padded<T>(p_.width);
     for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
-      const Matrix<T> first = key_.from_row(keys.begin + v),
+      const Matrix<S> first = key_.from_row(keys.begin + v),
                       values = value_.from_row(keys.begin + v);
       const int64_t count = min_of(Vec<T>::kSize, keys.end - keys.begin - v);
       for (int64_t r = 0; r < rows_;) {
@@ -344,14 +339,14 @@ class DecodePart {
   void weigh() const {
     constexpr int64_t kSize = Vec<T>::kSize;
     const int64_t stride = padded<T>(p_.value_width);
-    const Matrix<T> next_keys = key_.from_row(kChunk<T>);
+    const Matrix<S> next_keys = key_.from_row(kChunk<T>);
     bool finite = true;
     for (int64_t c = 0; c < p_.value_width;) {
       const int64_t left = ceil_div(p_.value_width - c, kSize);
       const int64_t done = with_count<kColsAtOnce>(left, [&](auto cols) FASTNN_INLINE_LAMBDA {
         constexpr int kCols = decltype(cols)::index;
         const int64_t tail = min_of(kSize, p_.value_width - c - (kCols - 1) * kSize);
-        const Matrix<T> values = value_.from_col(c);
+        const Matrix<S> values = value_.from_col(c);
         for (int64_t r = 0; r < rows_;) {
           r += with_count<kRowsAtOnce>(rows_ - r, [&](auto rows) FASTNN_INLINE_LAMBDA {
             finite &= weigh_columns<decltype(rows)::index, kCols>(
@@ -371,14 +366,14 @@ class DecodePart {
     fill(s_.chunk.outputs, rows_ * stride, T(0));
     for (int64_t t = 0; t < live_count_; ++t) {
       for (int64_t j = live_[t].begin; j < live_[t].end; ++j) {
-        const T* const value = value_.from_row(j).data;
+        const S* const value = value_.from_row(j).data;
         for (int64_t r = 0; r < rows_; ++r) {
           const T weight = tile(live_[t].tile)[r * kGroup<T> + j - live_[t].begin];
           if (weight == T(0)) continue;
           T* const output = s_.chunk.outputs + r * stride;
           for_vectors<T>(p_.value_width, [&](int64_t c, auto lanes) FASTNN_INLINE_LAMBDA {
-            lanes.store(fma(Vec<T>(weight), lanes.load(value + c), lanes.load(output + c)),
-                        output + c);
+            const Vec<T> v = load_stored(lanes, value + c);
+            lanes.store(fma(Vec<T>(weight), v, lanes.load(output + c)), output + c);
           });
         }
       }
@@ -387,14 +382,14 @@ class DecodePart {
 
   const AttentionProblem<T>& p_;
   const DecodeScratch<T>& s_;
-  Matrix<T> key_, value_;
+  Matrix<S> key_, value_;
   int64_t first_head_, rows_;
   LiveTile live_[kTilesPerChunk<T>];
   int64_t live_count_ = 0;
 };
 
 // Merges the parts of one head of keys in order and writes its rows of the output.
-template <class T>
+template <class S, class T>
 void finish_head(const AttentionForwardArgs<T>& args, int64_t key_head, T* parts,
                  int64_t part_count) {
   const AttentionProblem<T>& p = args.problem;
@@ -406,26 +401,20 @@ void finish_head(const AttentionForwardArgs<T>& args, int64_t key_head, T* parts
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t head = key_head * p.group + r / p.queries, query = r % p.queries;
     const T sum = total.sums[r];
-    T* const output = args.output + args.output_offsets[head] + query * args.output_row_stride;
+    S* const output =
+        static_cast<S*>(args.output) + args.output_offsets[head] + query * args.output_row_stride;
     const T* const row = total.outputs + r * padded<T>(p.value_width);
     const T factor = sum == T(0) ? T(0) : T(1) / sum;
-    for (int64_t c = 0; c < p.value_width; ++c) output[c] = row[c] * factor;
+    for (int64_t c = 0; c < p.value_width; c += Vec<T>::kSize) {
+      store_stored(output + c, p.value_width - c, Vec<T>::load(row + c) * factor);
+    }
     const Vec<T> lse = Vec<T>(total.maxima[r]) + log(Vec<T>(sum));
     args.log_sum_exp[head * p.queries + query] = sum == T(0) ? -infinite<T>() : reduce_max_nan(lse);
   }
 }
 
-}  // namespace
-
-template <class T>
-bool is_decoding(const AttentionProblem<T>& p) {
-  const int64_t most_rows = p.group == 1 ? 8 : 32;
-  return p.queries <= 16 && p.group * p.queries <= most_rows && p.keys > 0 &&
-         p.key.col_stride == 1 && p.value.col_stride == 1 && p.dropout.threshold == 0;
-}
-
-template <class T>
-void decode_attention(const AttentionForwardArgs<T>& args) {
+template <class T, class S>
+void decode_stored(const AttentionForwardArgs<T>& args) {
   const AttentionProblem<T>& p = args.problem;
   const int64_t rows = p.group * p.queries, key_heads = p.heads / p.group;
   const int64_t step = part_keys<T>(p.keys), parts = ceil_div(p.keys, step);
@@ -446,16 +435,30 @@ void decode_attention(const AttentionForwardArgs<T>& args) {
     const DecodeScratch<T> scratch(carver, p);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = i % parts * step;
-      DecodePart<T>(p, scratch, i / parts)
+      DecodePart<T, S>(p, scratch, i / parts)
           .run({first, min_of(first + step, p.keys)}, Partial<T>::at(partials + i * size, rows));
     }
   });
   parallel_for(key_heads, part_grain(parts * rows * p.value_width * 8),
                [&](int64_t begin, int64_t end, int) {
                  for (int64_t head = begin; head < end; ++head) {
-                   finish_head(args, head, partials + head * parts * size, parts);
+                   finish_head<S>(args, head, partials + head * parts * size, parts);
                  }
                });
+}
+
+}  // namespace
+
+template <class T>
+void decode_attention(const AttentionForwardArgs<T>& args) {
+  with_stored(args.problem.query, [&](auto zero) { decode_stored<T, decltype(zero)>(args); });
+}
+
+template <class T>
+bool is_decoding(const AttentionProblem<T>& p) {
+  const int64_t most_rows = p.group == 1 ? 8 : 32;
+  return p.queries <= 16 && p.group * p.queries <= most_rows && p.keys > 0 &&
+         p.key.col_stride == 1 && p.value.col_stride == 1 && p.dropout.threshold == 0;
 }
 
 template bool is_decoding(const AttentionProblem<float>&);

@@ -8,7 +8,6 @@
 // (2 width + 2 value_width + 3 kGroup + 128).
 #include "kernels/attention/decode.h"
 #include "kernels/attention/dropout.h"
-#include "kernels/rows.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {
@@ -16,8 +15,9 @@ namespace {
 template <class T>
 struct ForwardScratch {
   T* query_groups;  // [group][width][kGroup], scaled
-  T* outputs;       // [group][value_width][kGroup]
-  T* shifts;        // [group][kGroup], the running maxima times log2(e)
+  T* staging;
+  T* outputs;  // [group][value_width][kGroup]
+  T* shifts;   // [group][kGroup], the running maxima times log2(e)
   T* sums;
   T* begun;  // [group], whether outputs hold anything yet
   RowBlock<T> keys, values;
@@ -27,6 +27,7 @@ struct ForwardScratch {
 
   ForwardScratch(Carver<T>& carver, const AttentionProblem<T>& p, int64_t block) {
     query_groups = carver.take(block * p.width);
+    staging = carver.take(staging_elements(p));
     outputs = carver.take(block * p.value_width);
     shifts = carver.take(block);
     sums = carver.take(block);
@@ -115,13 +116,12 @@ class ForwardPart {
     start();
     const Range seen = rules_.keys_of(queries_);
     const int64_t step = block_rows(problem_.keys);
-    const auto key = Matrix<T>::of(problem_.key, head_ / problem_.group);
-    const auto value = Matrix<T>::of(problem_.value, head_ / problem_.group);
+    const int64_t key_head = head_ / problem_.group;
     for (int64_t k = seen.begin / step * step; k < seen.end; k += step) {
       const Range keys{k, min_of(k + step, problem_.keys)};
       look_ahead(k, step, seen);
-      s_.keys.load(key.from_row(k), keys.end - k, T(1));
-      s_.values.load(value.from_row(k), keys.end - k, T(1));
+      s_.keys.load(problem_.key, key_head, keys, T(1));
+      s_.values.load(problem_.value, key_head, keys, T(1));
       s_.values.set_specials_aside();
       for (int64_t g = 0; g < groups(); ++g) add_block(g, keys);
     }
@@ -148,7 +148,10 @@ class ForwardPart {
       fetch_keys(head_ / p.group, {block + step, min_of(block + 2 * step, p.keys)});
     } else {
       const int64_t count = queries_.end - queries_.begin;
-      ahead_.add(output(queries_.begin), args_.output_row_stride, count, p.value_width);
+      with_stored(p.query, [&](auto zero) {
+        const auto* const first = output<decltype(zero)>(queries_.begin);
+        ahead_.add(first, args_.output_row_stride, count, p.value_width);
+      });
       if (next_head_ < p.heads) {
         fetch_rows(ahead_, p.query, next_head_,
                    {next_begin_, min_of(next_begin_ + count, p.queries)}, p.width);
@@ -162,14 +165,16 @@ class ForwardPart {
     fetch_rows(ahead_, problem_.value, key_head, keys, problem_.value_width);
   }
 
-  T* output(int64_t query) const {
-    return args_.output + args_.output_offsets[head_] + query * args_.output_row_stride;
+  template <class S>
+  S* output(int64_t query) const {
+    return static_cast<S*>(args_.output) + args_.output_offsets[head_] +
+           query * args_.output_row_stride;
   }
 
   void start() {
     const int64_t padded = groups() * kGroup<T>;
-    pack_groups(s_.query_groups, Matrix<T>::of(problem_.query, head_).from_row(queries_.begin),
-                queries_.end - queries_.begin, problem_.width, problem_.scale);
+    pack_groups(s_.query_groups, problem_.query, head_, queries_, problem_.width, problem_.scale,
+                s_.staging);
     fill(s_.begun, groups(), T(0));
     fill(s_.shifts, padded, -infinite<T>());
     fill(s_.sums, padded, T(0));
@@ -210,8 +215,10 @@ class ForwardPart {
     }
     if (s_.begun[g] == T(0)) fill(acc, kGroup<T> * problem_.value_width, T(0));
     rescale(acc, problem_.value_width, lanes_of(queries), s_.factors);
-    store_transposed(output(queries.begin), args_.output_row_stride, acc, problem_.value_width,
-                     count, T(1));
+    with_stored(problem_.query, [&](auto zero) {
+      store_transposed(output<decltype(zero)>(queries.begin), args_.output_row_stride, acc,
+                       problem_.value_width, count, T(1));
+    });
   }
 
   const AttentionForwardArgs<T>& args_;

@@ -11,11 +11,13 @@ namespace {
 template <class T>
 struct WeightsScratch {
   T* group;
+  T* staging;
   RowBlock<T> rows;
   T* tile;
   RuleScratch<T> rules;
   WeightsScratch(Carver<T>& carver, const AttentionProblem<T>& p) {
     group = carver.take(kGroup<T> * p.width);
+    staging = carver.take(staging_elements(p));
     rows = RowBlock<T>::carve(carver, block_rows(p.queries), p.width);
     tile = carver.take(kMaxBlockRows * kGroup<T>);
     rules = RuleScratch<T>::carve(carver);
@@ -30,14 +32,13 @@ void weights_part(const AttentionWeightsArgs<T>& args, WeightsScratch<T>& s, int
   const HeadRules<T, false> rules(p, head, s.rules);
   const TileWeights<T, false> weights{p, args.log_sum_exp + head * p.queries};
   const int64_t rows = queries.end - queries.begin;
-  s.rows.load(Matrix<T>::of(p.query, head).from_row(queries.begin), rows, p.scale);
-  const auto key = Matrix<T>::of(p.key, head / p.group);
+  s.rows.load(p.query, head, queries, p.scale);
   Prefetcher ahead;
   for (int64_t k = 0; k < p.keys; k += kGroup<T>) {
     const Rectangle at{queries, {k, min_of(k + kGroup<T>, p.keys)}};
     const int64_t count = at.keys.end - k, lanes = round_up(count, Vec<T>::kSize);
     if (rules.is_empty(at)) continue;
-    pack_groups(s.group, key.from_row(k), count, p.width, T(1));
+    pack_groups(s.group, p.key, head / p.group, at.keys, p.width, T(1), s.staging);
     s.rows.multiply(s.group, s.tile, {0, rows}, lanes, ahead);
     if (!rules.apply(s.tile, at, lanes, nullptr)) continue;
     weights.weigh(s.tile, at, rows, lanes);

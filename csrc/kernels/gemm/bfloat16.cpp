@@ -9,6 +9,7 @@
 // Workspace: that of words.h, and a panel or group of rows before it is transposed.
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/words.h"
+#include "kernels/storage.h"
 #include "ops/gemm.h"
 #include "runtime/extensions.h"
 
@@ -17,20 +18,6 @@ namespace {
 
 constexpr int64_t kPair = 2;  // bfloat16 in a word
 constexpr int64_t kDepth = kWordDepth<float>;
-
-// To the nearest, ties to even; a NaN stays one.
-FASTNN_INLINE uint16_t round_to_bfloat16(float x) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &x, sizeof bits);
-  const uint32_t rounded = bits + 0x7fff + (bits >> 16 & 1), quiet = bits | 0x400000;
-  return static_cast<uint16_t>(((bits & 0x7fffffff) > 0x7f800000 ? quiet : rounded) >> 16);
-}
-FASTNN_INLINE uint16_t round_to_bfloat16(uint16_t x) { return x; }
-
-template <class S>
-void round_row(const S* __restrict x, uint16_t* __restrict y, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) y[i] = round_to_bfloat16(x[i]);
-}
 
 // Rows of A, or columns of B, of S = float or bfloat16 (uint16_t).
 template <class S>
