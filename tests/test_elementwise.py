@@ -100,6 +100,21 @@ def test_special_numbers(isa, dtype, op, args):
         )
 
 
+def test_errors_of_gelu_in_float32(isa):
+    """The bounds that kernels/elementwise/gelu.h states."""
+    x = np.linspace(-8, 8, 200_001, dtype=np.float32)
+    wide = x.astype(np.float64)
+    error = np.abs(F.gelu(x) - expected("gelu", x, ()))
+    assert (error <= 2 ** (-23.5 if isa == "generic" else -23.9) * np.abs(wide)).all()
+    tail = (x > -5.6) & (x < 0)
+    assert (error[tail] <= 2**-12 * np.abs(expected("gelu", x, ())[tail])).all()
+    t = fastnn.Tensor(x, requires_grad=True)
+    F.gelu(t).backward(np.ones_like(x))
+    h = 1e-5
+    slope = (expected("gelu", wide + h, ()) - expected("gelu", wide - h, ())) / (2 * h)
+    assert (np.abs(t.grad - slope) <= 2**-22.8).all()
+
+
 @cases
 def test_gradient(isa, op, args):
     gradcheck(lambda x: getattr(F, op)(x, *args), points(op)[::3])

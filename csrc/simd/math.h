@@ -31,9 +31,9 @@ struct Constants<float> {
   static constexpr float kExp2Min = -151.0f;
   static constexpr float kExp2Max = 129.0f;
   static constexpr float kExpm1Min = -20.0f;   // expm1 of less rounds to -1
-  static constexpr float kTanhMax = 10.0f;     // tanh of more rounds to 1
   static constexpr float kSigmoidMax = 30.0f;  // sigmoid of more rounds to 1
   static constexpr float kSigmoidExponent = -32.0f;
+  static constexpr float kSigmoidScale = 0x1p-32f;
   static constexpr float kErfMax = 4.0f;  // erf of more rounds to 1
   static constexpr float kErfSmall = 0.95f;
   static constexpr float kMinNormal = 0x1p-126f;
@@ -52,9 +52,10 @@ struct Constants<double> {
   static constexpr double kExp2Min = -1076.0;
   static constexpr double kExp2Max = 1025.0;
   static constexpr double kExpm1Min = -40.0;
-  static constexpr double kTanhMax = 20.0;
+  static constexpr double kTanhMax = 20.0;  // tanh of more rounds to 1
   static constexpr double kSigmoidMax = 60.0;
   static constexpr double kSigmoidExponent = -64.0;
+  static constexpr double kSigmoidScale = 0x1p-64;
   static constexpr double kErfMax = 5.95;
   static constexpr double kErfSmall = 1.0;
   static constexpr double kMinNormal = 0x1p-1022;
@@ -133,10 +134,9 @@ FASTNN_INLINE Vec<double> log_erfc(Vec<double> x) {
                     0x1.1f8fc6a550a66p-35, -0x1.5f0f9a47051dbp-40, 0x1.95d48ebbd0889p-46);
 }
 
-// (tanh(x) - x) / x^3 as a function of x^2, for |x| <= 0.55.
+// (tanh(x) - x) / x^3 as a function of x^2: for |x| <= 0.305 in float, 0.55 in double.
 FASTNN_INLINE Vec<float> tanh_small(Vec<float> x2) {
-  return polynomial(x2, -0x1.55554ap-2f, 0x1.110d26p-3f, -0x1.b9284ep-5f, 0x1.593b4p-6f,
-                    -0x1.9b24acp-8f);
+  return polynomial(x2, -0x1.55548ep-2f, 0x1.10aa18p-3f, -0x1.9bb5b4p-5f);
 }
 FASTNN_INLINE Vec<double> tanh_small(Vec<double> x2) {
   return polynomial(x2, -0x1.555555555554fp-2, 0x1.1111111110797p-3, -0x1.ba1ba1b97d0fdp-5,
@@ -144,6 +144,21 @@ FASTNN_INLINE Vec<double> tanh_small(Vec<double> x2) {
                     -0x1.7d8fcbbe3ed0fp-10, 0x1.34836b80d0b17p-11, -0x1.e96d097b73641p-13,
                     0x1.5d6c4f90763cep-14, -0x1.46fcb270b4bb1p-16);
 }
+
+// Points near multiples of 0.6 whose tanh is nearly a float, that float t, and 1 - t^2.
+alignas(64) inline constexpr float kTanhPoint[16] = {
+    0.0f,           0x1.332f1cp-1f, 0x1.333dacp+0f, 0x1.ccc2d8p+0f, 0x1.332d7p+1f,  0x1.80044p+1f,
+    0x1.cccb36p+1f, 0x1.0cd1ccp+2f, 0x1.3334cep+2f, 0x1.599f58p+2f, 0x1.800688p+2f, 0x1.a6730ap+2f,
+    0x1.cc4bb2p+2f, 0x1.f12e72p+2f, 0x1.0a2b24p+3f, 0x1.2p+3f};
+alignas(64) inline constexpr float kTanhValue[16] = {
+    0.0f,           0x1.12f54p-1f,  0x1.aadb2ap-1f, 0x1.e4c1b2p-1f, 0x1.f7a37cp-1f, 0x1.fd77fcp-1f,
+    0x1.ff3c6ap-1f, 0x1.ffc51ap-1f, 0x1.ffee4p-1f,  0x1.fffaa8p-1f, 0x1.fffe64p-1f, 0x1.ffff84p-1f,
+    0x1.ffffdap-1f, 0x1.fffff4p-1f, 0x1.fffffcp-1f, 0x1p+0f};
+alignas(64) inline constexpr float kTanhSlope[16] = {
+    0x1p+0f,         0x1.6c570cp-1f,  0x1.3841dcp-2f,  0x1.a84c12p-4f,
+    0x1.096132p-5f,  0x1.4334f6p-7f,  0x1.86e14ap-9f,  0x1.d714e6p-11f,
+    0x1.1bfb14p-12f, 0x1.55fe38p-14f, 0x1.9bff5ap-16f, 0x1.efffc4p-18f,
+    0x1.2ffff4p-19f, 0x1.7ffffcp-21f, 0x1.fffffep-23f, 0.0f};
 
 // The integer n nearest to x / ln(2).
 template <class T>
@@ -251,6 +266,11 @@ FASTNN_INLINE Vec<T> exp2_nonpositive(Vec<T> x) {
   return scale_by_pow2(math::exp2_near_zero(x - n), n);
 #endif
 }
+// exp(x) for x <= 0, which is not checked, likewise; its relative error is up to (1 + |x| / 2) ULP.
+template <class T>
+FASTNN_INLINE Vec<T> exp_nonpositive(Vec<T> x) {
+  return exp2_nonpositive(x * math::Constants<T>::kLog2E);
+}
 template <class T>
 FASTNN_INLINE Vec<T> exp2(Vec<T> x) {
   return exp2_nonpositive(min(Vec<T>(math::Constants<T>::kExp2Max), x));
@@ -294,18 +314,28 @@ FASTNN_INLINE Vec<T> log1p(Vec<T> x) {
   return select(x == Vec<T>::zero(), x, math::log_special_cases(u, result));
 }
 
+// tanh(point + d) = t + (1 - t^2) y / (1 + t y) with t = tanh(point) and y = tanh(d).
+FASTNN_INLINE Vec<float> tanh(Vec<float> x) {
+  const Vec<float> clamped = min(Vec<float>(9.25f), abs(x));
+  const Vec<float> nearest = fma(clamped, Vec<float>(1 / 0.6f), Vec<float>(0x1.8p23f));
+  const IntVec<float> index = bit_cast_to_int(nearest);
+  const Vec<float> t = lookup(math::kTanhValue, index);
+  const Vec<float> d = clamped - lookup(math::kTanhPoint, index);
+  const Vec<float> d2 = d * d;
+  const Vec<float> y = fma(d * d2, math::tanh_small(d2), d);
+  const Vec<float> step = lookup(math::kTanhSlope, index) * y / fma(t, y, Vec<float>(1.0f));
+  return copysign(t + step, x);
+}
 // A polynomial near zero; 1 - 2 / (1 + exp(2 |x|)) where the result is at least 1/2 and so loses
 // nothing in the difference.
-template <class T>
-FASTNN_INLINE Vec<T> tanh(Vec<T> x) {
-  using K = math::Constants<T>;
-  const Vec<T> magnitude = abs(x);
-  const Vec<T> x2 = x * x;
-  const Vec<T> small = fma(x * x2, math::tanh_small(x2), x);
-  const Vec<T> clamped = min(Vec<T>(K::kTanhMax), magnitude);
-  const math::ScaledExp<T> e = math::scaled_exp(clamped + clamped);
-  const Vec<T> quotient = Vec<T>(T(2)) / fma(pow2n(e.n), e.y, Vec<T>(T(1)));
-  return copysign(select(magnitude > Vec<T>(T(0.55)), T(1) - quotient, small), x);
+FASTNN_INLINE Vec<double> tanh(Vec<double> x) {
+  const Vec<double> magnitude = abs(x);
+  const Vec<double> x2 = x * x;
+  const Vec<double> small = fma(x * x2, math::tanh_small(x2), x);
+  const Vec<double> clamped = min(Vec<double>(math::Constants<double>::kTanhMax), magnitude);
+  const math::ScaledExp<double> e = math::scaled_exp(clamped + clamped);
+  const Vec<double> quotient = 2.0 / fma(pow2n(e.n), e.y, Vec<double>(1.0));
+  return copysign(select(magnitude > Vec<double>(0.55), 1.0 - quotient, small), x);
 }
 
 // 1 / (1 + exp(-x)) with exp(-x) = 2^n (1 + y). Both sides of the fraction are multiplied by a
@@ -314,12 +344,15 @@ template <class T>
 FASTNN_INLINE Vec<T> sigmoid(Vec<T> x) {
   using K = math::Constants<T>;
   const Vec<T> clamped = min(Vec<T>(K::kSigmoidMax), max(Vec<T>(K::kExpMin), x));
-  const math::ScaledExpm1<T> e = math::scaled_expm1(-clamped);
-  const Vec<T> scale = pow2n(Vec<T>(K::kSigmoidExponent));
-  const Vec<T> power = pow2n(e.n + K::kSigmoidExponent);
-  const Vec<T> sum = scale + power;
-  const Vec<T> lost = scale - (sum - power);  // what rounding took from the sum when n > 0
-  return scale / (sum + fma(power, e.y, lost));
+  // The last bits of `shifted` are those of n + kSigmoidExponent.
+  constexpr T kShifter = K::kShifter + K::kSigmoidExponent;
+  const Vec<T> shifted = fma(clamped, Vec<T>(-K::kLog2E), Vec<T>(kShifter));
+  const Vec<T> n = shifted - kShifter;
+  const Vec<T> r = fnma(n, Vec<T>(K::kLn2Low), fnma(n, Vec<T>(K::kLn2High), -clamped));
+  const Vec<T> y = fma(r * r, math::exp_tail(r), r);
+  const Vec<T> power = pow2n(bit_cast_to_int(shifted));
+  const Vec<T> scale(K::kSigmoidScale);
+  return scale / (fma(power, y, scale) + power);
 }
 
 // A polynomial near zero, 1 - exp(log(1 - erf)) beyond.

@@ -266,7 +266,12 @@ template <class T>
 FASTNN_INLINE Vec<T> to_float(IntVec<T> a) {
   return Vec<T>(native::to_float(a.v));
 }
-// 2^n for n of a normal number: -126 .. 127 (float), -1022 .. 1023 (double).
+// Entry (index & 15) of a table of sixteen, lane by lane.
+FASTNN_INLINE Vec<float> lookup(const float (&table)[16], IntVec<float> index) {
+  return Vec<float>(native::lookup(table, index.v));
+}
+// 2^n for n of a normal number: -126 .. 127 (float), -1022 .. 1023 (double). Bits of n that fall
+// off the left do not matter.
 template <class T>
 FASTNN_INLINE Vec<T> pow2n(IntVec<T> n) {
   using Int = IntVec<T>;

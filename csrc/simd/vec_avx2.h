@@ -123,6 +123,12 @@ FASTNN_INLINE __m256 load_strided(const float* p, int64_t stride) {
 FASTNN_INLINE __m256d load_strided(const double* p, int64_t stride) {
   return _mm256_setr_pd(p[0], p[stride], p[2 * stride], p[3 * stride]);
 }
+// Entry (index & 15) of a table; the permutation looks at three bits of the index.
+FASTNN_INLINE __m256 lookup(const float (&table)[16], Int32x8 index) {
+  const __m256 low = _mm256_permutevar8x32_ps(load(table), bits(index));
+  const __m256 high = _mm256_permutevar8x32_ps(load(table + 8), bits(index));
+  return _mm256_blendv_ps(low, high, as_float(index << 28));
+}
 FASTNN_INLINE void store(float* p, __m256 a) { _mm256_storeu_ps(p, a); }
 FASTNN_INLINE void store(double* p, __m256d a) { _mm256_storeu_pd(p, a); }
 FASTNN_INLINE void store(float* p, Int32x8 m, __m256 a) { _mm256_maskstore_ps(p, bits(m), a); }

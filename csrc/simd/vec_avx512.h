@@ -82,6 +82,10 @@ FASTNN_INLINE __m512 load_strided(const float* p, int64_t stride) {
   const __m256 high = _mm512_mask_i64gather_ps(zero, __mmask8{0xff}, index, p + 8 * stride, 4);
   return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
+// Entry (index & 15) of a table.
+FASTNN_INLINE __m512 lookup(const float (&table)[16], Int32x16 index) {
+  return _mm512_maskz_permutexvar_ps(__mmask16{0xffff}, bits(index), load(table));
+}
 FASTNN_INLINE void store(float* p, __m512 a) { _mm512_storeu_ps(p, a); }
 FASTNN_INLINE void store(double* p, __m512d a) { _mm512_storeu_pd(p, a); }
 FASTNN_INLINE void store(float* p, __mmask16 m, __m512 a) { _mm512_mask_storeu_ps(p, m, a); }

@@ -108,6 +108,11 @@ FASTNN_INLINE Float32x4 load_strided(const float* p, int64_t stride) {
 FASTNN_INLINE Float64x2 load_strided(const double* p, int64_t stride) {
   return Float64x2{p[0], p[stride]};
 }
+// Entry (index & 15) of a table.
+FASTNN_INLINE Float32x4 lookup(const float (&table)[16], Int32x4 index) {
+  return Float32x4{table[index[0] & 15], table[index[1] & 15], table[index[2] & 15],
+                   table[index[3] & 15]};
+}
 FASTNN_INLINE void store(float* p, Float32x4 a) { __builtin_memcpy(p, &a, sizeof(a)); }
 FASTNN_INLINE void store(double* p, Float64x2 a) { __builtin_memcpy(p, &a, sizeof(a)); }
 FASTNN_INLINE void store(float* p, Int32x4 m, Float32x4 a) {

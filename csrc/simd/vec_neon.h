@@ -97,6 +97,11 @@ FASTNN_INLINE float32x4_t load_strided(const float* p, int64_t stride) {
 FASTNN_INLINE float64x2_t load_strided(const double* p, int64_t stride) {
   return float64x2_t{p[0], p[stride]};
 }
+// Entry (index & 15) of a table.
+FASTNN_INLINE float32x4_t lookup(const float (&table)[16], int32x4_t index) {
+  return float32x4_t{table[index[0] & 15], table[index[1] & 15], table[index[2] & 15],
+                     table[index[3] & 15]};
+}
 FASTNN_INLINE void store(float* p, float32x4_t a) { vst1q_f32(p, a); }
 FASTNN_INLINE void store(double* p, float64x2_t a) { vst1q_f64(p, a); }
 FASTNN_INLINE void store(float* p, uint32x4_t m, float32x4_t a) {

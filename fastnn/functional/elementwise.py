@@ -521,6 +521,8 @@ def mish(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -
 def gelu(input: ArrayLike, approximate: str = "none", *, out: Array | None = None) -> Result:
     """Gaussian error linear unit: ``input * Phi(input)``, Phi the normal distribution function.
 
+    At -inf it is 0, the limit.
+
     Source: Hendrycks and Gimpel, Gaussian Error Linear Units, 2016.
 
     Parameters

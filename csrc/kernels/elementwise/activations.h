@@ -4,6 +4,7 @@
 // out. At a kink the derivative is PyTorch's choice.
 #pragma once
 
+#include "kernels/elementwise/gelu.h"
 #include "simd/math.h"
 #include "simd/vec.h"
 
@@ -269,17 +270,11 @@ struct Mish {
 struct Gelu {
   template <class T>
   FASTNN_INLINE Vec<T> operator()(Vec<T> x) const {
-    return x * distribution(x);
+    return gelu(x);
   }
   template <class T>
   FASTNN_INLINE Vec<T> gradient(Vec<T> grad, Vec<T> x) const {
-    const Vec<T> density = T(0.398942280401432678) * exp(T(-0.5) * x * x);
-    return grad * fma(x, density, distribution(x));
-  }
-  template <class T>
-  static FASTNN_INLINE Vec<T> distribution(Vec<T> x) {
-    const Vec<T> half(T(0.5));
-    return fma(half, erf(T(0.707106781186547524) * x), half);
+    return grad * gelu_derivative(x);
   }
 };
 

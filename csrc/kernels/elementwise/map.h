@@ -1,6 +1,7 @@
 // Applies a function of vectors to whole arrays, over all threads.
 #pragma once
 
+#include "kernels/rows.h"
 #include "runtime/parallel.h"
 #include "simd/stream.h"
 
@@ -9,8 +10,22 @@ namespace fastnn::FASTNN_ISA {
 // Elements a part: enough work to pay for handing it to another thread.
 inline constexpr int64_t kMapGrain = int64_t{1} << 15;
 
+// Vectors side by side, so that one's instructions fill the time that another's wait.
+inline constexpr int kMapVectors = 4;
+
+// y[i] = f(x[i]...) for kMapVectors vectors; y may be one of the inputs.
+template <class T, class F, class Store, class... Inputs>
+FASTNN_INLINE void map_vectors(T* y, const F& f, const Store& store_vector, const Inputs*... x) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  Vec<T> results[kMapVectors];
+  FASTNN_UNROLL
+  for (int v = 0; v < kMapVectors; ++v) results[v] = f(Vec<T>::load(x + v * kSize)...);
+  FASTNN_UNROLL
+  for (int v = 0; v < kMapVectors; ++v) store_vector(y + v * kSize, results[v]);
+}
+
 // y[i] = f(x[i]...) for i < n on the calling thread; f maps one Vec<T> an input to a Vec<T>. With
-// `past_cache` y is none of the inputs and is not kept in the caches.
+// `past_cache` y is none of the inputs and is not kept in the caches; a stream_fence() must follow.
 template <class T, class F, class... Inputs>
 FASTNN_INLINE void map_part(bool past_cache, int64_t n, T* y, const F& f, const Inputs*... x) {
   constexpr int64_t kSize = Vec<T>::kSize;
@@ -22,9 +37,14 @@ FASTNN_INLINE void map_part(bool past_cache, int64_t n, T* y, const F& f, const 
     i = (kBytes - static_cast<int64_t>(misaligned)) / static_cast<int64_t>(sizeof(T));
     f(Vec<T>::load(x, i)...).store(y, i);
   }
+  constexpr int64_t kStep = kMapVectors * kSize;
   if (past_cache) {
-    for (; i + kSize <= n; i += kSize) stream(y + i, f(Vec<T>::load(x + i)...));
-    stream_fence();
+    for (; i + kStep <= n; i += kStep) {
+      map_vectors(y + i, f, [](T* p, Vec<T> v) FASTNN_INLINE_LAMBDA { stream(p, v); }, (x + i)...);
+    }
+  }
+  for (; i + kStep <= n; i += kStep) {
+    map_vectors(y + i, f, [](T* p, Vec<T> v) FASTNN_INLINE_LAMBDA { v.store(p); }, (x + i)...);
   }
   for (; i + kSize <= n; i += kSize) f(Vec<T>::load(x + i)...).store(y + i);
   if (i < n) f(Vec<T>::load(x + i, n - i)...).store(y + i, n - i);
@@ -48,6 +68,7 @@ FASTNN_INLINE void map(int64_t n, T* y, const F& f, const Inputs*... x) {
       exceeds_cache(n * static_cast<int64_t>(sizeof(T))) && (... && aligned_alike(x));
   parallel_for(n, kMapGrain, [=](int64_t begin, int64_t end, int) {
     map_part(past_cache, end - begin, y + begin, f, (x + begin)...);
+    if (past_cache) stream_fence();
   });
 }
 

@@ -8,6 +8,16 @@
 namespace fastnn::FASTNN_ISA {
 namespace {
 
+// The sum of exp(x - shift).
+template <class T>
+T exp_sum(const T* x, int64_t n, T shift) {
+  Chains<T> chains(0);
+  for_vectors_in_chains<T>(n, [&](int64_t i, auto lanes, auto c) FASTNN_INLINE_LAMBDA {
+    chains[c] += exp(lanes.load(x + i, -infinity<T>()) - shift);
+  });
+  return chains.sum();
+}
+
 template <class T>
 void forward_rows(const SoftmaxForwardArgs<T>& args) {
   const int64_t n = args.length;

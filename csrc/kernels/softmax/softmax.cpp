@@ -3,8 +3,8 @@
 // y * (g - sum g y) and g - exp(y) * sum g.
 //
 // A row that holds a NaN or +inf, or nothing but -inf, is NaN throughout. Sums are grouped by the
-// length of the row alone. Scratch: see blocks.h; over other dimensions a tile of columns a worker,
-// at most 256 KiB.
+// length of the row alone. Scratch: see blocks.h for long rows; a worker 17 KiB for short ones;
+// over other dimensions a tile of columns a worker, at most 256 KiB.
 #include "ops/softmax.h"
 
 #include "kernels/columns.h"
@@ -59,17 +59,67 @@ struct LogSoftmax {
   }
 };
 
+// The sum of a run's weights, which are kept in y if they will be scaled.
 template <class Op, class T>
-void forward_rows(const SoftmaxForwardArgs<T>& args) {
+FASTNN_INLINE T row_weights(const T* x, T* y, int64_t n, T shift) {
+  return Op::kKeepsExp ? weight_sum_store(x, y, n, shift) : weight_sum(x, y, n, shift);
+}
+
+template <class Op, class T>
+FASTNN_INLINE void finish_run(const T* x, T* y, int64_t n, Vec<T> max, Vec<T> scale) {
+  const T* const source = Op::kKeepsExp ? y : x;
+  for_vectors<T>(n, [&](int64_t i, auto lanes) FASTNN_INLINE_LAMBDA {
+    lanes.store(Op::finish(lanes.load(source + i), max, scale), y + i);
+  });
+}
+
+template <class Op, class T>
+FASTNN_INLINE void forward_row(const T* x, T* y, int64_t n) {
+  const T max = row_max(x, n);
+  const Vec<T> sum(row_weights<Op>(x, y, n, shift_of(max)));
+  finish_run<Op>(x, y, n, Vec<T>(max), Op::scale(Vec<T>(max), sum));
+}
+
+// Up to a vector of rows: their steps overlap, and they share what scale() costs.
+template <class Op, class T>
+FASTNN_INLINE void forward_row_group(const T* x, T* y, int64_t n, int64_t rows) {
+  T maxima[Vec<T>::kSize] = {}, sums[Vec<T>::kSize] = {}, scales[Vec<T>::kSize];
+  for (int64_t r = 0; r < rows; ++r) maxima[r] = row_max(x + r * n, n);
+  for (int64_t r = 0; r < rows; ++r) {
+    sums[r] = row_weights<Op>(x + r * n, y + r * n, n, shift_of(maxima[r]));
+  }
+  Op::scale(Vec<T>::load(maxima), Vec<T>::load(sums)).store(scales);
+  for (int64_t r = 0; r < rows; ++r) {
+    finish_run<Op>(x + r * n, y + r * n, n, Vec<T>(maxima[r]), Vec<T>(scales[r]));
+  }
+}
+
+// Rows of at most a block; several together where they stay in L1 and a logarithm is shared.
+template <class Op, class T>
+void forward_short_rows(const SoftmaxForwardArgs<T>& args) {
+  constexpr int64_t kGroupElements = kRowBlock<T> / 2;
+  const int64_t n = args.length;
+  const int64_t fitting = Op::kKeepsExp || n > kGroupElements ? 1 : kGroupElements / n;
+  const int64_t group = fitting < Vec<T>::kSize ? fitting : Vec<T>::kSize;
+  parallel_for(args.outer, rows_a_part(n), [&](int64_t begin, int64_t end, int) {
+    int64_t row = begin;
+    for (; group > 1 && row < end; row += group) {
+      const int64_t rows = end - row < group ? end - row : group;
+      forward_row_group<Op>(args.x + row * n, args.y + row * n, n, rows);
+    }
+    for (; row < end; ++row) forward_row<Op>(args.x + row * n, args.y + row * n, n);
+  });
+}
+
+template <class Op, class T>
+void forward_long_rows(const SoftmaxForwardArgs<T>& args) {
   const int64_t n = args.length;
   for_rows_in_blocks<T>(
       args.outer, n,
       [&](int64_t row, int64_t begin, int64_t end, T* max, T* sum) {
         const T* const x = args.x + row * n + begin;
         *max = row_max(x, end - begin);
-        *sum = Op::kKeepsExp
-                   ? exp_sum_store(x, args.y + row * n + begin, end - begin, shift_of(*max))
-                   : exp_sum(x, end - begin, shift_of(*max));
+        *sum = row_weights<Op>(x, args.y + row * n + begin, end - begin, shift_of(*max));
       },
       [](int64_t, int64_t count, T* maxima, T* sums) {
         const RowSum<T> row = combine_blocks(count, maxima, sums);
@@ -77,8 +127,7 @@ void forward_rows(const SoftmaxForwardArgs<T>& args) {
         for_vectors<T>(count, [&](int64_t b, auto lanes) FASTNN_INLINE_LAMBDA {
           if (Op::kKeepsExp) {
             // A block's exponentials are relative to its own maximum.
-            const Vec<T> factor = count == 1 ? Vec<T>(1) : exp(lanes.load(maxima + b) - row.max);
-            lanes.store(factor * scale, sums + b);
+            lanes.store(exp(lanes.load(maxima + b) - row.max) * scale, sums + b);
           } else {
             lanes.store(Vec<T>(row.max), maxima + b);
             lanes.store(scale, sums + b);
@@ -86,12 +135,8 @@ void forward_rows(const SoftmaxForwardArgs<T>& args) {
         });
       },
       [&](int64_t row, int64_t begin, int64_t end, T max, T scale) {
-        T* const y = args.y + row * n;
-        const T* const x = Op::kKeepsExp ? y : args.x + row * n;
-        for_vectors<T>(end - begin, [&](int64_t i, auto lanes) FASTNN_INLINE_LAMBDA {
-          const Vec<T> v = lanes.load(x + begin + i);
-          lanes.store(Op::finish(v, Vec<T>(max), Vec<T>(scale)), y + begin + i);
-        });
+        const int64_t at = row * n + begin;
+        finish_run<Op>(args.x + at, args.y + at, end - begin, Vec<T>(max), Vec<T>(scale));
       });
 }
 
@@ -116,7 +161,7 @@ FASTNN_INLINE void forward_tile(const T* x, T* y, int64_t length, int64_t stride
   for (int v = 0; v < kVectors; ++v) shifts[v] = shift_of(maxima[v]);
   sum_columns(length, sums, [&](int64_t i, int v) FASTNN_INLINE_LAMBDA {
     T* const p = buffer + i * buffer_stride + v * kSize;
-    const Vec<T> e = exp(lanes.load(p) - shifts[v]);
+    const Vec<T> e = weight(lanes.load(p), shifts[v]);
     if (Op::kKeepsExp) lanes.store(e, p);
     return e;
   });
@@ -155,7 +200,13 @@ void forward_columns(const SoftmaxForwardArgs<T>& args) {
 template <class Op, class T>
 void forward(const SoftmaxForwardArgs<T>& args) {
   if (args.outer == 0 || args.length == 0 || args.inner == 0) return;
-  args.inner == 1 ? forward_rows<Op>(args) : forward_columns<Op>(args);
+  if (args.inner > 1) {
+    forward_columns<Op>(args);
+  } else if (args.length <= kRowBlock<T>) {
+    forward_short_rows<Op>(args);
+  } else {
+    forward_long_rows<Op>(args);
+  }
 }
 
 template <class Op, class T>
