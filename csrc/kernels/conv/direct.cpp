@@ -1,6 +1,7 @@
 #include "kernels/conv/direct.h"
 
 #include "kernels/conv/depthwise.h"
+#include "kernels/conv/few_inputs.h"
 #include "kernels/conv/plane_filter.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -119,6 +120,53 @@ void direct_block(const Convolution<T>& conv, const Weights<T>& weights, Filter<
   }
 }
 
+// Where the inputs lie that output 0 sees, in the order of the weights.
+template <class T>
+void place_inputs(const Convolution<T>& conv, const Filter<T>& filter, int64_t plane,
+                  int64_t* offsets) {
+  for (int64_t c = 0; c < conv.in_channels; ++c) {
+    for (int64_t h = 0; h < filter.taps[0]; ++h) {
+      for (int64_t w = 0; w < filter.taps[1]; ++w) {
+        *offsets++ = c * plane + filter.tap_rows[h] + filter.tap_cols[w];
+      }
+    }
+  }
+}
+
+// target[filter of every group][input].
+template <class T>
+void pack_filters(const Convolution<T>& conv, const Weights<T>& weights, T* target) {
+  for (int64_t k = 0; k < conv.groups * conv.out_channels; ++k, target += weights.columns) {
+    Weights<T> w = weights;
+    w.data += k / conv.out_channels * conv.group_weights;
+    w.pack(target, k % conv.out_channels, 1, 1, 0, weights.columns);
+  }
+}
+
+// The same where an output sees few inputs: `kept` has their weights and places.
+template <class T>
+void few_inputs_block(const Convolution<T>& conv, FewInputs<T> kept, int64_t group, const T* block,
+                      int64_t row_step, int64_t rows, int64_t cols, T* out, int64_t row_stride,
+                      int64_t channel_stride) {
+  kept.weights += group * kept.filters * kFewInputs;
+  kept.bias = conv.bias == nullptr ? nullptr : conv.bias + group * conv.out_channels;
+  kept.filter_stride = channel_stride;
+  for (int64_t i = 0; i < rows; ++i) {
+    kept.x = block + i * row_step;
+    kept.y = out + i * row_stride;
+    filter_few_inputs(kept, cols);
+  }
+}
+
+// Finishes one channel's results of a block, which lie in plane y if it is `whole`.
+template <class T>
+void finish_plane(const Convolution<T>& conv, bool whole, T* results, int64_t row, int64_t rows,
+                  int64_t col, int64_t cols, T* y) {
+  if (!whole) return scatter_results(conv, results, row, rows, col, cols, y);
+  if (!conv.finish.is_needed()) return;
+  for (int64_t i = 0; i < rows; ++i) conv.finish(results + i * conv.output[2], cols);
+}
+
 template <class T>
 int64_t block_size(const Convolution<T>& conv, const Strip& strip) {
   return conv.in_channels * PlaneLayout<T>(conv.axes[1], conv.axes[2], strip.cols).size(strip.rows);
@@ -130,7 +178,8 @@ int64_t block_size(const Convolution<T>& conv, const Strip& strip) {
 template <class T>
 bool is_direct(const Convolution<T>& conv) {
   const int64_t m = conv.out_channels, k = conv.in_channels;
-  const bool few = (m <= 4 && k <= 256) || (m <= 16 && k <= 16) || (m <= 32 && k <= 4);
+  const bool few = (m <= 4 && k <= 256) || (m <= 16 && k <= 16) || (m <= 32 && k <= 4) ||
+                   (k == 1 && conv.weights.columns == kFewInputs);
   if (!few || k < 1 || !is_planar(conv.axes) || conv.axes[2].positions < Vec<T>::kSize / 2)
     return false;
   return block_size(conv, choose_strip<T>(conv.axes, k, 1)) <= kPlaneBlock;
@@ -155,8 +204,18 @@ void convolve_direct(const Convolution<T>& conv) {
       strip.rows * strip.cols * conv.in_channels * conv.out_channels * taps_of(conv.axes);
   const int64_t grain = max_of(1, min_of(kMinCellWork / max_of(1, work), items));
   const int workers = plan_workers(ceil_div(items, grain));
-  Workspace workspace(workers * scratch * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
+  const bool few_inputs = weights.columns == kFewInputs;
+  const int64_t packed = few_inputs ? conv.groups * conv.out_channels * kFewInputs : 0;
+  Workspace workspace((workers * scratch + packed) * static_cast<int64_t>(sizeof(T)) +
+                      2 * Workspace::kAlignment);
   T* const memory = workspace.take<T>(workers * scratch);
+  T* const packed_weights = workspace.take<T>(packed);
+  int64_t offsets[kFewInputs];
+  if (few_inputs) {
+    place_inputs(ordered, filter, plane, offsets);
+    pack_filters(ordered, weights, packed_weights);
+  }
+  const FewInputs<T> kept{conv.out_channels, packed_weights, nullptr, nullptr, offsets, nullptr, 0};
   parallel_for(items, grain, [&](int64_t begin, int64_t end, int worker) {
     T* const block = memory + worker * scratch;
     Filter<T> mine = filter;
@@ -172,17 +231,17 @@ void convolve_direct(const Convolution<T>& conv) {
       T* const y = conv.y + index * conv.out_channels * output;
       mine.weight_strides[0] = weights.tap_stride[1];
       mine.weight_strides[1] = weights.tap_stride[2];
-      direct_block(ordered, weights, &mine, group, block, plane, rows, cols,
-                   whole ? y + row * width + col : block + blocks, whole ? width : cols,
-                   whole ? output : rows * cols);
-      for (int64_t k = 0; k < conv.out_channels && whole && conv.finish.is_needed(); ++k) {
-        for (int64_t i = 0; i < rows; ++i) {
-          conv.finish(y + k * output + (row + i) * width + col, cols);
-        }
+      T* const out = whole ? y + row * width + col : block + blocks;
+      const int64_t row_stride = whole ? width : cols, stride = whole ? output : rows * cols;
+      if (few_inputs) {
+        few_inputs_block(ordered, kept, group, block, mine.row_step, rows, cols, out, row_stride,
+                         stride);
+      } else {
+        direct_block(ordered, weights, &mine, group, block, plane, rows, cols, out, row_stride,
+                     stride);
       }
-      for (int64_t k = 0; k < conv.out_channels && !whole; ++k) {
-        scatter_results(conv, block + blocks + k * rows * cols, row, rows, col, cols,
-                        y + k * output);
+      for (int64_t k = 0; k < conv.out_channels; ++k) {
+        finish_plane(conv, whole, out + k * stride, row, rows, col, cols, y + k * output);
       }
     }
   });
