@@ -6,13 +6,6 @@
 namespace fastnn {
 namespace {
 
-// int8 weights packed for one instruction set, as PackedMatrix is for floating point.
-struct PackedInt8Matrix {
-  Array<int32_t> data;
-  int64_t out_features, in_features;
-  const GemmKernels* table;
-};
-
 PackedInt8Matrix pack_quantized_linear(py::handle weight) {
   const Check check("quantized_linear");
   const auto w = check.contiguous<int8_t>("weight", weight);

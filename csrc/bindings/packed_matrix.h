@@ -32,6 +32,13 @@ inline const PackedMatrix* as_packed_matrix(py::handle object) {
   return instance->get_value_and_holder().value_ptr<PackedMatrix>();
 }
 
+// int8 weights, from pack_quantized_linear; the scales of its rows lie apart.
+struct PackedInt8Matrix {
+  Array<int32_t> data;
+  int64_t out_features, in_features;
+  const GemmKernels* table;
+};
+
 // The recurrent weights of a layer, from pack_recurrent.
 struct PackedRecurrent {
   py::object data;

@@ -102,12 +102,55 @@ Array<T> absent() {
   return py::reinterpret_steal<Array<T>>(py::handle());
 }
 
+// An optional vector. A Shape is made for the message only: a step of a cell is a short call.
+template <class T>
+void check_vector(const Check& check, const char* name, const Array<T>& a, int64_t size,
+                  const char* meaning) {
+  if (a && (a.ndim() != 1 || extent(a, 0) != size)) check.shape(name, a, {size}, meaning);
+}
+
+// A matrix of reduced precision: a PackedMatrix of bfloat16, or a pair of a PackedInt8Matrix and
+// the scales of its rows.
+template <class T>
+struct ReducedWeight {
+  Array<int32_t> packed = absent<int32_t>();
+  Array<T> scale = absent<T>();
+  int64_t rows = 0, cols = 0;
+
+  RnnReducedWeight<T> pointers() const { return {data_or_null(packed), data_or_null(scale)}; }
+};
+
+// False where `weight` is nothing of the kind.
+template <class T>
+bool read_reduced(const Check& check, const char* name, py::handle weight, ReducedWeight<T>& w) {
+  const GemmKernels* table = nullptr;
+  if (py::isinstance<py::tuple>(weight)) {
+    const auto pair = py::reinterpret_borrow<py::tuple>(weight);
+    const auto& packed = py::cast<const PackedInt8Matrix&>(pair[0]);
+    w = {packed.data, check.contiguous<T>(name, pair[1]), packed.out_features, packed.in_features};
+    check_vector(check, "weight_scale", w.scale, w.rows, "weight.shape[0]");
+    table = packed.table;
+  } else if (py::isinstance<PackedMatrix>(weight)) {
+    const auto& packed = py::cast<const PackedMatrix&>(weight);
+    if (!packed.is_bfloat16) return false;
+    if (sizeof(T) != sizeof(float)) check.type_error("bfloat16 weights take float32 inputs");
+    w = {py::reinterpret_borrow<Array<int32_t>>(packed.data), absent<T>(), packed.out_features,
+         packed.in_features};
+    table = packed.table;
+  } else {
+    return false;
+  }
+  require_active(check, name, table, &gemm_kernels());
+  return true;
+}
+
 // The checked weights of one direction; keeps alive what the pointers point into.
 template <class T>
 struct Weights {
   Array<T> w_ih = absent<T>(), w_hh = absent<T>(), w_hr = absent<T>();
   Array<T> b_ih = absent<T>(), b_hh = absent<T>(), peephole = absent<T>();
   Array<T> packed_w_ih = absent<T>(), packed_w_hh = absent<T>();
+  ReducedWeight<T> reduced_w_ih, reduced_w_hh, reduced_w_hr;
   int64_t rows_ih = 0, inputs = 0, rows_hh = 0, output = 0;  // w_ih's shape and w_hh's
   int64_t hidden = 0;
 
@@ -115,11 +158,17 @@ struct Weights {
     return {data_or_null(w_ih), data_or_null(w_hh), data_or_null(w_hr),
             data_or_null(b_ih), data_or_null(b_hh), data_or_null(peephole)};
   }
+  RnnReducedWeights<T> reduced() const {
+    return {reduced_w_ih.pointers(), reduced_w_hh.pointers(), reduced_w_hr.pointers()};
+  }
 };
 
 template <class T>
 void check_input_weight(const Check& check, py::handle w_ih, Weights<T>& w) {
-  if (py::isinstance<PackedMatrix>(w_ih)) {
+  if (read_reduced(check, "w_ih", w_ih, w.reduced_w_ih)) {
+    w.rows_ih = w.reduced_w_ih.rows;
+    w.inputs = w.reduced_w_ih.cols;
+  } else if (py::isinstance<PackedMatrix>(w_ih)) {
     const auto& packed = py::cast<const PackedMatrix&>(w_ih);
     require_active(check, "w_ih", packed.table, &gemm_kernels());
     w.packed_w_ih = check.contiguous<T>("w_ih", packed.data);
@@ -135,7 +184,10 @@ void check_input_weight(const Check& check, py::handle w_ih, Weights<T>& w) {
 
 template <class T>
 void check_recurrent_weight(const Check& check, py::handle w_hh, Weights<T>& w) {
-  if (py::isinstance<PackedRecurrent>(w_hh)) {
+  if (read_reduced(check, "w_hh", w_hh, w.reduced_w_hh)) {
+    w.rows_hh = w.reduced_w_hh.rows;
+    w.output = w.reduced_w_hh.cols;
+  } else if (py::isinstance<PackedRecurrent>(w_hh)) {
     const auto& packed = py::cast<const PackedRecurrent&>(w_hh);
     require_active(check, "w_hh", packed.table, &rnn_kernels());
     w.packed_w_hh = check.contiguous<T>("w_hh", packed.data);
@@ -149,14 +201,8 @@ void check_recurrent_weight(const Check& check, py::handle w_hh, Weights<T>& w) 
   }
 }
 
-// An optional vector. A Shape is made for the message only: a step of a cell is a short call.
-template <class T>
-void check_vector(const Check& check, const char* name, const Array<T>& a, int64_t size,
-                  const char* meaning) {
-  if (a && (a.ndim() != 1 || extent(a, 0) != size)) check.shape(name, a, {size}, meaning);
-}
-
-// `weights` is (w_ih, w_hh, b_ih, b_hh, w_hr, peephole); the first two may be packed.
+// `weights` is (w_ih, w_hh, b_ih, b_hh, w_hr, peephole); the first two may be packed, or all three
+// matrices of reduced precision.
 template <class T>
 Weights<T> checked_weights(const Check& check, const std::string& cell, const py::tuple& weights,
                            int64_t inputs) {
@@ -164,11 +210,16 @@ Weights<T> checked_weights(const Check& check, const std::string& cell, const py
   check_input_weight(check, weights[0], w);
   check_recurrent_weight(check, weights[1], w);
   check.at_least("w_hh.shape[1] (hidden_size)", w.output, 1);
+  if (!w.reduced_w_ih.packed != !w.reduced_w_hh.packed) {
+    check.value_error("w_ih and w_hh must both be of reduced precision, or neither");
+  }
   w.b_ih = check.optional<T>("b_ih", weights[2]);
   w.b_hh = check.optional<T>("b_hh", weights[3]);
-  w.w_hr = check.optional<T>("w_hr", weights[4]);
+  const bool reduced_hr = read_reduced(check, "w_hr", weights[4], w.reduced_w_hr);
+  if (!reduced_hr) w.w_hr = check.optional<T>("w_hr", weights[4]);
   w.peephole = check.optional<T>("peephole", weights[5]);
   w.hidden = w.output;
+  if (reduced_hr) w.hidden = w.reduced_w_hr.cols;
   if (w.w_hr) {
     check.rank("w_hr", w.w_hr, 2);
     w.hidden = extent(w.w_hr, 1);
@@ -265,6 +316,7 @@ py::object rnn_forward(const char* name, const std::string& cell, py::handle inp
       args.direction[d] = {w[d].pointers(),
                            data_or_null(w[d].packed_w_ih),
                            data_or_null(w[d].packed_w_hh),
+                           w[d].reduced(),
                            offsets[d][0].data(),
                            offsets[d][1].data(),
                            at_direction(h, d, batch * output),
@@ -318,6 +370,7 @@ py::object rnn_step(const char* name, const std::string& cell, py::handle input,
     args.direction[0] = {w.pointers(),
                          data_or_null(w.packed_w_ih),
                          data_or_null(w.packed_w_hh),
+                         w.reduced(),
                          x_offsets.data(),
                          y_offsets.data(),
                          data_or_null(h),

@@ -40,11 +40,25 @@ struct RnnWeights {
   const T* peephole;  // (3 H), of i, f and o
 };
 
+// A matrix of int8, from pack_quantized_linear, with a scale a row; or of bfloat16, from
+// pack_bfloat16, without.
+template <class T>
+struct RnnReducedWeight {
+  const int32_t* packed;
+  const T* scale;
+};
+
+template <class T>
+struct RnnReducedWeights {
+  RnnReducedWeight<T> w_ih, w_hh, w_hr;
+};
+
 template <class T>
 struct RnnForwardDirection {
   RnnWeights<T> weights;
   const T* packed_w_ih;      // from pack_matrix, in place of w_ih, or null
   const T* packed_w_hh;      // from pack_recurrent, in place of w_hh, or null
+  RnnReducedWeights<T> reduced;  // in place of all matrices, or null; not when gates are saved
   const int64_t* x_offsets;  // of every packed row
   const int64_t* y_offsets;
   const T* h0;  // (batch, P)

@@ -67,18 +67,18 @@ def quantized_linear(
     >>> F.quantized_linear(np.array([[255.0, 0.0]]), weight, scale).round(1)
     array([[255. ,  64.3]])
     """
-    refuse_recording(input, weight_scale, bias)
+    refuse_recording("quantized_linear", input, weight_scale, bias)
     y: Array = _core.quantized_linear_forward(
         array(input), array(weight), array(weight_scale), array(bias), out
     )
     return y
 
 
-def refuse_recording(*inputs: Any) -> None:
+def refuse_recording(op: str, *inputs: Any) -> None:
     """Raise RuntimeError if a gradient is being recorded for one of the inputs."""
     if recorded(*inputs):
         raise RuntimeError(
-            "quantized_linear: has no gradient; use fastnn.no_grad(), or train the model before "
+            f"{op}: has no gradient; use fastnn.no_grad(), or train the model before "
             "it is quantised"
         )
 

@@ -13,8 +13,17 @@ import fastnn.functional as F
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, array, no_grad
 from fastnn.functional.quantized import refuse_recording
+from fastnn.nn._recurrent_weights import (
+    exact_matrix,
+    is_reduced,
+    matrix_names,
+    reduce_matrices,
+    to_bfloat16,
+)
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter, fuses
+from fastnn.nn.rnn import GRU, LSTM, RNN
+from fastnn.nn.rnn_cells import GRUCell, LSTMCell, RNNCell
 
 __all__ = ["QuantizationReport", "QuantizedLinear", "quantization_report", "quantize_dynamic"]
 
@@ -81,7 +90,7 @@ class QuantizedLinear(Module):
 
     @fuses
     def forward(self, input: ArrayLike) -> Array:
-        refuse_recording(input, self.weight_scale, self.bias)
+        refuse_recording("quantized_linear", input, self.weight_scale, self.bias)
         return self._infer(input)
 
     def _infer(
@@ -116,7 +125,10 @@ class QuantizedLinear(Module):
 def quantize_dynamic(
     model: _M, modules: Iterable[str | type] | None = None, *, dtype: str = "int8"
 ) -> _M:
-    """Return a copy of `model` for inference whose Linear layers have int8 or bfloat16 weights.
+    """Return a copy of `model` for inference whose layers have int8 or bfloat16 weights.
+
+    Those are Linear layers, and the matrices of recurrent layers and cells: of an LSTM, a GRU or an
+    RNN at batch 1, which spends its time reading them.
 
     int8: a quarter of the memory, and with AVX512_VNNI a multiple of the speed. Weights are
     quantised symmetrically, with a scale for each output channel; activations as they come, row by
@@ -141,7 +153,8 @@ def quantize_dynamic(
     -------
     Module
         With a :class:`QuantizedLinear`, or a Linear with frozen bfloat16 weights, for every
-        :class:`Linear`; subclasses of Linear are left alone.
+        :class:`Linear`, and frozen matrices in every recurrent layer and cell, int8 ones with a
+        scale for each row beside them (``weight_hh_l0_scale``). Subclasses are left alone.
 
     Raises
     ------
@@ -169,43 +182,42 @@ def quantize_dynamic(
     """
     if not isinstance(model, Module):
         raise TypeError(f"quantize_dynamic: model must be a Module, got {type(model).__name__}")
-    if dtype not in _TWINS:
+    if dtype not in _LINEAR_TWINS:
         raise ValueError(f"quantize_dynamic: dtype must be 'int8' or 'bfloat16', got {dtype!r}")
     chosen = [model] if modules is None else _select(model, modules)
     # deepcopy takes what it finds in its memo for a module's copy.
     twins = {
-        id(module): _TWINS[dtype](module)
+        id(module): _twin(module, dtype)
         for root in chosen
         for module in root.modules()
-        if type(module) is Linear
+        if type(module) in _QUANTIZED
     }
     if not twins:
-        raise ValueError("quantize_dynamic: model has no Linear among the chosen modules")
+        raise ValueError(
+            "quantize_dynamic: model has no Linear or recurrent layer among the chosen modules"
+        )
     return copy.deepcopy(model, dict(twins))
 
 
 def _bfloat16_linear(linear: Linear) -> Linear:
-    try:
-        from ml_dtypes import bfloat16
-    except ImportError as error:
-        raise ImportError(
-            "quantize_dynamic: dtype='bfloat16' needs the package ml_dtypes"
-        ) from error
-    weight = linear.weight.data
-    if weight.dtype == np.float64:
-        raise TypeError(
-            "quantize_dynamic: a Linear with bfloat16 weights takes float32 inputs, got a float64 "
-            "layer; convert the model with .float()"
-        )
+    weight = to_bfloat16("Linear", linear.weight.data)
     twin = copy.deepcopy(linear)
-    twin.weight = Parameter(weight.astype(bfloat16), False)
+    twin.weight = Parameter(weight, False)
     return twin.requires_grad_(False)
 
 
-_TWINS: dict[str, Callable[[Linear], Module]] = {
+_LINEAR_TWINS: dict[str, Callable[[Linear], Module]] = {
     "int8": QuantizedLinear.from_float,
     "bfloat16": _bfloat16_linear,
 }
+_RECURRENT: tuple[type[Module], ...] = (LSTM, GRU, RNN, LSTMCell, GRUCell, RNNCell)
+_QUANTIZED = (Linear, *_RECURRENT)
+
+
+def _twin(module: Module, dtype: str) -> Module:
+    if isinstance(module, Linear):
+        return _LINEAR_TWINS[dtype](module)
+    return reduce_matrices(module, dtype)
 
 
 def _select(model: Module, modules: Iterable[str | type]) -> list[Module]:
@@ -232,7 +244,7 @@ class QuantizationReport:
     Attributes
     ----------
     weight_errors : dict of str to float
-        Of each quantised layer's weights.
+        Of each quantised layer's weights, by the layer's name; of a recurrent layer's matrices.
     output_error : float or None
         Of the outputs on the sample; None without one.
     largest_difference : float or None
@@ -288,12 +300,14 @@ def quantization_report(model: Module, quantized: Module, *inputs: Any) -> Quant
     exact = dict(model.named_modules())
     errors = {}
     for name, layer in quantized.named_modules():
-        weight = _reduced_weight(layer)
-        if weight is not None:
-            linear = exact.get(name)
-            if not isinstance(linear, Linear):
-                raise ValueError(f"quantization_report: model has no Linear called {name!r}")
-            errors[name] = _relative([linear.weight.data], [weight])[0]
+        weights = _reduced_weights(layer)
+        kind = Linear if isinstance(layer, QuantizedLinear) else type(layer)
+        twin = exact.get(name)
+        if weights and type(twin) is not kind:
+            raise ValueError(f"quantization_report: model has no {kind.__name__} called {name!r}")
+        for key, weight in weights.items():
+            label = name if kind is Linear else f"{name}.{key}".lstrip(".")
+            errors[label] = _relative([getattr(twin, key).data], [weight])[0]
     if not errors:
         raise ValueError("quantization_report: quantized has no quantised layer")
     if not inputs:
@@ -303,13 +317,15 @@ def quantization_report(model: Module, quantized: Module, *inputs: Any) -> Quant
     )
 
 
-def _reduced_weight(layer: Module) -> Array | None:
+def _reduced_weights(layer: Module) -> dict[str, Array]:
     """Return the weights of a layer that quantize_dynamic made, as numbers."""
     if isinstance(layer, QuantizedLinear):
-        return layer.dequantize()
+        return {"weight": layer.dequantize()}
     if isinstance(layer, Linear) and layer.weight.data.dtype.name == "bfloat16":
-        return layer.weight.data.astype(np.float32)
-    return None
+        return {"weight": layer.weight.data.astype(np.float32)}
+    if is_reduced(layer):
+        return {name: exact_matrix(layer, name) for name in matrix_names(layer)}
+    return {}
 
 
 def _arrays(output: Any) -> list[Array]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,9 @@ from fastnn.autograd import ArrayLike, Result, array, is_grad_enabled
 from fastnn.functional._args import flag, integer, natural, probability, refuse_none
 from fastnn.functional._recurrent import layer as recurrent_layer
 from fastnn.functional._recurrent import pair_of_states
+from fastnn.functional.quantized import refuse_recording
 from fastnn.nn import init
+from fastnn.nn._recurrent_weights import packed_weights, reduced_repr, reduced_weights
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import empty
 from fastnn.nn.utils.rnn import PackedSequence, pad_packed_sequence
@@ -27,6 +28,7 @@ class _Recurrent(Module):
     """What RNN, LSTM and GRU share: parameters, layers, directions."""
 
     _gates = 1
+    _reduced = False  # whether quantize_dynamic made it
 
     def __init__(
         self,
@@ -157,8 +159,11 @@ class _Recurrent(Module):
         h0, c0 = states if len(states) == 2 else (states[0], None)
         name, cell, gates = type(self).__name__, self._cell(), self._gates
         parameters: dict[str, Any] = self._parameters
-        if is_grad_enabled():
-            weights = tuple(tuple(map(parameters.get, names)) for names in self._names[i])
+        if self._reduced:
+            refuse_recording(name, input, h0, c0)
+            weights = tuple([reduced_weights(parameters, names) for names in self._names[i]])
+        elif is_grad_enabled():
+            weights = tuple([tuple(map(parameters.get, names)) for names in self._names[i]])
             return recurrent_layer(
                 name,
                 cell,
@@ -171,14 +176,17 @@ class _Recurrent(Module):
                 lengths,
                 self.checkpoint_every,
             )
-        # The matrices are packed and kept so.
+        else:
+            weights = tuple(
+                [packed_weights(gates, *map(parameters.get, n)) for n in self._names[i]]
+            )
         y, h, c, _ = _core.rnn_forward(
             name,
             cell,
             array(input),
             array(h0),
             array(c0),
-            tuple([packed_weights(gates, *map(parameters.get, n)) for n in self._names[i]]),
+            weights,
             False,
             batch_first,
             array(lengths),
@@ -201,7 +209,7 @@ class _Recurrent(Module):
         ):
             if getattr(self, name, default) != default:
                 text += f", {name}={getattr(self, name)}"
-        return text
+        return text + reduced_repr(self)
 
 
 def refuse_input(name: str, x: Any, ranks: tuple[int, int], input_size: int) -> None:
@@ -212,30 +220,6 @@ def refuse_input(name: str, x: Any, ranks: tuple[int, int], input_size: int) -> 
         )
     raise ValueError(
         f"{name}: input.shape[-1] must be {input_size} (input_size), got {x.shape[-1]}"
-    )
-
-
-_PACK_RECURRENT = {gates: partial(_core.pack_recurrent, gates=gates) for gates in (1, 3, 4)}
-
-
-def packed_weights(
-    gates: int,
-    w_ih: Any,
-    w_hh: Any,
-    b_ih: Any,
-    b_hh: Any,
-    w_hr: Any = None,
-    peephole: Any = None,
-) -> tuple[Any, ...]:
-    """One direction's weights for `_core.rnn_forward`, the two matrices packed and kept so."""
-    isa = _core.active_isa()
-    return (
-        w_ih.pack(isa, _core.pack_linear),
-        w_hh.pack((isa, gates), _PACK_RECURRENT[gates]),
-        None if b_ih is None else b_ih._data,
-        None if b_hh is None else b_hh._data,
-        None if w_hr is None else w_hr._data,
-        None if peephole is None else peephole._data,
     )
 
 
@@ -267,6 +251,8 @@ class RNN(_Recurrent):
     -----
     Under ``no_grad`` the matrices are packed once and kept; while they are, their arrays are
     read-only. The optimizer, ``load_state_dict``, assigning ``.data`` and recording drop the packs.
+
+    :func:`fastnn.nn.quantize_dynamic` makes a twin for inference with int8 or bfloat16 matrices.
 
     Examples
     --------

@@ -12,19 +12,24 @@ from fastnn import _core
 from fastnn.autograd import ArrayLike, Result, array, is_grad_enabled
 from fastnn.functional._args import flag, natural
 from fastnn.functional._recurrent import pair_of_states
+from fastnn.functional.quantized import refuse_recording
 from fastnn.nn import init
+from fastnn.nn._recurrent_weights import packed_weights, reduced_repr, reduced_weights
 from fastnn.nn.module import Module
 from fastnn.nn.norm import LayerNorm
 from fastnn.nn.parameter import empty
-from fastnn.nn.rnn import packed_weights, refuse_input
+from fastnn.nn.rnn import refuse_input
 
 __all__ = ["GRUCell", "LSTMCell", "LayerNormLSTM", "RNNCell"]
+
+_CELL_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class _Cell(Module):
     """What the single-step cells share."""
 
     _gates = 1
+    _reduced = False  # whether quantize_dynamic made it
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = np.float32
@@ -47,17 +52,22 @@ class _Cell(Module):
         return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
 
     def _step(self, cell: str, input: Any, h: Any, c: Any) -> tuple[Any, Any]:
-        """One step without recording, with packed weights."""
+        """One step without recording, with weights that are packed and kept so."""
         x, name = array(input), type(self).__name__
         if x is None or x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             refuse_input(name, x, (1, 2), self.input_size)
-        weights = packed_weights(self._gates, *self._weights())
+        if self._reduced:
+            refuse_recording(name, input, h, c)
+            weights = reduced_weights(self._parameters, _CELL_WEIGHTS)
+        else:
+            weights = packed_weights(self._gates, *self._weights())
         result: tuple[Any, Any] = _core.rnn_step(name, cell, x, array(h), array(c), weights)
         return result
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
-        return text if self.bias_ih is not None else text + ", bias=False"
+        text += "" if self.bias_ih is not None else ", bias=False"
+        return text + reduced_repr(self)
 
 
 class RNNCell(_Cell):
@@ -94,7 +104,7 @@ class RNNCell(_Cell):
         self.nonlinearity = nonlinearity
 
     def forward(self, input: ArrayLike, hx: ArrayLike = None) -> Result:
-        if not is_grad_enabled():
+        if self._reduced or not is_grad_enabled():
             return self._step(self.nonlinearity, input, hx, None)[0]
         return F.rnn_cell(input, hx, *self._weights(), nonlinearity=self.nonlinearity)
 
@@ -119,7 +129,7 @@ class GRUCell(_Cell):
     _gates = 3
 
     def forward(self, input: ArrayLike, hx: ArrayLike = None) -> Result:
-        if not is_grad_enabled():
+        if self._reduced or not is_grad_enabled():
             return self._step("gru", input, hx, None)[0]
         return F.gru_cell(input, hx, *self._weights())
 
@@ -147,7 +157,7 @@ class LSTMCell(_Cell):
     def forward(
         self, input: ArrayLike, hx: tuple[ArrayLike, ArrayLike] | None = None
     ) -> tuple[Result, Result]:
-        if is_grad_enabled():
+        if is_grad_enabled() and not self._reduced:
             return F.lstm_cell(input, hx, *self._weights())
         h, c = pair_of_states("LSTMCell", hx)
         return self._step("lstm", input, h, c)

@@ -5,10 +5,11 @@
 // P; and P rounded up times H with a projection), biases ((G + 1) H), states (batch (2 P + 2 H)),
 // and a chunk of input projections (kChunkBytes or one step; none when gates are saved). A worker:
 // panels of a state (min(batch, kPackedRows) max(P, H)) and products (kTileRows * G * kGroup).
+// Weights of reduced precision (reduced.h) take no copy, but products (batch G H) and a chunk of x.
 // A single sequence (single_row.h) takes two chunks of at most kAheadRows instead, packed w_ih
 // unless it came packed, and kAheadRows * I a worker.
 #include "kernels/rnn/recurrence.h"
-#include "ops/gemm.h"
+#include "kernels/rnn/reduced.h"
 
 namespace fastnn::FASTNN_ISA {
 
@@ -29,15 +30,22 @@ struct Chunks {
 };
 
 template <class T>
-Chunks plan_chunks(const RnnForwardArgs<T>& args, int gates) {
-  // A larger panel of x would not stay in cache beside the weights.
+bool is_reduced(const RnnForwardDirection<T>& args) {
+  return args.reduced.w_hh.packed != nullptr;
+}
+
+template <class T>
+Chunks plan_chunks(const RnnForwardArgs<T>& args, int gates, int64_t weight_bytes) {
+  // A larger panel of x would not stay in cache beside the weights; and weights from far down in
+  // L3 take all the requests that a core can have under way.
   constexpr int64_t kMaxPanelBytes = int64_t{1} << 20;
+  const int64_t max_weight_bytes = 8 * cache_sizes().l2;
   constexpr int64_t kSize = static_cast<int64_t>(sizeof(T));
   const RnnRows& rows = args.sizes.rows;
   const int64_t all = rows_of_steps(rows, 0, rows.steps);
   const bool saved = args.direction[0].gates != nullptr;
-  if (rows.batch == 1 && rows.steps > kAheadRows &&
-      kAheadRows * args.sizes.input * kSize <= kMaxPanelBytes) {
+  if (rows.batch == 1 && rows.steps > kAheadRows && weight_bytes <= max_weight_bytes &&
+      !is_reduced(args.direction[0]) && kAheadRows * args.sizes.input * kSize <= kMaxPanelBytes) {
     const int64_t chunk = ceil_div(rows.steps, ceil_div(rows.steps, kAheadRows));
     return {chunk, saved ? 0 : 2 * chunk, true};
   }
@@ -59,8 +67,9 @@ class Direction {
                           const Chunks& chunks) {
     const int64_t hidden = sizes.hidden, batch = sizes.rows.batch;
     return weight_elements(sizes, args) + input_weight_elements(sizes, args, chunks) +
-           projection_elements(sizes, args) + (kGates + 1) * hidden +
-           2 * batch * (sizes.output + hidden) + chunks.kept * kGates * hidden + 9 * Vec<T>::kSize;
+           projection_elements(sizes, args) + reduced_elements(sizes, args, chunks) +
+           (kGates + 1) * hidden + 2 * batch * (sizes.output + hidden) +
+           chunks.kept * kGates * hidden + 11 * Vec<T>::kSize;
   }
 
   void start(const RnnSizes& sizes, const RnnForwardDirection<T>& args, const T* x, T* y,
@@ -83,9 +92,12 @@ class Direction {
     inner_ = workspace.take<T>(batch * hidden_);
     chunk_ = workspace.take<T>(chunks.kept * kGates * hidden_);
 
+    products_ = workspace.take<T>(is_reduced(args) ? batch * kGates * hidden_ : 0);
+    x_rows_ = workspace.take<T>(is_reduced(args) ? chunks.kept * sizes.input : 0);
+
     const RnnWeights<T>& w = args.weights;
     weights_ = args.packed_w_hh;
-    if (weights_ == nullptr) {
+    if (weights_ == nullptr && !is_reduced(args)) {
       pack_groups(weights, w.w_hh, kGates, hidden_, output_);
       weights_ = weights;
     }
@@ -109,6 +121,11 @@ class Direction {
     first_ = sizes_->rows.step_start[begin];
     const int64_t rows = rows_of_steps(sizes_->rows, begin, end), inputs = sizes_->input;
     T* const gates = gates_of(first_);
+    if (is_reduced(*args_)) {
+      const T* const x = contiguous_rows(x_rows_, x_, args_->x_offsets + first_, rows, inputs);
+      reduced_product(args_->reduced.w_ih, rows, kGates * hidden_, inputs, x, gates);
+      return;
+    }
     const GatheredRows<T> x{x_, args_->x_offsets + first_};
     const DenseOperand<T> dense{args_->weights.w_ih, inputs, 1};
     const PackedOperand<T> packed = packed_inputs();
@@ -162,11 +179,7 @@ class Direction {
     T* const h = h_[1 - s % 2];
     const auto fetch = [&](int64_t row, int64_t block) { prefetch_gates(s, row, block); };
     const auto apply = [&](int64_t row, int64_t block, const T* products) {
-      if constexpr (Cell::kResetFirst) {
-        reset(s, row, block, products);
-      } else {
-        apply_cell(s, row, block, products);
-      }
+      apply_first(s, row, block, {products, kGroup<T>});
     };
     if (ahead != nullptr) {
       multiply_row<T>(first_product(s), 0, blocks, scratch, ahead, apply);
@@ -181,7 +194,7 @@ class Direction {
                     apply_behind_reset(s, row, block, products);
                   });
     }
-    if (args_->weights.w_hr != nullptr) {
+    if (projected()) {
       share.meet();
       multiply<T>({inner_, hidden_, hidden_, projection_, 1, 0, 1}, rows,
                   share.blocks(ceil_div(output_, kGroup<T>)), scratch, nothing,
@@ -196,20 +209,57 @@ class Direction {
                     }
                   });
     }
-    const int64_t next = s + 1 < layout.steps ? layout.step_rows[s + 1] : 0;
-    finish_rows({max_of(next, rows.begin), rows.end}, share.units<T>(output_),
+    finish_rows({max_of(rows_after(s), rows.begin), rows.end}, share.units<T>(output_),
                 share.units<T>(hidden_), h);
     share.meet();
   }
 
+  // A step with weights of reduced precision; every product and the cells take all threads.
+  void run_reduced_step(int64_t s) {
+    const int64_t rows = sizes_->rows.step_rows[s], wide = kGates * hidden_;
+    const RnnReducedWeights<T>& w = args_->reduced;
+    reduced_product(w.w_hh, rows, wide, output_, h_[s % 2], products_);
+    each_row_and_block(rows, [&](int64_t row, int64_t block) {
+      apply_first(s, row, block, {products_ + row * wide + block * kGroup<T>, hidden_});
+    });
+    if constexpr (Cell::kResetFirst) {
+      reduced_product(w.w_hh, rows, wide, hidden_, inner_, products_);
+      each_row_and_block(rows, [&](int64_t row, int64_t block) {
+        apply_behind_reset(s, row, block, products_ + row * wide + 2 * hidden_ + block * kGroup<T>);
+      });
+    }
+    T* const h = h_[1 - s % 2];
+    if (projected()) {
+      reduced_product(w.w_hr, rows, output_, hidden_, inner_, h);
+      for (int64_t row = 0; row < rows; ++row) {
+        __builtin_memcpy(y_ + args_->y_offsets[sizes_->rows.step_start[s] + row], h + row * output_,
+                         static_cast<unsigned long>(output_) * sizeof(T));
+      }
+    }
+    finish_rows({rows_after(s), rows}, {0, output_}, {0, hidden_}, h);
+  }
+
  private:
+  // Products of a row and a block; those of gate g are `gate_stride` elements behind those of g -
+  // 1.
+  struct GateProducts {
+    const T* data;
+    int64_t gate_stride;
+  };
+
   static int64_t product_elements(const RnnSizes& sizes) {
     return round_up(
         product_scratch<T>(sizes.rows.batch, max_of(sizes.output, sizes.hidden), kGates),
         Vec<T>::kSize);
   }
   static int64_t weight_elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args) {
-    return args.packed_w_hh != nullptr ? 0 : packed_groups<T>(kGates, sizes.hidden, sizes.output);
+    const bool packs = args.packed_w_hh == nullptr && !is_reduced(args);
+    return packs ? packed_groups<T>(kGates, sizes.hidden, sizes.output) : 0;
+  }
+  static int64_t reduced_elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args,
+                                  const Chunks& chunks) {
+    if (!is_reduced(args)) return 0;
+    return sizes.rows.batch * kGates * sizes.hidden + chunks.kept * sizes.input;
   }
   static int64_t input_weight_elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args,
                                        const Chunks& chunks) {
@@ -218,6 +268,13 @@ class Direction {
   }
   static int64_t projection_elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args) {
     return args.weights.w_hr == nullptr ? 0 : packed_groups<T>(1, sizes.output, sizes.hidden);
+  }
+
+  bool projected() const {
+    return args_->weights.w_hr != nullptr || args_->reduced.w_hr.packed != nullptr;
+  }
+  int64_t rows_after(int64_t s) const {
+    return s + 1 < sizes_->rows.steps ? sizes_->rows.step_rows[s + 1] : 0;
   }
 
   // Elements from one packed row of gates to the next.
@@ -273,14 +330,32 @@ class Direction {
            Vec<T>::load(bias_ + g * hidden_ + unit, lanes);
   }
 
+  template <class F>
+  void each_row_and_block(int64_t rows, const F& f) const {
+    constexpr int64_t kUnits = int64_t{1} << 13;  // some 15 microseconds
+    parallel_for(rows, max_of(1, kUnits / hidden_), [&](int64_t begin, int64_t end, int) {
+      for (int64_t row = begin; row < end; ++row) {
+        for (int64_t block = 0; block < ceil_div(hidden_, kGroup<T>); ++block) f(row, block);
+      }
+    });
+  }
+
+  // What follows the first product of a step.
+  void apply_first(int64_t s, int64_t row, int64_t block, const GateProducts& products) const {
+    if constexpr (Cell::kResetFirst) {
+      reset(s, row, block, products);
+    } else {
+      apply_cell(s, row, block, products);
+    }
+  }
+
   // The cell on one row and one block: reads gates, writes h, c, y and what is saved.
-  void apply_cell(int64_t s, int64_t row, int64_t block, const T* products) const {
+  void apply_cell(int64_t s, int64_t row, int64_t block, const GateProducts& products) const {
     const int64_t packed_row = sizes_->rows.step_start[s] + row;
     T* const gates = gates_of(packed_row);
     // With a projection h and y are its products instead.
-    const bool projected = args_->weights.w_hr != nullptr;
-    T* const y = projected ? nullptr : y_ + args_->y_offsets[packed_row];
-    T* const h = projected ? inner_ + row * hidden_ : h_[1 - s % 2] + row * hidden_;
+    T* const y = projected() ? nullptr : y_ + args_->y_offsets[packed_row];
+    T* const h = projected() ? inner_ + row * hidden_ : h_[1 - s % 2] + row * hidden_;
     const T* const h_prev = h_[s % 2] + row * hidden_;
     T* const c = c_ + row * hidden_;
     each_vector(block, [&](int64_t unit, int64_t lanes, int64_t offset) {
@@ -288,13 +363,13 @@ class Direction {
       FASTNN_UNROLL
       for (int g = 0; g < kGates; ++g) {
         pre[g] = gate_input(gates, g, unit, lanes);
-        if (g < 2 || !Cell::kGru) pre[g] = pre[g] + Vec<T>::load(products + g * kGroup<T> + offset);
+        if (g < 2 || !Cell::kGru) pre[g] = pre[g] + load_product(products, g, offset, lanes);
       }
       ForwardState<T> state{};
       if (Cell::kLstm) state.c = Vec<T>::load(c + unit, lanes);
       if (Cell::kGru) {
         state.h_prev = Vec<T>::load(h_prev + unit, lanes);
-        state.rec_n = Vec<T>::load(products + 2 * kGroup<T> + offset) +
+        state.rec_n = load_product(products, 2, offset, lanes) +
                       Vec<T>::load(bias_ + kGates * hidden_ + unit, lanes);
       }
       if (Cell::kPeephole) {
@@ -314,13 +389,18 @@ class Direction {
     });
   }
 
+  static FASTNN_INLINE Vec<T> load_product(const GateProducts& products, int g, int64_t offset,
+                                           int64_t lanes) {
+    return Vec<T>::load(products.data + g * products.gate_stride + offset, lanes);
+  }
+
   // The halves of a step of the GRU with the reset first. r and z wait in `gates`.
-  void reset(int64_t s, int64_t row, int64_t block, const T* products) const {
+  void reset(int64_t s, int64_t row, int64_t block, const GateProducts& products) const {
     T* const gates = gates_of(s, row);
     const T* const h_prev = h_[s % 2] + row * hidden_;
     each_vector(block, [&](int64_t unit, int64_t lanes, int64_t offset) {
-      Vec<T> r = gate_input(gates, 0, unit, lanes) + Vec<T>::load(products + offset);
-      Vec<T> z = gate_input(gates, 1, unit, lanes) + Vec<T>::load(products + kGroup<T> + offset);
+      Vec<T> r = gate_input(gates, 0, unit, lanes) + load_product(products, 0, offset, lanes);
+      Vec<T> z = gate_input(gates, 1, unit, lanes) + load_product(products, 1, offset, lanes);
       Cell::reset(r, z, Vec<T>::load(h_prev + unit, lanes))
           .store(inner_ + row * hidden_ + unit, lanes);
       r.store(gates + unit, lanes);
@@ -334,7 +414,7 @@ class Direction {
     T* const h = h_[1 - s % 2] + row * hidden_;
     const T* const h_prev = h_[s % 2] + row * hidden_;
     each_vector(block, [&](int64_t unit, int64_t lanes, int64_t offset) {
-      const Vec<T> pre = gate_input(gates, 2, unit, lanes) + Vec<T>::load(products + offset);
+      const Vec<T> pre = gate_input(gates, 2, unit, lanes) + Vec<T>::load(products + offset, lanes);
       Vec<T> n;
       const Vec<T> new_h = Cell::forward(pre, Vec<T>::load(gates + hidden_ + unit, lanes),
                                          Vec<T>::load(h_prev + unit, lanes), n);
@@ -359,6 +439,7 @@ class Direction {
   int64_t kept_;       // rows of chunk_
   const T *weights_, *input_weights_, *projection_;
   T *bias_, *h_[2], *c_, *inner_, *chunk_;  // inner: o tanh(c) before its projection, or r h
+  T *products_, *x_rows_;                   // of weights of reduced precision
 };
 
 template <class T, class Cell>
@@ -368,7 +449,8 @@ void run_forward(const RnnForwardArgs<T>& args) {
   const int64_t weights = packed_groups<T>(Cell::kGates, args.sizes.hidden, args.sizes.output);
   const Split split(rows, ceil_div(args.sizes.hidden, kGroup<T>), rows.batch * weights,
                     weights * static_cast<int64_t>(sizeof(T)), args.directions);
-  const Chunks chunks = plan_chunks(args, Cell::kGates);
+  const Chunks chunks =
+      plan_chunks(args, Cell::kGates, weights * static_cast<int64_t>(sizeof(T)) / split.workers());
   const int64_t worker_elements = Dir::worker_elements(args.sizes, chunks);
   int64_t elements = split.workers() * worker_elements;
   for (int d = 0; d < args.directions; ++d) {
@@ -386,6 +468,12 @@ void run_forward(const RnnForwardArgs<T>& args) {
       ++end;
     }
     for (int d = 0; d < args.directions; ++d) directions[d].project_inputs(begin, end);
+    if (is_reduced(args.direction[0])) {
+      for (int d = 0; d < args.directions; ++d) {
+        for (int64_t s = begin; s < end; ++s) directions[d].run_reduced_step(s);
+      }
+      continue;
+    }
     if (chunks.ahead) end = rows.steps;
     parallel_team(split.workers(), [&](int worker, int workers) {
       split.each_direction(args.directions, worker, workers, [&](int d, const Share& share) {
