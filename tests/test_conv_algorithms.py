@@ -93,6 +93,10 @@ DEPTHWISE = [
     (2, 2, (20, 45), (5, 5), 2, 2, 1),
     (2, 1, (5, 13), (5, 5), 2, 4, 1),
     (2, 1, (8, 40), (5, 5), 1, 9, 1),
+    (2, 1, (21, 45), (5, 5), 2, 2, 1),
+    (2, 1, (16, 37), (3, 3), 2, 1, 1),
+    (3, 1, (7, 8), (5, 5), 2, 0, 1),
+    (1, 40, (9, 18), (3, 3), 1, 1, 1),
 ]
 
 
@@ -141,6 +145,37 @@ def test_few_channels(problem, isa, dtype):
         "seed": 3,
     }
     check_forward_and_backward(settings, dtype)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("padding", [(0, 1), (1, 2), (2, 0), (3, 4)])
+@pytest.mark.parametrize("size", [(9, 16), (6, 17), (5, 70)])
+def test_depthwise_transpose(kernel, padding, size, isa, dtype, rng):
+    x = normal(rng, 3, 4, *size, dtype=dtype)
+    w, b = normal(rng, 4, 1, kernel, kernel, dtype=dtype), normal(rng, 4, dtype=dtype)
+    pairs = tuple((p, p) for p in padding)
+    for extra in ((0, 1), (1, 0)):
+
+        def call(x, extra=extra):
+            return F.conv_transpose2d(x, w, b, 2, padding, extra, 4)
+
+        y = same_bytes_for_every_thread_count(lambda: call(x))
+        expected = reference.conv_transpose(x, w, b, (2, 2), pairs, extra, (1, 1), 4)
+        assert_close(y, expected, kernel * kernel)
+        assert same_bytes(call(x[1]), y[1])
+
+
+def test_depthwise_gradient_keeps_to_its_taps():
+    """An infinity that a tap never sees does not reach it, at whatever column it lies."""
+    for width, stride in ((18, 1), (33, 1), (20, 2), (41, 2)):
+        x = np.zeros((1, 2, 6, width), np.float32)
+        x[..., -1] = np.inf
+        grad = np.ones((1, 2, (6 - 3) // stride + 1, (width - 3) // stride + 1), np.float32)
+        seen = (grad.shape[3] - 1) * stride  # the last column that tap 0 sees
+        w = _core.conv3d_backward_weight(2, grad, x, (2, 1, 3, 3), stride, 0, 1, 2, "zeros")
+        for tap in range(3):
+            assert np.isinf(w[..., tap]).all() == (seen + tap == width - 1)
+            assert not np.isnan(w).any()
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
@@ -381,6 +416,8 @@ ALGORITHMS = {
     "grouped": (24, 36, (9, 9), 3, 2, 2),
     "direct": (3, 8, (14, 15), 3, 1, 1),
     "depthwise": (12, 12, (14, 15), 3, 1, 12),
+    "depthwise, step 2": (12, 12, (7, 23), 3, 2, 12),
+    "depthwise 5x5, step 2": (12, 12, (6, 15), 5, 2, 12),
 }
 
 

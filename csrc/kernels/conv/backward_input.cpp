@@ -3,6 +3,7 @@
 // Positions of x with the same remainder by the stride (a phase) see the same taps, and are an
 // ordinary convolution of y with those: sub-convolutions instead of a scatter.
 #include "kernels/conv/convolution.h"
+#include "kernels/conv/depthwise_transpose.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {
@@ -67,6 +68,7 @@ Convolution<T> phase_convolution(const ConvGeometry& g, const T* w, const int64_
 
 template <class T>
 void conv3d_backward_input(const ConvBackwardInputArgs<T>& args) {
+  if (is_depthwise_transpose(args.geometry)) return depthwise_transpose(args);
   const T* prepared = args.prepared;
   for_each_phase(args.geometry, args.w, [&](Convolution<T> conv) {
     conv.x = args.y;

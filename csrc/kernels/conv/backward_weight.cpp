@@ -4,7 +4,7 @@
 // The batch is cut into parts, each summed into a buffer of its own and the buffers added in order,
 // which feeds the threads and shortens the chains of additions. Workspace: kMaxParts copies of
 // grad_w, at most kPartBytes, beside the GEMM engine's.
-#include "kernels/conv/depthwise.h"
+#include "kernels/conv/depthwise_gradient.h"
 #include "kernels/conv/patch.h"
 #include "kernels/conv/strip_gradient.h"
 #include "kernels/conv/winograd_gradient.h"
@@ -13,7 +13,6 @@ namespace fastnn::FASTNN_ISA {
 namespace {
 
 constexpr int64_t kMaxParts = 16;
-constexpr int64_t kMostCorrelated = 8;  // filters a group whose taps are summed one by one
 constexpr int64_t kPartBytes = int64_t{8} << 20;
 
 // A function of the shape: the bits of the result depend on it.
@@ -52,18 +51,10 @@ void conv3d_backward_weight(const ConvBackwardWeightArgs<T>& args) {
   for (int i = 0; i < 3; ++i) {
     axes[i] = {g.input[i], g.output[i], g.stride[i], g.kernel[i], -g.padding[i], g.dilation[i]};
   }
-  if (out_channels <= kMostCorrelated && is_correlation<T>(axes, in_channels)) {
-    depthwise_backward_weight(DepthwiseWeights<T>{g.batch,
-                                                  g.groups,
-                                                  in_channels,
-                                                  out_channels,
-                                                  {axes[0], axes[1], axes[2]},
-                                                  g.mode,
-                                                  args.x,
-                                                  args.grad_y,
-                                                  args.grad_w});
-    return;
-  }
+  const DepthwiseWeights<T> depthwise{
+      g.batch, g.groups, in_channels, out_channels, {axes[0], axes[1], axes[2]},
+      g.mode,  args.x,   args.grad_y, args.grad_w};
+  if (is_depthwise_gradient(depthwise)) return depthwise_gradient(depthwise);
   Convolution<T> forward = forward_convolution<T>(g, nullptr);
   forward.x = args.x;
   if constexpr (sizeof(T) == sizeof(float)) {

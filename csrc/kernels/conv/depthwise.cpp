@@ -6,8 +6,6 @@
 namespace fastnn::FASTNN_ISA {
 namespace {
 
-constexpr int kStripRows = 4;  // output rows of a register tile
-
 template <class T>
 FASTNN_INLINE void store_lanes(Vec<T> y, T* target, int64_t lanes) {
   if (lanes >= Vec<T>::kSize) {
@@ -144,116 +142,11 @@ void convolve_plane(const Convolution<T>& conv, const Weights<T>& weights, const
   }
 }
 
-// Adds the products of one block's outputs with kTaps neighbouring taps of a row to kTaps sums.
-template <class T, int kTaps>
-void correlate(const T* grad, int64_t grad_stride, const T* source, int64_t row_step,
-               const int64_t* tap_cols, int64_t rows, int64_t cols, T* sums) {
-  constexpr int64_t kSize = Vec<T>::kSize;
-  Vec<T> acc[kTaps];
-  FASTNN_UNROLL
-  for (int t = 0; t < kTaps; ++t) acc[t] = Vec<T>::zero();
-  for (int64_t i = 0; i < rows; ++i) {
-    const T* const g = grad + i * grad_stride;
-    const T* const x = source + i * row_step;
-    int64_t j = 0;
-    for (; j + kSize <= cols; j += kSize) {
-      const Vec<T> y = Vec<T>::load(g + j);
-      FASTNN_UNROLL
-      for (int t = 0; t < kTaps; ++t) acc[t] = fma(y, Vec<T>::load(x + tap_cols[t] + j), acc[t]);
-    }
-    if (j == cols) continue;
-    const Vec<T> y = Vec<T>::load(g + j, cols - j);
-    FASTNN_UNROLL
-    for (int t = 0; t < kTaps; ++t) {
-      acc[t] = fma(y, Vec<T>::load(x + tap_cols[t] + j, cols - j), acc[t]);
-    }
-  }
-  FASTNN_UNROLL
-  for (int t = 0; t < kTaps; ++t) sums[t] += reduce_add(acc[t]);
-}
-
-template <class T>
-void correlate_block(const Filter<T>& filter, const T* data, const T* grad, int64_t grad_stride,
-                     int64_t rows, int64_t cols, T* sums) {
-  const int64_t* const tap_cols = filter.tap_cols;
-  for (int64_t h = 0; h < filter.taps[0]; ++h) {
-    const T* const source = data + filter.tap_rows[h];
-    T* const row = sums + h * filter.taps[1];
-    int64_t w = 0;
-    for (; w + 4 < filter.taps[1]; w += 5) {
-      correlate<T, 5>(grad, grad_stride, source, filter.row_step, tap_cols + w, rows, cols,
-                      row + w);
-    }
-    for (; w + 2 < filter.taps[1]; w += 3) {
-      correlate<T, 3>(grad, grad_stride, source, filter.row_step, tap_cols + w, rows, cols,
-                      row + w);
-    }
-    for (; w < filter.taps[1]; ++w) {
-      correlate<T, 1>(grad, grad_stride, source, filter.row_step, tap_cols + w, rows, cols,
-                      row + w);
-    }
-  }
-}
-
-// The gradient of the filters of one group with respect to one of its input channels.
-template <class T>
-void correlate_channel(const DepthwiseWeights<T>& args, const Strip& strip,
-                       const PlaneLayout<T>& layout, const Filter<T>& filter, int64_t group,
-                       int64_t channel, T* data) {
-  const int64_t taps = filter.taps[0] * filter.taps[1], filters = args.filters;
-  const int64_t height = args.axes[1].positions, width = args.axes[2].positions;
-  const auto sums = [&](int64_t m) {
-    return args.grad_w + ((group * filters + m) * args.channels + channel) * taps;
-  };
-  for (int64_t m = 0; m < filters; ++m) {
-    for (int64_t i = 0; i < taps; ++i) sums(m)[i] = T(0);
-  }
-  for (int64_t n = 0; n < args.batch; ++n) {
-    const int64_t index = n * args.groups + group;
-    const T* const x =
-        args.x + (index * args.channels + channel) * args.axes[1].source * args.axes[2].source;
-    for (int64_t row = 0; row < height; row += strip.rows) {
-      for (int64_t col = 0; col < width; col += strip.cols) {
-        const int64_t rows = min_of(strip.rows, height - row);
-        layout.load(x, args.mode, row, rows, col, data);
-        for (int64_t m = 0; m < filters; ++m) {
-          const T* const grad =
-              args.grad_y + (index * filters + m) * height * width + row * width + col;
-          correlate_block(filter, data, grad, width, rows, min_of(strip.cols, width - col),
-                          sums(m));
-        }
-      }
-    }
-  }
-}
-
-// Calls run(item, scratch) for every item on all threads.
-template <class T, class Run>
-void for_each_plane(int64_t items, int64_t work, int64_t scratch, const Run& run) {
-  const int64_t grain = max_of(1, min_of(kMinCellWork / max_of(1, work), items));
-  const int workers = plan_workers(ceil_div(items, grain));
-  Workspace workspace(workers * scratch * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
-  T* const memory = workspace.take<T>(workers * scratch);
-  parallel_for(items, grain, [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t i = begin; i < end; ++i) run(i, memory + worker * scratch);
-  });
-}
-
-// Multiply-adds that copying one input element costs the time of.
-constexpr int64_t kCopyWork = 8;
-
 }  // namespace
 
 template <class T>
 bool is_depthwise(const Axis (&axes)[3], int64_t in_channels, int64_t filters) {
-  return in_channels == 1 && filters <= kMostFilters && is_correlation<T>(axes, 1);
-}
-
-template <class T>
-bool is_correlation(const Axis (&axes)[3], int64_t in_channels) {
-  if (in_channels > kMostFilters || !is_planar(axes)) return false;
-  const Strip strip = choose_strip<T>(axes, 1, kStripRows);
-  return PlaneLayout<T>(axes[1], axes[2], strip.cols).size(strip.rows) <= kPlaneBlock;
+  return in_channels == 1 && filters <= kMostFilters && fits_block<T>(axes);
 }
 
 template <class T>
@@ -277,25 +170,9 @@ void convolve_depthwise(const Convolution<T>& conv) {
   });
 }
 
-template <class T>
-void depthwise_backward_weight(const DepthwiseWeights<T>& args) {
-  const Strip strip = choose_strip<T>(args.axes, 1, kStripRows);
-  const PlaneLayout<T> layout(args.axes[1], args.axes[2], strip.cols);
-  const Filter<T> filter(layout);
-  const int64_t work =
-      args.batch * positions_of(args.axes) * (taps_of(args.axes) * args.filters + kCopyWork);
-  for_each_plane<T>(args.groups * args.channels, work, round_up(layout.size(strip.rows), 16),
-                    [&](int64_t i, T* memory) {
-                      correlate_channel(args, strip, layout, filter, i / args.channels,
-                                        i % args.channels, memory);
-                    });
-}
-
 #define FASTNN_INSTANTIATE(T)                                        \
   template bool is_depthwise<T>(const Axis(&)[3], int64_t, int64_t); \
-  template bool is_correlation<T>(const Axis(&)[3], int64_t);        \
-  template void convolve_depthwise(const Convolution<T>&);           \
-  template void depthwise_backward_weight(const DepthwiseWeights<T>&);
+  template void convolve_depthwise(const Convolution<T>&);
 FASTNN_INSTANTIATE(float)
 FASTNN_INSTANTIATE(double)
 #undef FASTNN_INSTANTIATE

@@ -16,6 +16,9 @@ struct Strip {
 };
 inline constexpr int64_t kStripBytes = int64_t{1} << 17;
 
+inline constexpr int64_t kPlaneBlock = int64_t{1} << 18;  // elements
+inline constexpr int kStripRows = 4;                      // output rows of a register tile
+
 template <class T>
 Strip choose_strip(const Axis (&axes)[3], int64_t channels, int64_t least_rows) {
   const int64_t cols = min_of(axes[2].positions, 1024);
@@ -33,6 +36,14 @@ inline bool is_planar(const Axis (&axes)[3]) {
   return depth.taps == 1 && depth.positions == 1 && depth.source == 1 && depth.first == 0 &&
          height.taps >= 1 && width.taps >= 1 && height.taps <= kMostTaps &&
          width.taps <= kMostTaps && reach < kMostSpan && width.step <= 64;
+}
+
+// One image's depth is 1, the taps are few enough for Filter, and the smallest strip fits a block.
+template <class T>
+bool fits_block(const Axis (&axes)[3]) {
+  if (!is_planar(axes)) return false;
+  const Strip strip = choose_strip<T>(axes, 1, kStripRows);
+  return PlaneLayout<T>(axes[1], axes[2], strip.cols).size(strip.rows) <= kPlaneBlock;
 }
 
 // Where the taps lie in a block, in elements, and the weights of one group.
@@ -64,6 +75,21 @@ void scatter_results(const Convolution<T>& conv, T* results, int64_t row, int64_
     spread(results + i * cols, cols, target, phase.step[2]);
   }
 }
+
+// Calls run(item, scratch) for every item on all threads.
+template <class T, class Run>
+void for_each_plane(int64_t items, int64_t work, int64_t scratch, const Run& run) {
+  const int64_t grain = max_of(1, min_of(kMinCellWork / max_of(1, work), items));
+  const int workers = plan_workers(ceil_div(items, grain));
+  Workspace workspace(workers * scratch * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
+  T* const memory = workspace.take<T>(workers * scratch);
+  parallel_for(items, grain, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t i = begin; i < end; ++i) run(i, memory + worker * scratch);
+  });
+}
+
+// Multiply-adds that copying one input element costs the time of.
+inline constexpr int64_t kCopyWork = 8;
 
 template <class T>
 bool is_whole(const Convolution<T>& conv) {
