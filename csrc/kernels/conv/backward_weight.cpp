@@ -5,6 +5,7 @@
 // which feeds the threads and shortens the chains of additions. Workspace: kMaxParts copies of
 // grad_w, at most kPartBytes, beside the GEMM engine's.
 #include "kernels/conv/depthwise_gradient.h"
+#include "kernels/conv/im2col.h"
 #include "kernels/conv/patch.h"
 #include "kernels/conv/strip_gradient.h"
 #include "kernels/conv/winograd_gradient.h"
@@ -76,11 +77,14 @@ void conv3d_backward_weight(const ConvBackwardWeightArgs<T>& args) {
       const bool empty = n >= g.batch;
       const DenseOperand<T> a{args.grad_y + (n * g.groups + group) * out_channels * positions,
                               positions, 1};
-      const TransposedPatches<T> b{
-          {{axes[0], axes[1], axes[2]},
-           g.mode,
-           args.x + (n * g.groups + group) * in_channels * product(g.input)}};
-      gemm_cell<T>(cell, empty ? 0 : positions, a, b, target, shape.n, n > first, scratch);
+      const T* const x = args.x + (n * g.groups + group) * in_channels * product(g.input);
+      if (is_pointwise(forward)) {
+        const DenseOperand<T> b{x, positions, 1};
+        gemm_cell<T>(cell, empty ? 0 : positions, a, b, target, shape.n, n > first, scratch);
+      } else {
+        const TransposedPatches<T> b{{{axes[0], axes[1], axes[2]}, g.mode, x}};
+        gemm_cell<T>(cell, empty ? 0 : positions, a, b, target, shape.n, n > first, scratch);
+      }
     } while (++n < min_of(first + images, g.batch));
   });
   if (parts > 1) add_parts(parts, weights, buffers, args.grad_w);

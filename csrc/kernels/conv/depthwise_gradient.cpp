@@ -214,7 +214,8 @@ bool is_in_place(const DepthwiseWeights<T>& args) {
   const Axis &height = args.axes[1], &width = args.axes[2];
   return args.mode == PaddingMode::kZeros && is_planar(args.axes) && width.source <= kMostWidth &&
          height.taps == width.taps && height.step == width.step && height.tap_step == 1 &&
-         width.tap_step == 1 && (height.taps == 3 || height.taps == 5) && height.step <= 2;
+         width.tap_step == 1 && (height.taps == 3 || height.taps == 5) && height.step <= 2 &&
+         (width.taps - 1) / width.step <= Vec<T>::kSize;  // taps see one vector and the one before
 }
 
 template <class T>

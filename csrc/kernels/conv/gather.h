@@ -134,7 +134,9 @@ template <class T>
 void spread(const T* values, int64_t n, T* target, int64_t step) {
   constexpr int64_t kSize = Vec<T>::kSize;
   int64_t i = 0;
-  if (step == 2) {
+  if (step == 1) {
+    for (; i < n; i += kSize) Vec<T>::load(values + i, n - i).store(target + i, n - i);
+  } else if (step == 2) {
     Vec<T> even, ignored;
     interleave(Vec<T>(T(1)), Vec<T>::zero(), &even, &ignored);
     const Mask<T> places = even > Vec<T>::zero();

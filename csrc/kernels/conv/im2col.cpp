@@ -1,11 +1,20 @@
 #include "kernels/conv/im2col.h"
 
+#include "kernels/conv/gather.h"
 #include "kernels/gemm/epilogue.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {
 
-// Adds the bias, finishes and spreads a tile over its images and their phase of y.
+template <class T>
+bool is_phase(const Convolution<T>& conv) {
+  bool result = false;
+  for (int i = 0; i < 3; ++i) result = result || conv.axes[i].positions != conv.output[i];
+  return result;
+}
+
+// Adds the bias, finishes and spreads a tile over its images and their phase of y, by runs of
+// columns that are evenly spaced in y: rows, or where a phase is all of y, what an image has.
 template <class T>
 struct ScatterEpilogue {
   const Convolution<T>& conv;
@@ -15,34 +24,44 @@ struct ScatterEpilogue {
 
   void operator()(T* tile, int64_t stride, int64_t row, int64_t col, int64_t rows,
                   int64_t cols) const {
-    constexpr int64_t kMost = kMaxTileVectors * Vec<T>::kSize;
-    const Phase& phase = conv.phase;
-    int64_t offset[kMost];
-    for (int64_t j = 0; j < cols; ++j) {
-      const int64_t line = (col + j) / conv.axes[2].positions;
-      const int64_t plane = line / conv.axes[1].positions, image = plane / conv.axes[0].positions;
-      const int64_t d = phase.first[0] + plane % conv.axes[0].positions * phase.step[0];
-      const int64_t h = phase.first[1] + line % conv.axes[1].positions * phase.step[1];
-      const int64_t w = phase.first[2] + (col + j) % conv.axes[2].positions * phase.step[2];
-      offset[j] = image * image_stride + (d * conv.output[1] + h) * conv.output[2] + w;
-    }
-    for (int64_t i = 0; i < rows; ++i) {
-      T* const target = y + (row + i) * product(conv.output);
-      T* const source = tile + i * stride;
-      const T shift = bias == nullptr ? T(0) : bias[row + i];
-      if (conv.finish.is_needed()) {
-        const T* const residual = conv.finish.residual();
-        const int64_t start = target - conv.y;
-        for (int64_t j = 0; j < cols; ++j) {
-          source[j] += shift;
-          if (residual != nullptr) source[j] += residual[start + offset[j]];
-        }
-        conv.finish.activate(source, cols);
-        for (int64_t j = 0; j < cols; ++j) target[offset[j]] = source[j];
-      } else {
-        for (int64_t j = 0; j < cols; ++j) target[offset[j]] = source[j] + shift;
+    const bool whole = !is_phase(conv);
+    const int64_t length = whole ? positions_of(conv.axes) : conv.axes[2].positions;
+    const int64_t step = whole ? 1 : conv.phase.step[2];
+    for (int64_t j = 0; j < cols;) {
+      const int64_t line = (col + j) / length, first = (col + j) % length;
+      const int64_t count = min_of(length - first, cols - j);
+      const int64_t offset = whole ? line * image_stride + first : line_offset(line) + first * step;
+      for (int64_t i = 0; i < rows; ++i) {
+        T* const target = y + (row + i) * product(conv.output) + offset;
+        T* const source = tile + i * stride + j;
+        const T shift = bias == nullptr ? T(0) : bias[row + i];
+        store_run(source, count, shift, target, step);
       }
+      j += count;
     }
+  }
+
+ private:
+  // Where column 0 of a line, counted through all images, lies in y.
+  int64_t line_offset(int64_t line) const {
+    const Phase& phase = conv.phase;
+    const int64_t plane = line / conv.axes[1].positions, image = plane / conv.axes[0].positions;
+    const int64_t d = phase.first[0] + plane % conv.axes[0].positions * phase.step[0];
+    const int64_t h = phase.first[1] + line % conv.axes[1].positions * phase.step[1];
+    return image * image_stride + (d * conv.output[1] + h) * conv.output[2] + phase.first[2];
+  }
+
+  void store_run(T* source, int64_t count, T shift, T* target, int64_t step) const {
+    constexpr int64_t kSize = Vec<T>::kSize;
+    const bool in_place = step == 1 && !conv.finish.is_needed();
+    T* const sums = in_place ? target : source;
+    for (int64_t j = 0; j < count; j += kSize) {
+      const int64_t lanes = min_of(kSize, count - j);
+      (Vec<T>::load(source + j, lanes) + Vec<T>::broadcast(shift)).store(sums + j, lanes);
+    }
+    if (in_place) return;
+    conv.finish(source, count, target, step);
+    spread(source, count, target, step);
   }
 };
 
@@ -59,13 +78,6 @@ struct RowEpilogue {
     for (int64_t i = 0; i < rows; ++i) finish(tile + i * stride, cols);
   }
 };
-
-template <class T>
-bool is_phase(const Convolution<T>& conv) {
-  bool result = false;
-  for (int i = 0; i < 3; ++i) result = result || conv.axes[i].positions != conv.output[i];
-  return result;
-}
 
 // Cells that fit a block of kBlockElements.
 template <class T>

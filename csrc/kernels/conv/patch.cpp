@@ -1,6 +1,7 @@
 #include "kernels/conv/patch.h"
 
 #include "kernels/conv/gather.h"
+#include "kernels/conv/plane.h"
 
 namespace fastnn::FASTNN_ISA {
 
@@ -89,68 +90,58 @@ Panels<T> Patches<T>::b_block(T* scratch, int64_t col, int64_t cols, int64_t p,
 
 namespace {
 
-// The gathers of one vector of positions: of every tap once if there are few, else one at a time.
+// target[i] = row `tap` of a channel's patches at position p + i, for i < count.
 template <class T>
-class TapGathers {
- public:
-  TapGathers(const Patches<T>& patches, int64_t col, int64_t lanes)
-      : patches_(patches), taps_(taps_of(patches.axes)) {
-    count_ = cut_segments(patches.axes, patches.image_stride, col, lanes, segments_);
-    for (int64_t tap = 0; tap < taps_ && taps_ <= kKept; ++tap) make(tap, &gathers_[tap]);
+void load_patch_row(const Patches<T>& patches, const T* channel, int64_t tap, int64_t p,
+                    int64_t count, T* target) {
+  const Axis &depth = patches.axes[0], &height = patches.axes[1], &width = patches.axes[2];
+  const int64_t plane_taps = height.taps * width.taps;
+  const int64_t tap_d = tap / plane_taps, tap_h = tap % plane_taps / width.taps;
+  const int64_t tap_w = tap % width.taps;
+  while (count > 0) {
+    const int64_t line = p / width.positions, w = p % width.positions;
+    const int64_t run = min_of(width.positions - w, count);
+    const int64_t d = padded_index(
+        patches.mode, line / height.positions * depth.step + depth.first + tap_d * depth.tap_step,
+        depth.source);
+    const int64_t h =
+        padded_index(patches.mode,
+                     line % height.positions * height.step + height.first + tap_h * height.tap_step,
+                     height.source);
+    if (d < 0 || h < 0) {
+      for (int64_t i = 0; i < run; ++i) target[i] = T(0);
+    } else {
+      load_columns(channel + (d * height.source + h) * width.source, width.source, patches.mode,
+                   w * width.step + width.first + tap_w * width.tap_step, width.step, run, target);
+    }
+    p += run;
+    target += run;
+    count -= run;
   }
-
-  const Gather<T>& of(int64_t tap) {
-    if (taps_ <= kKept) return gathers_[tap];
-    make(tap, gathers_);
-    return gathers_[0];
-  }
-
- private:
-  static constexpr int64_t kKept = 27;
-
-  void make(int64_t tap, Gather<T>* gather) const {
-    const Axis(&axes)[3] = patches_.axes;
-    const int64_t plane = axes[1].taps * axes[2].taps;
-    make_gather(axes, patches_.mode, segments_, count_, tap / plane * axes[0].tap_step,
-                tap % plane / axes[2].taps * axes[1].tap_step,
-                tap % axes[2].taps * axes[2].tap_step, gather);
-  }
-
-  const Patches<T>& patches_;
-  int64_t taps_;
-  int count_;
-  Segment segments_[Vec<T>::kSize];
-  Gather<T> gathers_[kKept];
-};
+}
 
 }  // namespace
 
+// Runs of kSize rows of the matrix, which are rows of the input, go through a buffer.
 template <class T>
 Panels<T> TransposedPatches<T>::b_block(T* scratch, int64_t col, int64_t cols, int64_t p,
                                         int64_t depth) const {
-  constexpr int64_t kSize = Vec<T>::kSize;
+  constexpr int64_t kSize = Vec<T>::kSize, kRun = 128, kPitch = kRun + kSize;
   const Axis(&axes)[3] = patches.axes;
   const int64_t taps = taps_of(axes);
   const int64_t channel_stride = axes[0].source * axes[1].source * axes[2].source;
-  for (int64_t i = 0; i < depth; i += kSize) {
-    const int64_t steps = min_of(kSize, depth - i);
-    TapGathers<T> gathers(patches, p + i, steps);
-    int64_t tap = col % taps;
-    const T* channel = patches.x + col / taps * channel_stride;
-    for (int64_t j = 0; j < cols; j += kSize) {
-      const int64_t lanes = min_of(kSize, cols - j);
-      Vec<T> rows[kSize];
-      T* const square = scratch + j / kGroup<T> * kGroup<T> * depth + i * kGroup<T> + j % kGroup<T>;
+  T rows[kSize * kPitch];
+  for (int64_t j = 0; j < cols; j += kSize) {
+    const int64_t lanes = min_of(kSize, cols - j);
+    T* const panel = scratch + j / kGroup<T> * kGroup<T> * depth + j % kGroup<T>;
+    for (int64_t i = 0; i < depth; i += kRun) {
+      const int64_t run = min_of(kRun, depth - i);
       for (int64_t r = 0; r < lanes; ++r) {
-        rows[r] = gathers.of(tap).load(channel);
-        if (++tap == taps) {
-          tap = 0;
-          channel += channel_stride;
-        }
+        const int64_t row = col + j + r;
+        load_patch_row(patches, patches.x + row / taps * channel_stride, row % taps, p + i, run,
+                       rows + r * kPitch);
       }
-      for (int64_t r = lanes; r < kSize; ++r) rows[r] = Vec<T>::zero();
-      transpose(rows);
-      for (int64_t r = 0; r < steps; ++r) rows[r].store(square + r * kGroup<T>);
+      pack_panel<T, false>(panel + i * kGroup<T>, kGroup<T>, rows, lanes, kPitch, run, 1);
     }
   }
   return {scratch, kGroup<T>, depth * kGroup<T>};
