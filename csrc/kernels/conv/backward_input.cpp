@@ -70,12 +70,19 @@ template <class T>
 void conv3d_backward_input(const ConvBackwardInputArgs<T>& args) {
   if (is_depthwise_transpose(args.geometry)) return depthwise_transpose(args);
   const T* prepared = args.prepared;
+  bool filled = false;
+  for_each_phase(args.geometry, args.w,
+                 [&](Convolution<T> conv) { filled = filled || conv.weights.columns == 0; });
+  bool first = true;
   for_each_phase(args.geometry, args.w, [&](Convolution<T> conv) {
     conv.x = args.y;
     conv.bias = args.bias;
     conv.y = args.x;
     conv.prepared = prepared;
     conv.finish = {args.epilogue, args.x};
+    // What no tap reaches is written together with the rest, in whole vectors.
+    if (filled && first) fill_output(conv);
+    first = false;
     convolve(conv);
     if (prepared != nullptr) prepared += prepared_elements(conv);
   });

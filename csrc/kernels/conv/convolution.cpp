@@ -28,35 +28,6 @@ Algorithm choose(const Convolution<T>& conv) {
   return !direct && is_implicit(conv) ? Algorithm::kImplicit : Algorithm::kIm2col;
 }
 
-// A phase that no tap reaches holds the bias.
-template <class T>
-void fill_phase(const Convolution<T>& conv) {
-  const int64_t rows = conv.axes[0].positions * conv.axes[1].positions;
-  const int64_t width = conv.axes[2].positions, planes = conv.groups * conv.out_channels;
-  const int64_t grain = max_of(1, (int64_t{1} << 15) / (rows * width));
-  const int workers = plan_workers(ceil_div(conv.batch * planes, grain));
-  const int64_t part = round_up(width, 16);
-  Workspace workspace(workers * part * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
-  T* const memory = workspace.take<T>(workers * part);
-  parallel_for(conv.batch * planes, grain, [&](int64_t begin, int64_t end, int worker) {
-    T* const values = memory + worker * part;
-    for (int64_t i = begin; i < end; ++i) {
-      for (int64_t r = 0; r < rows; ++r) {
-        const int64_t d = conv.phase.first[0] + r / conv.axes[1].positions * conv.phase.step[0];
-        const int64_t h = conv.phase.first[1] + r % conv.axes[1].positions * conv.phase.step[1];
-        T* const target = conv.y +
-                          ((i * conv.output[0] + d) * conv.output[1] + h) * conv.output[2] +
-                          conv.phase.first[2];
-        for (int64_t j = 0; j < width; ++j) {
-          values[j] = conv.bias == nullptr ? T(0) : conv.bias[i % planes];
-        }
-        conv.finish(values, width, target, conv.phase.step[2]);
-        spread(values, width, target, conv.phase.step[2]);
-      }
-    }
-  });
-}
-
 template <class T>
 bool is_empty(const Convolution<T>& conv) {
   return conv.batch <= 0 || conv.out_channels <= 0 || positions_of(conv.axes) <= 0;
@@ -65,9 +36,24 @@ bool is_empty(const Convolution<T>& conv) {
 }  // namespace
 
 template <class T>
-void convolve(const Convolution<T>& conv) {
+void fill_output(const Convolution<T>& conv) {
   if (is_empty(conv)) return;
-  if (conv.weights.columns == 0) return fill_phase(conv);
+  constexpr int64_t kSize = Vec<T>::kSize;
+  const int64_t size = product(conv.output), channels = conv.groups * conv.out_channels;
+  parallel_for(conv.batch * channels, max_of(1, (int64_t{1} << 15) / size),
+               [&](int64_t begin, int64_t end, int) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   const Vec<T> bias(conv.bias == nullptr ? T(0) : conv.bias[i % channels]);
+                   T* const y = conv.y + i * size;
+                   for (int64_t j = 0; j < size; j += kSize) bias.store(y + j, size - j);
+                   if (conv.finish.is_needed()) conv.finish(y, size);
+                 }
+               });
+}
+
+template <class T>
+void convolve(const Convolution<T>& conv) {
+  if (is_empty(conv) || conv.weights.columns == 0) return;
   switch (choose(conv)) {
     case Algorithm::kDepthwise:
       return convolve_depthwise(conv);
@@ -148,6 +134,7 @@ void conv3d_prepare(const ConvPrepareArgs<T>& args) {
 }
 
 #define FASTNN_INSTANTIATE(T)                                \
+  template void fill_output(const Convolution<T>&);          \
   template void convolve(const Convolution<T>&);             \
   template int64_t prepared_form(const Convolution<T>&);     \
   template int64_t prepared_elements(const Convolution<T>&); \

@@ -46,7 +46,12 @@ Weights<T> ascending_taps(Convolution<T>* conv) {
   return w;
 }
 
+// All of y without any product: the bias, finished.
+template <class T>
+void fill_output(const Convolution<T>& conv);
+
 // Solves it with the algorithm that suits the shape; the batch size plays no part in the choice.
+// Without taps or channels y is left as fill_output wrote it.
 template <class T>
 void convolve(const Convolution<T>& conv);
 

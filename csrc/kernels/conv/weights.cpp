@@ -2,7 +2,7 @@
 
 namespace fastnn::FASTNN_ISA {
 
-// The taps of a channel are contiguous.
+// The taps of a channel are contiguous, in ascending or in descending order.
 template <class T>
 void Weights<T>::pack_channels(T* target, int64_t row, int64_t rows, int64_t panel, int64_t p,
                                int64_t depth) const {
@@ -13,8 +13,14 @@ void Weights<T>::pack_channels(T* target, int64_t row, int64_t rows, int64_t pan
     for (int64_t q = 0; q < depth;) {
       const int64_t channel = (p + q) / all, tap = (p + q) % all;
       const int64_t count = min_of(all - tap, depth - q);
-      pack_panel<T, false>(target + i * depth + q * width, width,
-                           source + channel * channel_stride + tap, width, row_stride, count, 1);
+      T* const panel = target + i * depth + q * width;
+      const T* const taps_of_channel = source + channel * channel_stride;
+      if (tap_stride[2] > 0) {
+        pack_panel<T, false>(panel, width, taps_of_channel + tap, width, row_stride, count, 1);
+      } else {
+        pack_panel<T, false>(panel + (count - 1) * width, -width,
+                             taps_of_channel - (tap + count - 1), width, row_stride, count, 1);
+      }
       q += count;
     }
   }
@@ -31,7 +37,9 @@ void Weights<T>::pack(T* target, int64_t row, int64_t rows, int64_t panel, int64
     DenseOperand<T>{first_row, row_stride, 1}.a_block(target, 0, rows, panel, p, depth);
     return;
   }
-  if (tap_stride[2] == 1 && tap_stride[1] == taps[2] && tap_stride[0] == taps[1] * taps[2]) {
+  const int64_t sign = tap_stride[2] < 0 ? -1 : 1;
+  if (tap_stride[2] == sign && tap_stride[1] == sign * taps[2] &&
+      tap_stride[0] == sign * taps[1] * taps[2]) {
     pack_channels(target, row, rows, panel, p, depth);
     return;
   }
