@@ -234,7 +234,23 @@ def test_winograd(shape, padding, isa, rng):
     assert error(grad_x, expected) < 1e-5
 
 
-@pytest.mark.parametrize("kernel", [(5, 5), (1, 3), (3, 1), (1, 5), (1, 7), (7, 1)])
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        (5, 5),
+        (1, 3),
+        (3, 1),
+        (1, 5),
+        (1, 7),
+        (7, 1),
+        (2, 1),
+        (1, 2),
+        (3, 2),
+        (2, 3),
+        (5, 2),
+        (5, 3),
+    ],
+)
 @pytest.mark.parametrize("size", [(13, 17), (3, 9), (1, 150)])
 def test_winograd_of_other_kernels(kernel, size, isa, rng):
     x = normal(rng, 3, 34, *size, dtype=np.float32)
@@ -253,7 +269,7 @@ def test_winograd_of_other_kernels(kernel, size, isa, rng):
     same_bytes_for_every_thread_count(lambda: F.conv2d(x, w, b, 1, padding, 1, 2))
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (3, 2), (6, 3), (2, 1)])
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (3, 2), (5, 2), (6, 3), (2, 1)])
 @pytest.mark.parametrize("size", [(11, 12), (5, 6)])
 def test_winograd_of_phases(kernel, stride, size, isa, rng):
     x = normal(rng, 2, 40, *size, dtype=np.float32)

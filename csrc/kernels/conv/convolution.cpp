@@ -111,7 +111,7 @@ void prepare_weights(const Convolution<T>& conv, T* target) {
 // room for are left as they are.
 template <class T>
 void conv3d_prepare(const ConvPrepareArgs<T>& args) {
-  constexpr int64_t kMostDigits = 15;
+  constexpr int64_t kMostDigits = 10;
   int64_t form = 0, elements = 0, phases = 0;
   const auto look = [&](const Convolution<T>& conv) {
     if (++phases <= kMostDigits) form = form * kForms + prepared_form(conv);

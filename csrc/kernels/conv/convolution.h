@@ -57,7 +57,7 @@ void convolve(const Convolution<T>& conv);
 
 // The form of the weights that the algorithm works with: see ConvPrepareArgs.
 // kWinograd and more: a scheme of winograd.h.
-enum PreparedForm : int64_t { kAsTheyAre = 0, kPanels = 1, kWinograd = 2, kForms = 16 };
+enum PreparedForm : int64_t { kAsTheyAre = 0, kPanels = 1, kWinograd = 2, kForms = 64 };
 template <class T>
 int64_t prepared_form(const Convolution<T>& conv);
 template <class T>

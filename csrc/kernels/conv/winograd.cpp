@@ -96,7 +96,7 @@ class Winograd {
         for (int64_t panel = first; panel < min_of(first + share, panels); ++panel) {
           multiply(units * tiling_.width, v,
                    weights + (group * panels + panel) * kPoints * conv_.in_channels * kGroup<T>,
-                   v + inputs);
+                   conv_.out_channels - panel * kGroup<T>, v + inputs);
           for (int64_t u = 0; u < units; ++u) {
             store_unit(group, panel * kGroup<T>, unit_at(unit + u),
                        v + inputs + u * tiling_.width * kGroup<T>, v + inputs + products);
@@ -253,11 +253,11 @@ class Winograd {
     }
   }
 
-  void multiply(int64_t tiles, const T* v, const T* u, T* products) const {
+  void multiply(int64_t tiles, const T* v, const T* u, int64_t filters, T* products) const {
     for (int64_t point = 0; point < kPoints; ++point) {
       multiply_winograd<T>({tiles, conv_.in_channels, v + point * point_stride(),
                             tiling_.tiles * kSize, u + point * conv_.in_channels * kGroup<T>,
-                            products + point * product_stride()});
+                            products + point * product_stride(), filters});
     }
   }
 
@@ -359,27 +359,41 @@ class Winograd {
 template <class T, class F>
 auto with_scheme(WinogradScheme scheme, const Convolution<T>& conv, const F& f) {
   using One = WinogradOneTap<1>;
+  using Two = WinogradSixPoints<2>;
   using Three = WinogradSixPoints<3>;
+  using Five = WinogradSixPoints<5>;
   using Seven = WinogradSum<1, WinogradSixPoints<4>, WinogradFivePoints>;
   using ThreeStep2 = WinogradSum<2, WinogradThreePoints, WinogradOneTap<2>>;
-  using WideThreeStep2 = WinogradSum<2, WinogradSixPoints<2>, WinogradOneTap<5>>;
+  using WideThreeStep2 = WinogradSum<2, Two, WinogradOneTap<5>>;
   switch (scheme) {
     case WinogradScheme::kMedium3x3:
       return f(Winograd<T, Three, WinogradFourPoints<3>>(conv));
     case WinogradScheme::kSmall3x3:
       return f(Winograd<T, WinogradFourPoints<3>, WinogradFourPoints<3>>(conv));
     case WinogradScheme::k5x5:
-      return f(Winograd<T, WinogradSixPoints<5>, WinogradSixPoints<5>>(conv));
+      return f(Winograd<T, Five, Five>(conv));
     case WinogradScheme::k2x2:
-      return f(Winograd<T, WinogradSixPoints<2>, WinogradSixPoints<2>>(conv));
+      return f(Winograd<T, Two, Two>(conv));
     case WinogradScheme::kSmall2x2:
       return f(Winograd<T, WinogradFourPoints<2>, WinogradFourPoints<2>>(conv));
+    case WinogradScheme::k2x1:
+      return f(Winograd<T, Two, One>(conv));
+    case WinogradScheme::k1x2:
+      return f(Winograd<T, One, Two>(conv));
+    case WinogradScheme::k3x2:
+      return f(Winograd<T, Three, Two>(conv));
+    case WinogradScheme::k2x3:
+      return f(Winograd<T, Two, Three>(conv));
+    case WinogradScheme::k5x2:
+      return f(Winograd<T, Five, Two>(conv));
+    case WinogradScheme::k5x3:
+      return f(Winograd<T, Five, Three>(conv));
     case WinogradScheme::k1x3:
       return f(Winograd<T, One, Three>(conv));
     case WinogradScheme::k3x1:
       return f(Winograd<T, Three, One>(conv));
     case WinogradScheme::k1x5:
-      return f(Winograd<T, One, WinogradSixPoints<5>>(conv));
+      return f(Winograd<T, One, Five>(conv));
     case WinogradScheme::k1x7:
       return f(Winograd<T, One, Seven>(conv));
     case WinogradScheme::k7x1:
@@ -406,9 +420,22 @@ WinogradScheme row_scheme(const Axis& axis, bool across) {
     return wide ? WinogradScheme::k1x3Step2 : WinogradScheme::kNone;
   }
   if (!is_dense(axis) || axis.positions <= 8) return WinogradScheme::kNone;
+  if (axis.taps == 2) return across ? WinogradScheme::k1x2 : WinogradScheme::k2x1;
   if (axis.taps == 3) return across ? WinogradScheme::k1x3 : WinogradScheme::k3x1;
   if (axis.taps == 5 && across) return WinogradScheme::k1x5;
   if (axis.taps == 7) return across ? WinogradScheme::k1x7 : WinogradScheme::k7x1;
+  return WinogradScheme::kNone;
+}
+
+// As many taps in height and width as the phases of a transposed convolution have.
+WinogradScheme mixed_scheme(const Axis& height, const Axis& width) {
+  if (!is_dense(height) || !is_dense(width) || min_of(height.positions, width.positions) <= 8) {
+    return WinogradScheme::kNone;
+  }
+  if (height.taps == 3 && width.taps == 2) return WinogradScheme::k3x2;
+  if (height.taps == 2 && width.taps == 3) return WinogradScheme::k2x3;
+  if (height.taps == 5 && width.taps == 2) return WinogradScheme::k5x2;
+  if (height.taps == 5 && width.taps == 3) return WinogradScheme::k5x3;
   return WinogradScheme::kNone;
 }
 
@@ -421,7 +448,7 @@ WinogradScheme scheme_for(const Convolution<T>& conv) {
   if (!planar) return WinogradScheme::kNone;
   if (height.taps == 1 && height.step == 1) return row_scheme(width, true);
   if (width.taps == 1 && width.step == 1) return row_scheme(height, false);
-  if (height.taps != width.taps) return WinogradScheme::kNone;
+  if (height.taps != width.taps) return mixed_scheme(height, width);
   const int64_t taps = width.taps, least = min_of(height.positions, width.positions);
   if (taps == 3 && height.step == 2 && width.step == 2) {
     const bool dense = height.tap_step == 1 && width.tap_step == 1;

@@ -1,12 +1,13 @@
 // Convolution by Winograd's F(m, r) in each dimension, which takes fewer products:
 //   3x3  36 a tile of 4x4 outputs instead of 144; on smaller maps 24 a tile of 4x2 instead of 72,
-//   or
-//        16 a tile of 2x2 instead of 36
+//        or 16 a tile of 2x2 instead of 36
 //   5x5  36 a tile of 2x2 instead of 100
-//   2x2  the phases of a transposed convolution with stride 2: 36 a tile of 5x5 instead of 100
-//   rows or columns of taps: of 3, 6 a tile of 4 instead of 12; of 5, 6 a tile of 2 instead of 10;
-//        of 7, 11 a tile of 3 instead of 21
+//   rows or columns of taps: of 2, 6 a tile of 5 instead of 10; of 3, 6 a tile of 4 instead of 12;
+//        of 5, 6 a tile of 2 instead of 10; of 7, 11 a tile of 3 instead of 21
 //   3x3 with stride 2  25 a tile of 2x2 instead of 36; rows of 3, 11 a tile of 5 instead of 15
+//   what else the phases of a transposed convolution are: 2x2, 36 a tile of 5x5 instead of 100;
+//        3x2, 36 a tile of 4x5 instead of 120; 5x2 and 5x3, 36 a tile of 2x5 or 2x4 instead of 100
+//        or 120
 // In float32, where winograd_scheme says so; a NaN or an infinity reaches the whole tile.
 // The error, max |y - y64| / max |y64|, grows with the channels: bench/conv_error.py reports it.
 //
@@ -31,6 +32,12 @@ enum class WinogradScheme {
   k5x5,
   k2x2,
   kSmall2x2,
+  k2x1,
+  k1x2,
+  k3x2,
+  k2x3,
+  k5x2,
+  k5x3,
   k1x3,
   k3x1,
   k1x5,

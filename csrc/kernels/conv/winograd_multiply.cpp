@@ -5,45 +5,45 @@
 namespace fastnn::FASTNN_ISA {
 namespace {
 
-template <class T, int kRows>
+template <class T, int kRows, int kVectors>
 void multiply_rows(const WinogradProduct<T>& args, int64_t tile) {
   constexpr int64_t kSize = Vec<T>::kSize;
-  Vec<T> acc[kRows][kGroupVectors];
+  Vec<T> acc[kRows][kVectors];
   FASTNN_UNROLL
   for (int i = 0; i < kRows; ++i) {
     FASTNN_UNROLL
-    for (int j = 0; j < kGroupVectors; ++j) acc[i][j] = Vec<T>::zero();
+    for (int j = 0; j < kVectors; ++j) acc[i][j] = Vec<T>::zero();
   }
   const T* block = args.v + tile * kSize;
   const T* u = args.u;
   for (int64_t left = args.channels; left > 0; left -= kSize, block += args.block_stride) {
     const T* v = block;
     for (int64_t k = left < kSize ? left : kSize; k > 0; --k, ++v, u += kGroup<T>) {
-      Vec<T> row[kGroupVectors];
+      Vec<T> row[kVectors];
       FASTNN_UNROLL
-      for (int j = 0; j < kGroupVectors; ++j) row[j] = Vec<T>::load(u + j * kSize);
+      for (int j = 0; j < kVectors; ++j) row[j] = Vec<T>::load(u + j * kSize);
       FASTNN_UNROLL
       for (int i = 0; i < kRows; ++i) {
         const Vec<T> factor = Vec<T>::broadcast(v[i * kSize]);
         FASTNN_UNROLL
-        for (int j = 0; j < kGroupVectors; ++j) acc[i][j] = fma(factor, row[j], acc[i][j]);
+        for (int j = 0; j < kVectors; ++j) acc[i][j] = fma(factor, row[j], acc[i][j]);
       }
     }
   }
   FASTNN_UNROLL
   for (int i = 0; i < kRows; ++i) {
     FASTNN_UNROLL
-    for (int j = 0; j < kGroupVectors; ++j) {
+    for (int j = 0; j < kVectors; ++j) {
       acc[i][j].store(args.c + (tile + i) * kGroup<T> + j * kSize);
     }
   }
 }
 
 // 1 <= rows <= kMost tiles.
-template <class T, int kMost>
+template <class T, int kVectors, int kMost>
 void multiply_panel(const WinogradProduct<T>& args, int64_t tile, int64_t rows) {
-  if (rows == kMost) return multiply_rows<T, kMost>(args, tile);
-  if constexpr (kMost > 1) multiply_panel<T, kMost - 1>(args, tile, rows);
+  if (rows == kMost) return multiply_rows<T, kMost, kVectors>(args, tile);
+  if constexpr (kMost > 1) multiply_panel<T, kVectors, kMost - 1>(args, tile, rows);
 }
 
 }  // namespace
@@ -53,7 +53,11 @@ void multiply_winograd(const WinogradProduct<T>& args) {
   const int64_t panels = ceil_div(args.tiles, kTileRows);
   for (int64_t panel = 0; panel < panels; ++panel) {
     const int64_t begin = panel * args.tiles / panels, end = (panel + 1) * args.tiles / panels;
-    multiply_panel<T, kTileRows>(args, begin, end - begin);
+    if (args.filters <= Vec<T>::kSize) {
+      multiply_panel<T, 1, kTileRows>(args, begin, end - begin);
+    } else {
+      multiply_panel<T, kGroupVectors, kTileRows>(args, begin, end - begin);
+    }
   }
 }
 

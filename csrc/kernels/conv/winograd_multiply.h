@@ -14,6 +14,7 @@ struct WinogradProduct {
   int64_t block_stride;  // from a block of channels to the next
   const T* u;
   T* c;
+  int64_t filters;  // those that count: only vectors with some of them are computed
 };
 
 // Each element is one chain of fma in the order of the channels.
