@@ -472,9 +472,11 @@ bool fits(WinogradScheme scheme, const Convolution<T>& conv) {
   const bool six_points = scheme != WinogradScheme::kSmall3x3 &&
                           scheme != WinogradScheme::kSmall2x2 &&
                           scheme != WinogradScheme::k3x3Step2;
+  // Tiles of 5x5 lose most.
+  const int64_t most = scheme == WinogradScheme::k2x2 ? kMostSummed * 3 / 4 : kMostSummed;
   const int64_t elements =
       with_scheme(scheme, conv, [](const auto& winograd) { return winograd.weights(); });
-  return scheme != WinogradScheme::kNone && (!six_points || conv.in_channels <= kMostSummed) &&
+  return scheme != WinogradScheme::kNone && (!six_points || conv.in_channels <= most) &&
          elements * static_cast<int64_t>(sizeof(T)) <= kMaxWinogradWeights;
 }
 
