@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conv_checks import (
     CONV,
+    CONV_TRANSPOSE,
     all_results,
     check_forward_and_backward,
     error,
@@ -176,6 +177,32 @@ def test_depthwise_gradient_keeps_to_its_taps():
         for tap in range(3):
             assert np.isinf(w[..., tap]).all() == (seen + tap == width - 1)
             assert not np.isnan(w).any()
+
+
+JOINT = [
+    # channels, out, size, kernel, stride, padding, output_padding
+    (20, 3, (9, 21), (7, 7), (2, 2), (3, 3), (1, 1)),
+    (9, 3, (8, 40), (3, 5), (2, 2), (1, 0), (0, 1)),
+    (6, 2, (5, 7), (4, 6), (2, 3), (2, 4), (0, 2)),
+    (17, 4, (33,), (5,), (2,), (2,), (1,)),
+    (5, 1, (3, 6, 9), (3, 3, 4), (2, 1, 2), (1, 1, 2), (0, 0, 1)),
+]
+
+
+@pytest.mark.parametrize("problem", JOINT)
+def test_phases_of_few_channels(problem, isa, dtype, rng):
+    channels, out, size, kernel, stride, padding, extra = problem
+    x = normal(rng, 3, channels, *size, dtype=dtype)
+    w, b = normal(rng, channels, out, *kernel, dtype=dtype), normal(rng, out, dtype=dtype)
+
+    def call(x):
+        return CONV_TRANSPOSE[len(size)](x, w, b, stride, padding, extra)
+
+    y = same_bytes_for_every_thread_count(lambda: call(x))
+    pairs, ones = tuple((p, p) for p in padding), (1,) * len(size)
+    expected = reference.conv_transpose(x, w, b, stride, pairs, extra, ones, 1)
+    assert_close(y, expected, w[:, 0].size)
+    assert same_bytes(call(x[1]), y[1])
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
@@ -432,6 +459,7 @@ ALGORITHMS = {
     "grouped": (24, 36, (9, 9), 3, 2, 2),
     "direct": (3, 8, (14, 15), 3, 1, 1),
     "depthwise": (12, 12, (14, 15), 3, 1, 12),
+    "few channels": (20, 3, (7, 23), 5, 2, 1),
     "depthwise, step 2": (12, 12, (7, 23), 3, 2, 12),
     "depthwise 5x5, step 2": (12, 12, (6, 15), 5, 2, 12),
 }
