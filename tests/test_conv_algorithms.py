@@ -179,6 +179,15 @@ def test_depthwise_gradient_keeps_to_its_taps():
             assert not np.isnan(w).any()
 
 
+SPARSE = [
+    # channels, out, size, kernel, stride, padding, output_padding
+    (20, 33, (9, 40), (1, 1), (2, 2), (0, 0), (1, 0)),
+    (9, 18, (5, 7), (1, 1), (2, 2), (0, 1), (0, 1)),
+    (9, 18, (8, 6), (1, 3), (3, 1), (2, 1), (1, 0)),
+    (6, 7, (5, 9), (2, 1), (1, 3), (0, 2), (0, 2)),
+    (5, 17, (33,), (1,), (2,), (1,), (1,)),
+    (5, 16, (3, 6, 9), (1, 1, 1), (2, 1, 2), (0, 0, 0), (0, 0, 1)),
+]
 JOINT = [
     # channels, out, size, kernel, stride, padding, output_padding
     (20, 3, (9, 21), (7, 7), (2, 2), (3, 3), (1, 1)),
@@ -189,8 +198,8 @@ JOINT = [
 ]
 
 
-@pytest.mark.parametrize("problem", JOINT)
-def test_phases_of_few_channels(problem, isa, dtype, rng):
+@pytest.mark.parametrize("problem", SPARSE + JOINT)
+def test_phases_together(problem, isa, dtype, rng):
     channels, out, size, kernel, stride, padding, extra = problem
     x = normal(rng, 3, channels, *size, dtype=dtype)
     w, b = normal(rng, channels, out, *kernel, dtype=dtype), normal(rng, out, dtype=dtype)
@@ -459,6 +468,7 @@ ALGORITHMS = {
     "grouped": (24, 36, (9, 9), 3, 2, 2),
     "direct": (3, 8, (14, 15), 3, 1, 1),
     "depthwise": (12, 12, (14, 15), 3, 1, 12),
+    "pointwise, step 2": (24, 50, (9, 19), 1, 2, 1),
     "few channels": (20, 3, (7, 23), 5, 2, 1),
     "depthwise, step 2": (12, 12, (7, 23), 3, 2, 12),
     "depthwise 5x5, step 2": (12, 12, (6, 15), 5, 2, 12),
