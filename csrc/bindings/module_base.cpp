@@ -9,8 +9,9 @@ PyObject* interned(const char* name) { return PyUnicode_InternFromString(name); 
 
 PyObject* call_hooks(PyObject* hooks, PyObject* self, PyObject* args, PyObject* keywords) {
   static PyObject* const name = interned("call");
-  PyObject* const named = keywords == nullptr ? PyDict_New() : Py_NewRef(keywords);
+  PyObject* const named = keywords == nullptr ? PyDict_New() : keywords;
   if (named == nullptr) return nullptr;
+  if (named == keywords) Py_INCREF(named);
   PyObject* const result = PyObject_CallMethodObjArgs(hooks, name, self, args, named, nullptr);
   Py_DECREF(named);
   return result;

@@ -65,15 +65,12 @@ struct ScatterEpilogue {
   }
 };
 
-// Adds the bias and finishes a tile of y.
+// Finishes a tile of y.
 template <class T>
 struct RowEpilogue {
   const Finish<T>& finish;
-  const T* bias;
 
-  void operator()(T* tile, int64_t stride, int64_t row, int64_t col, int64_t rows,
-                  int64_t cols) const {
-    RowBias<T>{bias}(tile, stride, row, col, rows, cols);
+  void operator()(T* tile, int64_t stride, int64_t, int64_t, int64_t rows, int64_t cols) const {
     if (!finish.is_needed()) return;
     for (int64_t i = 0; i < rows; ++i) finish(tile + i * stride, cols);
   }
@@ -167,10 +164,10 @@ class Driver {
     } else if (pointwise_) {
       const DenseOperand<T> dense{x, 1, shape_.n, shape_.m <= kTileRows};
       gemm_cell<T>(cell, shape_.k, a, dense, y, shape_.n, false, scratch,
-                   RowEpilogue<T>{conv_.finish, bias});
+                   RowEpilogue<T>{conv_.finish}, {nullptr, bias});
     } else {
-      gemm_cell<T>(cell, shape_.k, a, b, y, shape_.n, false, scratch,
-                   RowEpilogue<T>{conv_.finish, bias});
+      gemm_cell<T>(cell, shape_.k, a, b, y, shape_.n, false, scratch, RowEpilogue<T>{conv_.finish},
+                   {nullptr, bias});
     }
   }
 

@@ -182,7 +182,7 @@ class StripGradient {
     const int64_t cols = tile_vectors(static_cast<int>(rows)) * kSize;
     Tile<T> tile{};
     tile.depth = layout_.positions(strip.rows, strip.cols);
-    tile.a = gradients;
+    tile.a = {gradients, 1, rows};
     tile.b_stride = kGroup<T>;
     tile.b_group_stride = layout_.channel * kGroup<T>;
     tile.c_stride = k;

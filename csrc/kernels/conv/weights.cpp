@@ -34,7 +34,7 @@ void Weights<T>::pack(T* target, int64_t row, int64_t rows, int64_t panel, int64
                           tap_stride[0] == taps[1] * taps[2] &&
                           channel_stride == taps[0] * tap_stride[0];
   if (contiguous) {
-    DenseOperand<T>{first_row, row_stride, 1}.a_block(target, 0, rows, panel, p, depth);
+    DenseOperand<T>{first_row, row_stride, 1}.a_panels(target, 0, rows, panel, p, depth);
     return;
   }
   const int64_t sign = tap_stride[2] < 0 ? -1 : 1;

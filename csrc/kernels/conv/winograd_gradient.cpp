@@ -334,13 +334,12 @@ class WinogradGradient {
         T* const target = sums + i * panel_size() + point * panel_ * kGroup<T>;
         Tile<T> tile{};
         tile.depth = tiles;
-        tile.a = u + ((panel + i) * points() + point) * gradient_stride();
+        tile.a = {u + ((panel + i) * points() + point) * gradient_stride(), 1, rows};
         tile.b = v + (g * points() + point) * input_stride();
         tile.b_stride = kGroup<T>;
         tile.c = first ? target : products;
         tile.c_stride = kGroup<T>;
         tile.cols = cols;
-        tile.fetch = {tile.a, 0};
         run_tile<T>(static_cast<int>(rows), tile);
         if (first) continue;
         for (int64_t j = 0; j < rows * kGroup<T>; j += kSize) {

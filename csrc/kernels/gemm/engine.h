@@ -3,14 +3,15 @@
 // gemm_cell computes a rectangle of C on one thread, after Goto and van de Geijn, "Anatomy of
 // High-Performance Matrix Multiplication" (2008), with B's block in L2: for blocks of depth and of
 // rows, pack A once; for blocks of columns, pack B; then run every tile. Where one block of columns
-// is all there is, a block of rows is one panel, which is used up while it is in L1.
+// is all there is, a block of rows is one panel, which is used up before the next is packed. What
+// lies in memory as the tile can use it (operand.h) is not packed.
 // gemm_grid cuts a batch of products into cells and runs them on all threads.
 //
 // An epilogue is called as epilogue(tile, stride, row, col, rows, cols) on each finished tile while
-// it is in L1; NoEpilogue leaves C alone.
+// it is in L1; NoEpilogue leaves C alone. A bias is added before, in registers.
 //
 // Workspace a thread: (row_block() + min(N, column_block())) * min(K, kDepthBlock) elements, that
-// is at most 4 MiB and half of L2 (at least 256 KiB).
+// is at most 8 MiB and half of L2 (at least 256 KiB).
 #pragma once
 
 #include "kernels/gemm/operand.h"
@@ -19,11 +20,11 @@
 
 namespace fastnn::FASTNN_ISA {
 
-// kDepthBlock: deep enough that reading and writing C between blocks hardly shows; a panel of A
+// kDepthBlock: so deep that reading and writing C between blocks hardly shows; a panel of A
 // (kTileRows x depth) and a group of B stream from L2.
 template <class T>
-inline constexpr int64_t kDepthBlock = 2048 / static_cast<int64_t>(sizeof(T));
-// kRowBlock x kDepthBlock: 4 MiB of packed A, which stays in L3.
+inline constexpr int64_t kDepthBlock = 4096 / static_cast<int64_t>(sizeof(T));
+// kRowBlock x kDepthBlock: 8 MiB of packed A, which stays in L3.
 inline constexpr int64_t kRowBlock = 2048;
 
 inline constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
@@ -63,16 +64,14 @@ struct NoEpilogue {
 template <class T, class Epilogue>
 void gemm_block(const Cell& block, int64_t depth, const RowPanels<T>& a, bool fetch_ahead,
                 const Fetch<T>& next, const Panels<T>& b, T* c, int64_t c_stride, bool accumulate,
-                bool last, const Epilogue& epilogue) {
+                bool last, const TileBias<T>& bias, const Epilogue& epilogue) {
   for (int64_t i = 0; i < block.rows; i += block.panel) {
     const int rows = static_cast<int>(min_of(block.panel, block.rows - i));
-    const T* const panel = a.panel(i, rows);
+    const TileRows<T> panel = a.panel(i, rows);
     const int64_t width = tile_vectors(rows) * Vec<T>::kSize;
-    const Fetch<T> nothing{panel, 0};  // what is in L1
-    Fetch<T> fetch = !fetch_ahead ? nothing
-                     : i + block.panel < block.rows
-                         ? Fetch<T>::contiguous(a.panel(i + block.panel, block.panel))
-                         : next;
+    Fetch<T> fetch = !fetch_ahead                   ? Fetch<T>{}
+                     : i + block.panel < block.rows ? a.fetch(i + block.panel, block.panel)
+                                                    : next;
     int64_t runs = block.panel;  // a row of the block is at most one
     for (int64_t j = 0; j < block.cols; j += width) {
       const int64_t cols = min_of(width, block.cols - j);
@@ -84,9 +83,10 @@ void gemm_block(const Cell& block, int64_t depth, const RowPanels<T>& a, bool fe
         __builtin_prefetch(below + r * c_stride + Vec<T>::kSize, 1, 2);
       }
       run_tile<T>(rows, {depth, panel, b.data + j / kGroup<T> * b.group_stride, b.stride,
-                         b.group_stride, tile, c_stride, cols, accumulate, fetch});
+                         b.group_stride, tile, c_stride, cols, accumulate, fetch,
+                         last ? bias.at(block.row + i, block.col + j) : TileBias<T>{}});
       runs -= depth / kFetchRun;
-      fetch = runs > 0 ? fetch.from_run(depth / kFetchRun) : nothing;
+      fetch = fetch_ahead && runs > 0 ? fetch.from_run(depth / kFetchRun) : Fetch<T>{};
       if (last) epilogue(tile, c_stride, block.row + i, block.col + j, rows, cols);
     }
   }
@@ -102,7 +102,7 @@ int64_t row_block(int64_t cols, int64_t panel, int64_t k) {
 template <class T>
 int64_t packed_a_elements(const Cell& cell, int64_t k) {
   const int64_t rows = min_of(cell.rows, row_block<T>(cell.cols, cell.panel, k));
-  return round_up(rows * min_of(k, kDepthBlock<T>) + Vec<T>::kSize, Vec<T>::kSize);
+  return rows * copied_stride<T>(min_of(k, kDepthBlock<T>));
 }
 
 template <class T>
@@ -114,7 +114,8 @@ int64_t gemm_scratch(const Cell& cell, int64_t k) {
 // Computes the rectangle `cell` of C = A B (c points at element (0, 0) of the whole C).
 template <class T, class A, class B, class Epilogue = NoEpilogue>
 void gemm_cell(const Cell& cell, int64_t k, const A& a, const B& b, T* c, int64_t c_stride,
-               bool accumulate, T* scratch, const Epilogue& epilogue = {}) {
+               bool accumulate, T* scratch, const Epilogue& epilogue = {},
+               const TileBias<T>& bias = {}) {
   // A single panel uses a tile's columns of B up at once.
   const int64_t column_step = cell.rows <= cell.panel
                                   ? tile_vectors(static_cast<int>(cell.rows)) * Vec<T>::kSize
@@ -139,19 +140,19 @@ void gemm_cell(const Cell& cell, int64_t k, const A& a, const B& b, T* c, int64_
         }
         if (col > 0) {
           gemm_block(block, depth, block_a, fetch_ahead, a.source(block.row, p), block_b, c,
-                     c_stride, accumulate || p > 0, last, epilogue);
+                     c_stride, accumulate || p > 0, last, bias, epilogue);
           continue;
         }
         // The first block of columns packs each panel of A just before it is used.
         for (int64_t i = 0; i < rows; i += cell.panel) {
           const Cell strip{block.row + i, min_of(cell.panel, rows - i), block.col, block.cols,
                            cell.panel};
-          const RowPanels<T> panel =
-              a.a_block(packed_a + i * depth, strip.row, strip.rows, cell.panel, p, depth);
+          const RowPanels<T> panel = a.a_block(packed_a + i * copied_stride<T>(depth), strip.row,
+                                               strip.rows, cell.panel, p, depth);
           if (i == 0) block_a = panel;
           const Fetch<T> next = a.source(cell.row + min_of(row + i + cell.panel, cell.rows - 1), p);
           gemm_block(strip, depth, panel, fetch_ahead, next, block_b, c, c_stride,
-                     accumulate || p > 0, last, epilogue);
+                     accumulate || p > 0, last, bias, epilogue);
         }
       }
     }

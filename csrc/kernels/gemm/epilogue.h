@@ -59,16 +59,4 @@ struct OutputEpilogue {
   }
 };
 
-// Adds bias[row] to every column; null adds nothing.
-template <class T>
-struct RowBias {
-  const T* bias;
-  void operator()(T* tile, int64_t stride, int64_t row, int64_t, int64_t rows, int64_t cols) const {
-    if (bias == nullptr) return;
-    map_tile(tile, stride, rows, cols, [this, row](Vec<T> c, int64_t i, int64_t, int64_t) {
-      return c + Vec<T>::broadcast(bias[row + i]);
-    });
-  }
-};
-
 }  // namespace fastnn::FASTNN_ISA

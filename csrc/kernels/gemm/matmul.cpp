@@ -13,19 +13,21 @@ void matmul_forward(const MatmulForwardArgs<T>& args) {
     const DenseOperand<T> a{args.a + args.a_offsets[i], args.a_row_stride, args.a_col_stride};
     const int64_t offset = i * args.m * args.n;
     T* const c = args.c + offset;
+    const bool bias_first = args.scale == T(1);
+    const TileBias<T> bias{bias_first ? args.bias : nullptr, nullptr};
     const OutputEpilogue<T, ColumnBias<T>> epilogue{
-        {args.bias},
+        {bias_first ? nullptr : args.bias},
         args.scale,
         args.residual == nullptr ? nullptr : args.residual + offset,
         args.n,
         args.activation};
     if (args.packed_b != nullptr) {
       const PackedOperand<T> b{args.packed_b, round_up(args.n, kGroup<T>)};
-      gemm_cell<T>(cell, args.k, a, b, c, args.n, false, scratch, epilogue);
+      gemm_cell<T>(cell, args.k, a, b, c, args.n, false, scratch, epilogue, bias);
     } else {
       const DenseOperand<T> b{args.b + args.b_offsets[i], args.b_col_stride, args.b_row_stride,
                               direct};
-      gemm_cell<T>(cell, args.k, a, b, c, args.n, false, scratch, epilogue);
+      gemm_cell<T>(cell, args.k, a, b, c, args.n, false, scratch, epilogue, bias);
     }
   });
 }

@@ -1,13 +1,12 @@
 // Operands of the engine. An operand hands out blocks of its matrix in the layout that run_tile
 // wants, packing them into scratch where they are laid out otherwise.
 //
-// A-operand: `RowPanels<T> a_block(T* scratch, row, rows, panel, p, depth)` gives A[row : row +
-// rows,
-//   p : p + depth] as panels of `panel` rows (the last one narrower); row is a whole number of
-//   them.
+// A-operand: `RowPanels<T> a_block(T* scratch, row, rows, panel, p, depth)` gives rows [row, row +
+//   rows) of A and its columns [p, p + depth), in panels of `panel` rows (the last one narrower) or
+//   in place; row is a whole number of panels.
+//   `Fetch<T> source(row, p)` tells what memory the panel at `row` will be read from.
 // B-operand: `Panels<T> b_block(T* scratch, col, cols, p, depth)` gives B[p : p + depth,
 //   col : col + cols] as groups of kGroup columns (tile.h).
-//   `Fetch<T> source(row, p)` tells what memory the panel at `row` will be read from.
 // Transposed views are just strides.
 #pragma once
 
@@ -25,16 +24,26 @@ struct Panels {
   int64_t stride, group_stride;
 };
 
-// Panels of A, each laid out [depth][rows of the panel]: those of one block of depth, or of all of
-// K (depth `first` is where the block begins then).
+// A block of A in panels of rows. Packed ones are each laid out [depth][rows of the panel], and
+// hold one block of depth, or all of K (depth `first` is where the block begins then). Others are
+// rows, each contiguous.
 template <class T>
 struct RowPanels {
   const T* data;
-  int64_t row_stride;  // from a row to the next: the depth that a panel holds
+  int64_t row_stride;  // from a row to the next: the depth that a packed panel holds
   int64_t first = 0;
+  bool packed = true;
 
   // The panel of `rows` rows that begins at row i of the block.
-  const T* panel(int64_t i, int64_t rows) const { return data + i * row_stride + first * rows; }
+  TileRows<T> panel(int64_t i, int64_t rows) const {
+    if (packed) return {data + i * row_stride + first * rows, 1, rows};
+    return {data + i * row_stride, row_stride, 1};
+  }
+  // What memory it is.
+  Fetch<T> fetch(int64_t i, int64_t rows) const {
+    const T* const start = panel(i, rows).data;
+    return packed ? Fetch<T>::contiguous(start) : Fetch<T>{start, row_stride};
+  }
 };
 
 // panel[p * panel_stride + i] = source[i * width_stride + p * depth_stride] for i < width, and zero
@@ -64,6 +73,27 @@ struct GatheredRows {
   Fetch<T> source(int64_t row, int64_t p) const { return {data + offsets[row] + p, 0}; }
 };
 
+// Rows so many elements apart all fall into the same sets of L1: a tile cannot use them in place.
+template <class T>
+inline constexpr int64_t kConflict = 4096 / static_cast<int64_t>(sizeof(T));
+// From a row to the next where they are copied for that reason: a line more than they are long.
+template <class T>
+int64_t copied_stride(int64_t depth) {
+  return (depth + 2 * kFetchLine<T> - 1) / kFetchLine<T> * kFetchLine<T>;
+}
+
+template <class T>
+RowPanels<T> copy_rows(T* scratch, const T* source, int64_t row_stride, int64_t rows,
+                       int64_t depth) {
+  const int64_t stride = copied_stride<T>(depth);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t p = 0; p < depth; p += Vec<T>::kSize) {
+      Vec<T>::load(source + i * row_stride + p, depth - p).store(scratch + i * stride + p);
+    }
+  }
+  return {scratch, stride, 0, false};
+}
+
 // A matrix in memory with any strides.
 template <class T>
 struct DenseOperand {
@@ -74,6 +104,16 @@ struct DenseOperand {
 
   RowPanels<T> a_block(T* scratch, int64_t row, int64_t rows, int64_t panel, int64_t p,
                        int64_t depth) const {
+    const T* source = data + row * outer_stride + p * depth_stride;
+    if (depth_stride == 1 && outer_stride % kConflict<T> != 0) {
+      return {source, outer_stride, 0, false};
+    }
+    if (depth_stride == 1) return copy_rows(scratch, source, outer_stride, rows, depth);
+    return a_panels(scratch, row, rows, panel, p, depth);
+  }
+  // a_block, packed in any case: for rows that are used often.
+  RowPanels<T> a_panels(T* scratch, int64_t row, int64_t rows, int64_t panel, int64_t p,
+                        int64_t depth) const {
     const T* source = data + row * outer_stride + p * depth_stride;
     for (int64_t i = 0; i < rows; i += panel) {
       const int64_t width = min_of(panel, rows - i);

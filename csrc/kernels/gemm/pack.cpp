@@ -95,9 +95,8 @@ void pack_transposed(T* panel, int64_t panel_stride, const Row& row, int64_t wid
   }
 }
 
-// The same for rows a multiple of kConflict bytes apart, which all fall into the same sets of L1:
-// runs of kSize rows go through a buffer first, so that no line is fetched twice.
-constexpr int64_t kConflict = 4096;
+// The same for rows a multiple of kConflict apart: runs of kSize rows go through a buffer first, so
+// that no line is fetched twice.
 template <class T>
 void pack_transposed_staged(T* panel, int64_t panel_stride, const T* source, int64_t width,
                             int64_t width_stride, int64_t depth) {
@@ -127,8 +126,7 @@ void pack_panel(T* panel, int64_t panel_stride, const T* source, int64_t width,
                 int64_t width_stride, int64_t depth, int64_t depth_stride) {
   if (width_stride == 1) {
     pack_rows(panel, panel_stride, source, width, depth, depth_stride);
-  } else if (depth_stride == 1 && width_stride * static_cast<int64_t>(sizeof(T)) % kConflict == 0 &&
-             width > 1) {
+  } else if (depth_stride == 1 && width_stride % kConflict<T> == 0 && width > 1) {
     pack_transposed_staged(panel, panel_stride, source, width, width_stride, depth);
   } else if (depth_stride == 1) {
     pack_transposed(

@@ -21,27 +21,56 @@ void compute(const Tile<T>& tile) {
       acc[i][j] = tile.accumulate ? load(tile.c + i * c_stride + j * kSize, j) : Vec<T>::zero();
     }
   }
-  const T* a = tile.a;
+  // Three rows share a pointer: base, base + stride and base + 2 stride are all addressing modes.
+  constexpr int kBases = (kRows + 2) / 3;
+  const int64_t row_stride = tile.a.row_stride, depth_stride = tile.a.depth_stride;
+  const T* a[kBases];
+  FASTNN_UNROLL
+  for (int i = 0; i < kBases; ++i) a[i] = tile.a.data + 3 * i * row_stride;
   const T* b = tile.b;
   const int64_t b_stride = tile.b_stride, group_stride = tile.b_group_stride;
-  const Fetch<T> fetch = tile.fetch;
-  const int64_t depth = tile.depth;
-  for (int64_t p = 0; p < depth; ++p) {
-    __builtin_prefetch(fetch.data + p % kFetchRun * kFetchLine<T> + p / kFetchRun * fetch.stride, 0,
-                       2);
-    Vec<T> row[kVectors];
+  // With nothing to fetch one line is asked for again and again.
+  const bool fetches = tile.fetch.data != nullptr;
+  const T* run = fetches ? tile.fetch.data : tile.a.data;
+  const int64_t line_step = fetches ? kFetchLine<T> : 0;
+  const int64_t run_steps = fetches ? kFetchRun : tile.depth;
+  for (int64_t left = tile.depth; left > 0; left -= run_steps) {
+    const T* line = run;
+    for (int64_t step = left < run_steps ? left : run_steps; step > 0; --step) {
+      __builtin_prefetch(line, 0, 2);
+      line += line_step;
+      Vec<T> row[kVectors];
+      FASTNN_UNROLL
+      for (int j = 0; j < kVectors; ++j) {
+        row[j] = load(b + (j / kGroupVectors) * group_stride + (j % kGroupVectors) * kSize, j);
+      }
+      FASTNN_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        const Vec<T> column = Vec<T>::broadcast(a[i / 3][i % 3 * row_stride]);
+        FASTNN_UNROLL
+        for (int j = 0; j < kVectors; ++j) acc[i][j] = fma(column, row[j], acc[i][j]);
+      }
+      FASTNN_UNROLL
+      for (int i = 0; i < kBases; ++i) a[i] += depth_stride;
+      b += b_stride;
+    }
+    run += tile.fetch.stride;
+  }
+  if (tile.bias.of_columns != nullptr) {
     FASTNN_UNROLL
     for (int j = 0; j < kVectors; ++j) {
-      row[j] = load(b + (j / kGroupVectors) * group_stride + (j % kGroupVectors) * kSize, j);
+      const Vec<T> bias = load(tile.bias.of_columns + j * kSize, j);
+      FASTNN_UNROLL
+      for (int i = 0; i < kRows; ++i) acc[i][j] += bias;
     }
+  }
+  if (tile.bias.of_rows != nullptr) {
     FASTNN_UNROLL
     for (int i = 0; i < kRows; ++i) {
-      const Vec<T> column = Vec<T>::broadcast(a[i]);
+      const Vec<T> bias = Vec<T>::broadcast(tile.bias.of_rows[i]);
       FASTNN_UNROLL
-      for (int j = 0; j < kVectors; ++j) acc[i][j] = fma(column, row[j], acc[i][j]);
+      for (int j = 0; j < kVectors; ++j) acc[i][j] += bias;
     }
-    a += kRows;
-    b += b_stride;
   }
   FASTNN_UNROLL
   for (int i = 0; i < kRows; ++i) {

@@ -1,7 +1,7 @@
 // The register tile: C[rows, cols] (+)= A[rows, depth] B[depth, cols], the inner loop of every
 // dense kernel.
 //
-// A is packed: a[p * rows + i]. B comes in groups of two vectors: column j of step p is at
+// A has any strides. B comes in groups of two vectors: column j of step p is at
 // b[(j / kGroup) * b_group_stride + p * b_stride + j % kGroup], which covers packed panels
 // (b_stride kGroup), several panels side by side, and plain rows of a matrix.
 // Every element is one chain of fma in the order of p, starting from C or from zero: its bits do
@@ -46,23 +46,42 @@ inline constexpr int tile_vectors(int rows) {
 inline constexpr int kMaxTileVectors = 8;
 
 // Memory to be fetched into L2 while a tile is computed: runs of kFetchRun cache lines, `stride`
-// elements from one to the next.
-inline constexpr int64_t kFetchRun = 32;
+// elements from one to the next; null for nothing.
+inline constexpr int64_t kFetchRun = 64;
 template <class T>
 inline constexpr int64_t kFetchLine = 64 / static_cast<int64_t>(sizeof(T));
 template <class T>
 struct Fetch {
-  const T* data;
-  int64_t stride;
+  const T* data = nullptr;
+  int64_t stride = 0;
 
   static Fetch contiguous(const T* data) { return {data, kFetchRun * kFetchLine<T>}; }
   Fetch from_run(int64_t run) const { return {data + run * stride, stride}; }
 };
 
+// The rows of A: packed, with a row stride of 1, or where they lie.
+template <class T>
+struct TileRows {
+  const T* data;
+  int64_t row_stride, depth_stride;
+};
+
+// Added to finished sums: to every column its own, to every row its own, or nothing.
+template <class T>
+struct TileBias {
+  const T* of_columns = nullptr;
+  const T* of_rows = nullptr;
+
+  TileBias at(int64_t row, int64_t col) const {
+    return {of_columns == nullptr ? nullptr : of_columns + col,
+            of_rows == nullptr ? nullptr : of_rows + row};
+  }
+};
+
 template <class T>
 struct Tile {
   int64_t depth;
-  const T* a;
+  TileRows<T> a;
   const T* b;
   int64_t b_stride, b_group_stride;
   T* c;
@@ -70,6 +89,7 @@ struct Tile {
   int64_t cols;      // 1 .. tile_vectors(rows) * Vec<T>::kSize
   bool accumulate;   // start from C instead of zero
   Fetch<T> fetch{};  // a line a step
+  TileBias<T> bias{};
 };
 
 // Computes one tile of 1 <= rows <= kTileRows. Touches nothing of B and C past `cols`.

@@ -286,18 +286,22 @@ class Backward {
     const int64_t depth_all = (Cell::kResetFirst ? 2 : kGates) * hidden_;
     const int64_t panel = panel_rows(count);
     const DenseOperand<T> rows{d, kReserve * hidden_, 1};
-    const T* const a = count > 1 ? rows.a_block(packed, 0, count, panel, 0, depth_all).data : d;
+    const T* const a = count > 1 ? rows.a_panels(packed, 0, count, panel, 0, depth_all).data : d;
     const int64_t width = tile_vectors(static_cast<int>(panel)) * Vec<T>::kSize;
     for (int64_t unit = units.begin; unit < units.end; unit += width) {
       for (int64_t p = 0; p < depth_all; p += kDepthBlock<T>) {
         const int64_t depth = min_of(kDepthBlock<T>, depth_all - p);
         for (int64_t i = 0; i < count; i += panel) {
           const int64_t height = min_of(panel, count - i);
-          run_tile<T>(
-              static_cast<int>(height),
-              {depth, a + i * depth_all + p * height, weights_ + unit * depth_all + p * kGroup<T>,
-               kGroup<T>, kGroup<T> * depth_all, grad_h_ + (first + i) * output_ + unit, output_,
-               min_of(width, units.end - unit), true});
+          run_tile<T>(static_cast<int>(height), {depth,
+                                                 {a + i * depth_all + p * height, 1, height},
+                                                 weights_ + unit * depth_all + p * kGroup<T>,
+                                                 kGroup<T>,
+                                                 kGroup<T> * depth_all,
+                                                 grad_h_ + (first + i) * output_ + unit,
+                                                 output_,
+                                                 min_of(width, units.end - unit),
+                                                 true});
         }
       }
     }

@@ -144,7 +144,7 @@ void multiply(const Product<T>& product, Range rows, Range blocks, T* scratch, c
     T* tile = scratch;
     if (count > 1) {
       packed = DenseOperand<T>{packed, product.row_stride, 1}
-                   .a_block(scratch, 0, count, panel, 0, depth)
+                   .a_panels(scratch, 0, count, panel, 0, depth)
                    .data;
       tile += round_up(count * depth + Vec<T>::kSize, Vec<T>::kSize);
     }
@@ -156,9 +156,15 @@ void multiply(const Product<T>& product, Range rows, Range blocks, T* scratch, c
         for (int64_t r = 0; r < height; ++r) before(first + i + r, block);
         const int64_t at_once = min_of(tile_vectors(height) / kGroupVectors, product.groups);
         for (int64_t g = 0; g < product.groups; g += at_once) {
-          run_tile<T>(height, {depth, packed + i * depth, weights + g * kStep * depth, kStep,
-                               kStep * depth, tile + g * kStep, width,
-                               min_of(at_once, product.groups - g) * kStep, false});
+          run_tile<T>(height, {depth,
+                               {packed + i * depth, 1, height},
+                               weights + g * kStep * depth,
+                               kStep,
+                               kStep * depth,
+                               tile + g * kStep,
+                               width,
+                               min_of(at_once, product.groups - g) * kStep,
+                               false});
         }
         for (int64_t r = 0; r < height; ++r) apply(first + i + r, block, tile + r * width);
       }
