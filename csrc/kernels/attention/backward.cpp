@@ -59,7 +59,8 @@ class GradientTile {
         problem_(args.problem),
         s_(scratch),
         rules_(args.problem, head, scratch.rules),
-        weights_{args.problem, args.log_sum_exp + head * args.problem.queries},
+        weights_{args.log_sum_exp + head * args.problem.queries,
+                 args.delta + head * args.problem.queries},
         head_(head) {}
 
   const HeadRules<T, kQueriesInLanes>& rules() const { return rules_; }
@@ -73,7 +74,6 @@ class GradientTile {
     s_.rows.multiply(s_.groups + first_lane * problem_.width, s_.scores, used, lanes, ahead);
     const bool capped = problem_.rules.softcap != T(0);
     if (!rules_.apply(s_.scores, at, lanes, capped ? s_.cap_slope : nullptr)) return false;
-    weights_.weigh(s_.scores, at, rows, lanes);
     s_.value_rows.multiply(s_.value_groups + first_lane * problem_.value_width, s_.grad_scores,
                            used, lanes, ahead);
     if (args_.grad_weights) {
@@ -87,8 +87,7 @@ class GradientTile {
       load_dropout<T, kQueriesInLanes>(s_.extra, problem_, head_, at, s_.rules.lanes);
       multiply_tiles(s_.grad_scores, s_.extra, rows, lanes);
     }
-    weights_.differentiate(s_.grad_scores, s_.scores, args_.delta + head_ * problem_.queries, at,
-                           rows, lanes);
+    weights_.differentiate(s_.scores, s_.grad_scores, at, rows, lanes);
     if (drops) multiply_tiles(s_.scores, s_.extra, rows, lanes);
     return true;
   }

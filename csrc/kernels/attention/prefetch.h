@@ -1,6 +1,6 @@
-// Brings rows of matrices into L2 a cache line at a time, between the steps of other work: the
-// operands of small heads come from far away, and nothing but their own head would wait for them.
-// Lines fetched in a burst would fill the processor's queue of misses and stall what follows.
+// Brings memory into L2 a cache line at a time, between the steps of other work: the operands of
+// small heads come from far away, and nothing but their own head would wait for them. Lines fetched
+// in a burst would fill the processor's queue of misses and stall what follows.
 #pragma once
 
 #include "kernels/gemm/engine.h"
@@ -9,31 +9,22 @@ namespace fastnn::FASTNN_ISA {
 
 class Prefetcher {
  public:
-  // Rows with contiguous columns; what passes the budget of 256 KiB is left out.
+  // Rows that follow each other; what passes the budget of 256 KiB is left out. Rows with gaps are
+  // left to the processor: every other line on a page of its own costs more than it saves.
   template <class T>
   void add(const T* first, int64_t row_stride, int64_t rows, int64_t width) {
-    constexpr int64_t kBytes = static_cast<int64_t>(sizeof(T));
-    if (row_stride == width) {
-      width *= rows;
-      rows = min_of(rows, 1);
-    }
-    if (rows <= 0 || width <= 0 || budget_ <= 0) return;
+    const int64_t bytes = rows * width * static_cast<int64_t>(sizeof(T));
+    if (row_stride != width || bytes <= 0 || budget_ <= 0) return;
     const auto within_line = static_cast<int64_t>(reinterpret_cast<uintptr_t>(first) % kLine);
-    const bool aligned = rows == 1 || row_stride * kBytes % kLine == 0;
-    const int64_t lines = ceil_div(width * kBytes + (aligned ? within_line : kLine - 1), kLine);
-    Region& region = regions_[count_++];
-    region.row = reinterpret_cast<const char*>(first);
-    region.stride = row_stride * kBytes;
-    region.lines = min_of(lines, budget_);
-    region.rows = min_of(rows, budget_ / region.lines);
-    budget_ -= region.rows * region.lines;
+    const int64_t lines = min_of(ceil_div(bytes + within_line, kLine), budget_);
+    const char* const begin = reinterpret_cast<const char*>(first);
+    if (count_ == 0) next_ = begin;
+    runs_[count_++] = {begin, begin + lines * kLine};
+    budget_ -= lines;
   }
 
   // To be called after all of add(): shares the lines among so many tiles.
-  void spread_over(int64_t tiles) {
-    rate_ = ceil_div(kBudget - budget_, max_of(1, tiles));
-    if (count_ > 0) begin_row();
-  }
+  void spread_over(int64_t tiles) { rate_ = ceil_div(kBudget - budget_, max_of(1, tiles)); }
 
   void begin_tile() { left_ = current_ < count_ ? rate_ : 0; }
   FASTNN_INLINE void step() {
@@ -41,34 +32,27 @@ class Prefetcher {
     --left_;
     __builtin_prefetch(next_, 0, 2);
     next_ += kLine;
-    if (next_ == row_end_) next_row();
+    if (next_ == runs_[current_].end) next_run();
   }
 
  private:
   static constexpr int64_t kLine = 64, kBudget = (int64_t{256} << 10) / kLine;
-  struct Region {
-    const char* row;
-    int64_t stride, rows, lines;
+  struct Run {
+    const char* begin;
+    const char* end;
   };
 
-  void begin_row() {
-    next_ = regions_[current_].row;
-    row_end_ = next_ + regions_[current_].lines * kLine;
-  }
-  __attribute__((noinline)) void next_row() {
-    Region& region = regions_[current_];
-    region.row += region.stride;
-    if (--region.rows == 0 && ++current_ == count_) {
+  __attribute__((noinline)) void next_run() {
+    if (++current_ == count_) {
       left_ = 0;
     } else {
-      begin_row();
+      next_ = runs_[current_].begin;
     }
   }
 
+  Run runs_[6];
   const char* next_ = nullptr;
-  const char* row_end_ = nullptr;
   int64_t left_ = 0;  // lines that this tile may still fetch
-  Region regions_[6];
   int64_t count_ = 0, current_ = 0, budget_ = kBudget, rate_ = 0;
 };
 

@@ -30,7 +30,7 @@ void weights_part(const AttentionWeightsArgs<T>& args, WeightsScratch<T>& s, int
                   Range queries) {
   const AttentionProblem<T>& p = args.problem;
   const HeadRules<T, false> rules(p, head, s.rules);
-  const TileWeights<T, false> weights{p, args.log_sum_exp + head * p.queries};
+  const TileWeights<T, false> weights{args.log_sum_exp + head * p.queries, nullptr};
   const int64_t rows = queries.end - queries.begin;
   s.rows.load(p.query, head, queries, p.scale);
   Prefetcher ahead;

@@ -15,48 +15,56 @@ FASTNN_INLINE Vec<T> shift_of_query(Vec<T> log_sum_exp) {
                 log_sum_exp * Vec<T>(math::Constants<T>::kLog2E));
 }
 
-// Numbers of the queries, one each, over the tile: along the lanes or down the rows.
-template <class T, bool kQueriesInLanes>
-FASTNN_INLINE Vec<T> query_values(const T* values, int64_t row, int64_t lane, int64_t count,
-                                  T fill_value) {
-  return kQueriesInLanes ? Vec<T>::load(values + lane, count - lane, fill_value)
-                         : Vec<T>(values[row]);
-}
-
 // Weights of one head.
 template <class T, bool kQueriesInLanes>
 struct TileWeights {
-  const AttentionProblem<T>& problem;
-  const T* log_sum_exp;  // of this head
+  const T* log_sum_exp;  // of the head's queries
+  const T* delta;        // of the same, for differentiate
 
   // scores -> exp(scores - log_sum_exp).
-  void weigh(T* tile, const Rectangle& at, int64_t rows, int64_t lanes) const {
-    const T* const lse = log_sum_exp + at.queries.begin;
-    const Vec<T> log2_e(math::Constants<T>::kLog2E);
-    const int64_t count = at.queries.end - at.queries.begin;
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
-        T* const p = tile + r * kGroup<T> + v;
-        const Vec<T> shift =
-            shift_of_query(query_values<T, kQueriesInLanes>(lse, r, v, count, infinite<T>()));
-        exp2(fma(Vec<T>::load(p), log2_e, -shift)).store(p);
-      }
-    }
+  void weigh(T* scores, const Rectangle& at, int64_t rows, int64_t lanes) const {
+    for_vectors_with(log_sum_exp, at, rows, lanes,
+                     [&](int64_t i, Vec<T> shift, Vec<T>)
+                         FASTNN_INLINE_LAMBDA { weight_of(scores + i, shift).store(scores + i); });
   }
 
-  // grad_weights -> gradient of the scores. What has no weight has no gradient, whatever the
-  // product with its value was.
-  void differentiate(T* gradient, const T* weights, const T* delta, const Rectangle& at,
-                     int64_t rows, int64_t lanes) const {
-    const T* const values = delta + at.queries.begin;
-    const int64_t count = at.queries.end - at.queries.begin;
-    for (int64_t r = 0; r < rows; ++r) {
+  // The same, and grad_weights -> gradient of the scores. What has no weight has no gradient,
+  // whatever the product with its value was.
+  void differentiate(T* scores, T* gradient, const Rectangle& at, int64_t rows,
+                     int64_t lanes) const {
+    for_vectors_with(delta, at, rows, lanes,
+                     [&](int64_t i, Vec<T> shift, Vec<T> d) FASTNN_INLINE_LAMBDA {
+                       const Vec<T> weight = weight_of(scores + i, shift);
+                       const Vec<T> grad = weight * (Vec<T>::load(gradient + i) - d);
+                       weight.store(scores + i);
+                       select(weight == Vec<T>::zero(), Vec<T>::zero(), grad).store(gradient + i);
+                     });
+  }
+
+ private:
+  static FASTNN_INLINE Vec<T> weight_of(const T* score, Vec<T> shift) {
+    const Vec<T> log2_e(math::Constants<T>::kLog2E);
+    return exp2_nonpositive(fma(Vec<T>::load(score), log2_e, -shift));
+  }
+
+  // f(i, shift, number) for every vector of the tile: its first element, and what belongs to its
+  // queries, which lie along the lanes or down the rows.
+  template <class F>
+  FASTNN_INLINE void for_vectors_with(const T* numbers, const Rectangle& at, int64_t rows,
+                                      int64_t lanes, const F& f) const {
+    const T* const lse = log_sum_exp + at.queries.begin;
+    const T* const own = numbers + at.queries.begin;
+    if constexpr (kQueriesInLanes) {
+      const int64_t count = at.queries.end - at.queries.begin;
       for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
-        T* const p = gradient + r * kGroup<T> + v;
-        const Vec<T> d = query_values<T, kQueriesInLanes>(values, r, v, count, T(0));
-        const Vec<T> weight = Vec<T>::load(weights + r * kGroup<T> + v);
-        const Vec<T> grad = weight * (Vec<T>::load(p) - d);
-        select(weight == Vec<T>::zero(), Vec<T>::zero(), grad).store(p);
+        const Vec<T> shift = shift_of_query(Vec<T>::load(lse + v, count - v, infinite<T>()));
+        const Vec<T> number = Vec<T>::load(own + v, count - v);
+        for (int64_t r = 0; r < rows; ++r) f(r * kGroup<T> + v, shift, number);
+      }
+    } else {
+      for (int64_t r = 0; r < rows; ++r) {
+        const Vec<T> shift = shift_of_query(Vec<T>(lse[r])), number(own[r]);
+        for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) f(r * kGroup<T> + v, shift, number);
       }
     }
   }
