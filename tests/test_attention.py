@@ -466,6 +466,8 @@ BAD = [
         ValueError,
         "attn_mask must be None with is_causal",
     ),
+    ({"is_causal": "a"}, TypeError, "is_causal must be a bool"),
+    ({"enable_gqa": "a"}, TypeError, "enable_gqa must be a bool"),
     ({"scale": "a"}, TypeError, "scale must be a number"),
     ({"dropout_p": 1.5}, ValueError, "dropout_p must be in 0..1"),
     ({"dropout_p": "a"}, TypeError, "dropout_p must be a number"),

@@ -460,7 +460,10 @@ def test_swiglu(rng):
     x = draw(rng, 3, 4)
     gate = x @ p["gate_proj.weight"].T
     hidden = gate / (1 + np.exp(-gate)) * (x @ p["up_proj.weight"].T)
-    np.testing.assert_allclose(block(x).numpy(), hidden @ p["down_proj.weight"].T, rtol=1e-12)
+    expected = hidden @ p["down_proj.weight"].T
+    np.testing.assert_allclose(block(x).numpy(), expected, rtol=1e-12)
+    with fastnn.no_grad():  # packed weights, silu in the first product
+        np.testing.assert_allclose(block(x), expected, rtol=1e-12)
 
 
 # KVCache
@@ -500,6 +503,10 @@ def test_cache_truncate_and_reset(rng):
 def test_cache_errors(rng):
     with pytest.raises(ValueError, match="window must be >= 1"):
         nn.KVCache(window=0)
+    with pytest.raises(TypeError, match="window must be an int"):
+        nn.KVCache(window=2.5)
+    with pytest.raises(ValueError, match="capacity must be >= 1"):
+        nn.KVCache(capacity=0)
     cache = nn.KVCache()
     with pytest.raises(ValueError, match="key and value must have equal shapes"):
         cache.append(np.ones((1, 2, 3)), np.ones((1, 1, 3)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
-from fastnn.functional._args import integer, number, recorded, refuse_out_while_recording
+from fastnn.functional._args import flag, integer, number, recorded, refuse_out_while_recording
 from fastnn.functional.gemm import _sum_to_shape
 from fastnn.random import next_philox_key
 
@@ -126,6 +126,8 @@ def scaled_dot_product_attention(
     array([[1.],
            [2.]])
     """
+    is_causal = flag("scaled_dot_product_attention", "is_causal", is_causal)
+    enable_gqa = flag("scaled_dot_product_attention", "enable_gqa", enable_gqa)
     if is_causal and attn_mask is not None:
         raise ValueError("scaled_dot_product_attention: attn_mask must be None with is_causal=True")
     if scale is not None:
@@ -143,9 +145,7 @@ def scaled_dot_product_attention(
             is_causal, causal_alignment, window, softcap, alibi_slopes, lengths, kv_lengths
         )
     inputs = (query, key, value, attn_mask)
-    return attend(
-        inputs, dropout_p, scale, bool(enable_gqa), rules, return_lse, return_weights, out
-    )
+    return attend(inputs, dropout_p, scale, enable_gqa, rules, return_lse, return_weights, out)
 
 
 def attend(

@@ -249,13 +249,9 @@ class KVCache:
     """
 
     def __init__(self, window: int | None = None, capacity: int = 64) -> None:
-        if window is not None and window < 1:
-            raise ValueError(f"KVCache: window must be >= 1, got {window}")
-        if capacity < 1:
-            raise ValueError(f"KVCache: capacity must be >= 1, got {capacity}")
-        self.window = window
+        self.window = None if window is None else natural("KVCache", "window", window, 1)
         self.length = 0
-        self._capacity = capacity
+        self._capacity = natural("KVCache", "capacity", capacity, 1)
         self._begin = self._end = 0
         self._memory: tuple[Array, Array] | None = None
 
@@ -273,7 +269,9 @@ class KVCache:
         Returns
         -------
         keys, values : array, shape (..., heads, kept, width)
-            Views, valid until the next call. With a window, of the last `window` positions.
+            Views, valid until the next call. With a window, of the last `window` positions: what
+            the last query sees. The queries of a prompt attend over the prompt's own keys, with
+            `window` of :func:`~fastnn.functional.scaled_dot_product_attention`.
 
         Raises
         ------

@@ -603,7 +603,11 @@ class SwiGLU(Module):
         self.down_proj = Linear(hidden_features, outs, bias, dtype=dtype)
 
     def forward(self, input: ArrayLike) -> Result:
-        return self.down_proj(F.silu(self.gate_proj(input)) * self.up_proj(input))
+        if not is_grad_enabled() and can_fuse(self.gate_proj):
+            gate: Any = self.gate_proj._infer(input, ("silu",))
+        else:
+            gate = F.silu(self.gate_proj(input))
+        return self.down_proj(gate * self.up_proj(input))
 
 
 def _copies(name: str, layer: Module, count: int) -> ModuleList:
