@@ -69,21 +69,19 @@ Shape broadcast_shapes(const Check& check, const Shape& a, const Shape& b, const
 // The element offset of every index of `shape` (in C order) into the first axes of `a`, all but the
 // last `inner`; axes of size 1 and missing ones repeat.
 std::vector<int64_t> offsets_of(const py::array& a, int64_t inner, const Shape& shape) {
-  int64_t count = 1;
-  for (const int64_t n : shape) count *= n;
-  std::vector<int64_t> offsets(static_cast<size_t>(count), 0);
   const int64_t outer = static_cast<int64_t>(a.ndim()) - inner;
   const int64_t shift = static_cast<int64_t>(shape.size()) - outer;
-  int64_t repeat = 1;
-  for (int64_t axis = static_cast<int64_t>(shape.size()) - 1; axis >= 0; --axis) {
+  std::vector<int64_t> offsets{0}, longer;
+  for (int64_t axis = 0; axis < static_cast<int64_t>(shape.size()); ++axis) {
     const int64_t size = shape[static_cast<size_t>(axis)];
-    if (axis >= shift && extent(a, axis - shift) != 1) {
-      const int64_t stride = element_stride(a, axis - shift);
-      for (int64_t i = 0; i < count; ++i) {
-        offsets[static_cast<size_t>(i)] += i / repeat % size * stride;
-      }
+    const bool repeats = axis < shift || extent(a, axis - shift) == 1;
+    const int64_t stride = repeats ? 0 : element_stride(a, axis - shift);
+    longer.clear();
+    longer.reserve(offsets.size() * static_cast<size_t>(size));
+    for (const int64_t offset : offsets) {
+      for (int64_t i = 0; i < size; ++i) longer.push_back(offset + i * stride);
     }
-    repeat *= size;
+    offsets.swap(longer);
   }
   return offsets;
 }

@@ -112,7 +112,8 @@ void store_gradient(const AttentionProblem<T>& p, void* gradient, int64_t first,
                     int64_t width, T* acc, T factor) {
   with_stored(p.query, [&](auto zero) {
     auto* const target = static_cast<decltype(zero)*>(gradient) + (first + rows.begin) * width;
-    store_transposed(target, width, acc, width, rows.end - rows.begin, factor);
+    store_transposed(target, width, acc, width, rows.end - rows.begin,
+                     [factor](int64_t) { return Vec<T>(factor); });
   });
 }
 

@@ -283,19 +283,20 @@ void add_tiles(T* tile, const T* terms, int64_t rows, int64_t lanes) {
   }
 }
 
-// target[lane * row_stride + c] = factor * acc[c][lane], and not an element more; acc is scaled on
-// the way.
-template <class T, class S>
-void store_transposed(S* target, int64_t row_stride, T* acc, int64_t width, int64_t lanes,
-                      T factor) {
+// target[lane * row_stride + c] = acc[c][lane] * factor_of(lane), and not an element more; lane is
+// the first of a vector of them.
+template <class T, class S, class F>
+void store_transposed(S* target, int64_t row_stride, const T* acc, int64_t width, int64_t lanes,
+                      const F& factor_of) {
   constexpr int64_t kSize = Vec<T>::kSize;
-  if (factor != T(1)) scale_run(acc, width * kGroup<T>, factor);
   for (int64_t lane = 0; lane < lanes; lane += kSize) {
+    const Vec<T> factor = factor_of(lane);
     for (int64_t c = 0; c < width; c += kSize) {
       Vec<T> rows[kSize];
       FASTNN_UNROLL
       for (int64_t r = 0; r < kSize; ++r) {
-        rows[r] = c + r < width ? Vec<T>::load(acc + (c + r) * kGroup<T> + lane) : Vec<T>::zero();
+        rows[r] = c + r < width ? Vec<T>::load(acc + (c + r) * kGroup<T> + lane) * factor
+                                : Vec<T>::zero();
       }
       transpose(rows);
       S* const first = target + lane * row_stride + c;

@@ -214,10 +214,10 @@ class ForwardPart {
       select(unseen, Vec<T>(-infinite<T>()), top + log(sum)).store(log_sum_exp + v, count - v);
     }
     if (s_.begun[g] == T(0)) fill(acc, kGroup<T> * problem_.value_width, T(0));
-    rescale(acc, problem_.value_width, lanes_of(queries), s_.factors);
     with_stored(problem_.query, [&](auto zero) {
       store_transposed(output<decltype(zero)>(queries.begin), args_.output_row_stride, acc,
-                       problem_.value_width, count, T(1));
+                       problem_.value_width, count,
+                       [this](int64_t lane) { return Vec<T>::load(s_.factors + lane); });
     });
   }
 
