@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import fastnn
+from fastnn import _core
 
 
 def arrays_of(output: Any) -> list[np.ndarray]:
@@ -35,8 +36,12 @@ def same_bytes(actual: Any, expected: Any) -> bool:
 def same_bytes_for_every_thread_count(
     fn: Callable[[], Any], threads: Sequence[int] = (1, 2, 3, 7)
 ) -> Any:
-    """Run `fn` with each number of threads, assert equal bytes, return the first output."""
+    """Run `fn` with each number of threads, assert equal bytes, return the first output.
+
+    All threads take part, also where one would have finished before the others came.
+    """
     before = fastnn.get_num_threads()
+    _core.wait_for_every_worker(True)
     try:
         fastnn.set_num_threads(threads[0])
         first = fn()
@@ -45,6 +50,7 @@ def same_bytes_for_every_thread_count(
             fastnn.set_num_threads(count)
             assert same_bytes(fn(), kept), f"{count} threads differ from {threads[0]}"
     finally:
+        _core.wait_for_every_worker(False)
         fastnn.set_num_threads(before)
     return first
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,34 @@ def work(seed: int = 0) -> list[np.ndarray]:
 
 def test_the_number_of_threads_changes_no_byte(isa):
     same_bytes_for_every_thread_count(work)
+
+
+# The threads themselves
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
+@pytest.mark.parametrize(
+    ("threads", "flags"),
+    [
+        ("thread_pool", ["-O2"]),
+        ("thread_pool", ["-O1", "-g", "-fsanitize=thread"]),
+        ("thread_pool_openmp", ["-O2", "-fopenmp"]),
+    ],
+    ids=["own", "own, ThreadSanitizer", "OpenMP"],
+)
+def test_regions_and_teams(threads, flags, tmp_path):
+    sources = [ROOT / "csrc" / "runtime" / f"{name}.cpp" for name in ("parallel", threads)]
+    program = tmp_path / "regions"
+    options = [*flags, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-pthread"]
+    main = ROOT / "tests" / "threads" / "regions.cpp"
+    subprocess.run(
+        ["g++", *options, f"-I{ROOT / 'csrc'}", main, *sources, "-o", program], check=True
+    )
+    done = subprocess.run([program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "0 failures\n"
 
 
 # Setting the number

@@ -95,6 +95,8 @@ PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {
       "Instructions beyond the instruction set that the kernels use");
   m.def("get_num_threads", &num_threads);
   m.def("set_num_threads", &set_threads, py::arg("count"));
+  m.def("wait_for_every_worker", &wait_for_every_worker, py::arg("wait"),
+        "For tests: whether a parallel region waits for all of its threads to come");
   m.def("compiler", &compiler);
   m.def(
       "cache_sizes",

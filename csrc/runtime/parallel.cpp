@@ -13,22 +13,17 @@
 #include <string>
 #include <thread>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
+#include "runtime/thread_pool.h"
 
 namespace fastnn {
 namespace {
 
 std::atomic<int> thread_count{1};
-// In the child of a fork OpenMP's threads are gone but its book-keeping says they exist: entering a
-// region from the forking thread would wait for them for ever.
-std::atomic<bool> forked{false};
 thread_local int region_depth = 0;
 thread_local int fixed_count = 0;  // what FixedThreads holds, or 0
 
 void after_fork_in_child() {
-  forked = true;
+  detail::forget_threads();
   thread_count = 1;
   region_depth = 0;
 }
@@ -80,10 +75,8 @@ void initialise_threads() {
     if (value >= 1) count = static_cast<int>(std::min<long>(count, value));
   }
   set_num_threads(count);
-#ifdef _OPENMP
   static std::once_flag once;
   std::call_once(once, [] { pthread_atfork(nullptr, nullptr, after_fork_in_child); });
-#endif
 }
 
 int plan_workers(int64_t parts) {
@@ -91,37 +84,18 @@ int plan_workers(int64_t parts) {
   return static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(num_threads(), parts)));
 }
 
-void team_barrier() {
-#ifdef _OPENMP
-#pragma omp barrier
-#endif
-}
+void wait_for_every_worker(bool wait) { detail::wait_for_every_worker(wait); }
+
+void team_barrier() { detail::wait_for_team(); }
 
 namespace {
 
-template <class Body>
-void open_region(int workers, const Body& body) {
-#ifdef _OPENMP
-  const auto region = [&] {
-#pragma omp parallel num_threads(workers)
-    {
-      ++region_depth;
-      body(omp_get_thread_num(), omp_get_num_threads());
-      --region_depth;
-    }
-  };
-  if (forked.load(std::memory_order_relaxed)) {
-    std::thread(region).join();  // a fresh thread has a fresh OpenMP pool
-  } else {
-    region();
-  }
-#else
-  (void)workers;
-  ++region_depth;
-  body(0, 1);
-  --region_depth;
-#endif
-}
+// Nested calls see that a region is open and stay on their thread.
+class InRegion {
+ public:
+  InRegion() { ++region_depth; }
+  ~InRegion() { --region_depth; }
+};
 
 struct alignas(64) Queue {
   std::atomic<int64_t> next;
@@ -149,7 +123,8 @@ void run_parts(int64_t parts, PartFunction function, const void* context) {
   }
   std::exception_ptr failure;
   std::atomic<bool> failed{false};
-  open_region(workers, [&](int worker, int) {
+  const auto serve = [&](int worker) {
+    const InRegion in_region;
     for (int i = 0; i < workers; ++i) {
       Queue& queue = queues[(worker + i) % workers];
       for (;;) {
@@ -162,19 +137,32 @@ void run_parts(int64_t parts, PartFunction function, const void* context) {
         }
       }
     }
-  });
+  };
+  run_region(
+      workers,
+      [](const void* opaque, int worker) {
+        (*static_cast<const decltype(serve)*>(opaque))(worker);
+      },
+      &serve);
   if (failure) std::rethrow_exception(failure);
 }
 
 void run_team(int workers, TeamFunction function, const void* context) {
   const int planned = plan_workers(workers);
+  const auto serve = [&](int worker, int count) {
+    const InRegion in_region;
+    function(context, worker, count);
+  };
   if (planned <= 1) {
-    ++region_depth;
-    function(context, 0, 1);
-    --region_depth;
+    serve(0, 1);
     return;
   }
-  open_region(planned, [&](int worker, int count) { function(context, worker, count); });
+  run_team_region(
+      planned,
+      [](const void* opaque, int worker, int count) {
+        (*static_cast<const decltype(serve)*>(opaque))(worker, count);
+      },
+      &serve);
 }
 
 }  // namespace detail

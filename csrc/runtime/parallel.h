@@ -27,6 +27,9 @@ class FixedThreads {
   FixedThreads& operator=(const FixedThreads&) = delete;
 };
 
+// For tests: a region then waits until all of its workers have come, so that each takes part.
+void wait_for_every_worker(bool wait);
+
 // How many workers a region of `parts` parts gets: what per-worker scratch must be sized for.
 int plan_workers(int64_t parts);
 
