@@ -1,6 +1,6 @@
-// Mean and variance, accurate where the mean is large: two passes over a block that stays in the
-// first-level cache, the second of which also measures by how much the rounded mean is off; blocks
-// are merged in order (Chan, Golub, LeVeque: Algorithms for computing the sample variance, 1983).
+// Mean and variance, accurate where the mean is large: deviations from a mean that is near enough,
+// which also measure by how much it is off; blocks that stay in the first-level cache are merged in
+// order (Chan, Golub, LeVeque: Algorithms for computing the sample variance, 1983).
 #pragma once
 
 #include "kernels/rows.h"
@@ -29,31 +29,38 @@ FASTNN_INLINE void merge(Moments<T, V>& a, const Moments<T, V>& b) {
   a.count = count;
 }
 
-// Of `runs` runs of n elements, `stride` apart, that fit the first-level cache; n > 0.
+// Of `runs` runs of n elements, `stride` apart; n > 0. Exact to rounding where the distance of
+// `centre` from the mean is of the order of the deviations or less.
 template <class T>
-Moments<T> block_moments(const T* x, int64_t n, int64_t runs, int64_t stride) {
+Moments<T> moments_about(T centre, const T* x, int64_t n, int64_t runs, int64_t stride) {
+  Chains<T> deviations(0), squares(0);
+  for (int64_t r = 0; r < runs; ++r) {
+    for_vectors_in_chains<T>(n, [&](int64_t i, auto lanes, auto c) FASTNN_INLINE_LAMBDA {
+      const Vec<T> d = lanes.load(x + r * stride + i, centre) - centre;
+      deviations[c] += d;
+      squares[c] = fma(d, d, squares[c]);
+    });
+  }
+  const T count = static_cast<T>(n * runs);
+  const T sum = deviations.sum();
+  const T m2 = squares.sum() - sum * (sum / count);
+  return {centre, sum / count, m2 < 0 ? T(0) : m2, count};
+}
+
+template <class T>
+T mean_of(const T* x, int64_t n, int64_t runs, int64_t stride) {
   Chains<T> sums(0);
   for (int64_t r = 0; r < runs; ++r) {
     for_vectors_in_chains<T>(n, [&](int64_t i, auto lanes, auto c) FASTNN_INLINE_LAMBDA {
       sums[c] += lanes.load(x + r * stride + i);
     });
   }
-  const T count = static_cast<T>(n * runs);
-  const T mean = sums.sum() / count;
-  Chains<T> deviations(0), squares(0);
-  for (int64_t r = 0; r < runs; ++r) {
-    for_vectors_in_chains<T>(n, [&](int64_t i, auto lanes, auto c) FASTNN_INLINE_LAMBDA {
-      const Vec<T> d = lanes.load(x + r * stride + i, mean) - mean;
-      deviations[c] += d;
-      squares[c] = fma(d, d, squares[c]);
-    });
-  }
-  const T sum = deviations.sum();
-  const T m2 = squares.sum() - sum * (sum / count);
-  return {mean, sum / count, m2 < 0 ? T(0) : m2, count};
+  return sums.sum() / static_cast<T>(n * runs);
 }
 
-// Of `runs` runs of n elements, `stride` apart; n > 0, runs > 0.
+// Of `runs` runs of n elements, `stride` apart; n > 0, runs > 0. Only the first block is passed
+// over twice. A later one is taken about the mean so far: if that is far off, the distance itself
+// makes up most of m2, and what the difference of squares loses is small beside it.
 template <class T>
 Moments<T> moments(const T* x, int64_t n, int64_t runs = 1, int64_t stride = 0) {
   const int64_t runs_a_block = n < kNormBlock<T> ? kNormBlock<T> / n : 1;
@@ -62,11 +69,13 @@ Moments<T> moments(const T* x, int64_t n, int64_t runs = 1, int64_t stride = 0) 
     const int64_t block_runs = runs - r < runs_a_block ? runs - r : runs_a_block;
     for (int64_t i = 0; i < n; i += kNormBlock<T>) {
       const int64_t length = n - i < kNormBlock<T> ? n - i : kNormBlock<T>;
-      const Moments<T> block = block_moments(x + r * stride + i, length, block_runs, stride);
+      const T* const block = x + r * stride + i;
       if (total.count == 0) {
-        total = block;
+        const T mean = mean_of(block, length, block_runs, stride);
+        total = moments_about(mean, block, length, block_runs, stride);
       } else {
-        merge(total, block);
+        const T mean = total.mean + total.correction;
+        merge(total, moments_about(mean, block, length, block_runs, stride));
       }
     }
   }
