@@ -15,6 +15,10 @@ OPTIMIZERS: dict[str, tuple[dict[str, Any], int]] = {
     "SGD": ({"lr": 1e-3, "momentum": 0.9}, 5),
     "Adam": ({"lr": 1e-3}, 7),
     "AdamW": ({"lr": 1e-3}, 7),
+    "Adamax": ({"lr": 1e-3}, 7),
+    "NAdam": ({"lr": 1e-3}, 7),
+    "RAdam": ({"lr": 1e-3}, 7),
+    "Adadelta": ({"lr": 1e-3}, 7),
     "RMSprop": ({"lr": 1e-3}, 5),
     "Adagrad": ({"lr": 1e-3}, 5),
     "Lion": ({"lr": 1e-4}, 5),
@@ -90,7 +94,8 @@ def torch(case: Case) -> Callable[[], Any] | None:
 
         return step
 
-    ways = [{"foreach": True}] if name == "RMSprop" else [{"foreach": True}, {"fused": True}]
+    fused = name in ("SGD", "Adam", "AdamW", "Adagrad")
+    ways = [{"foreach": True}, *([{"fused": True}] if fused else [])]
     trials = {prepared(**way): way for way in ways}
     # Steps change the parameters: the race starts from the same ones as fastnn's.
     return prepared(**trials[fastest(*trials)])

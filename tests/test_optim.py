@@ -14,11 +14,15 @@ from fastnn import _core
 from fastnn.nn.module import Parameter
 from fastnn.optim import (
     SGD,
+    Adadelta,
     Adagrad,
     Adam,
+    Adamax,
     AdamW,
     Lion,
+    NAdam,
     Optimizer,
+    RAdam,
     RMSprop,
     clip_grad_norm_,
     clip_grad_value_,
@@ -56,7 +60,26 @@ LION_CASES = [
     {"lr": 0.1},
     {"lr": 0.1, "betas": (0.5, 0.25), "weight_decay": 0.3, "maximize": True},
 ]
+ADAMAX_CASES = [
+    {"lr": 0.1},
+    {"lr": 0.1, "betas": (0.5, 0.25), "weight_decay": 0.2, "maximize": True},
+]
+# With beta2 = 0.6 the rectification begins within the steps taken.
+DECOUPLED_CASES = [
+    {"lr": 0.1},
+    {"lr": 0.1, "betas": (0.5, 0.6), "eps": 1e-3, "weight_decay": 0.2, "maximize": True},
+    {"lr": 0.1, "betas": (0.9, 0.8), "weight_decay": 0.2, "decoupled_weight_decay": True},
+]
+ADADELTA_CASES = [
+    {},
+    {"lr": 0.5, "rho": 0.5, "eps": 1e-2, "weight_decay": 0.2, "maximize": True},
+]
 CASES = [
+    *((Adamax, reference.adamax, {}, case) for case in ADAMAX_CASES),
+    *((NAdam, reference.nadam, {}, case) for case in DECOUPLED_CASES),
+    (NAdam, reference.nadam, {}, {"lr": 0.1, "momentum_decay": 0.5}),
+    *((RAdam, reference.radam, {}, case) for case in DECOUPLED_CASES),
+    *((Adadelta, reference.adadelta, {}, case) for case in ADADELTA_CASES),
     *((RMSprop, reference.rmsprop, {}, case) for case in RMSPROP_CASES),
     *((Adagrad, reference.adagrad, {}, case) for case in ADAGRAD_CASES),
     *((Lion, reference.lion, {}, case) for case in LION_CASES),
@@ -112,15 +135,23 @@ def test_against_the_reference(
         )
 
 
-@pytest.mark.parametrize("cls", [SGD, Adam, AdamW, RMSprop, Adagrad, Lion])
+@pytest.mark.parametrize(
+    "cls", [SGD, Adam, AdamW, Adamax, NAdam, RAdam, Adadelta, RMSprop, Adagrad, Lion]
+)
 def test_defaults_are_those_of_pytorch(cls: type[Optimizer]) -> None:
     group = cls([Parameter(np.ones(1))]).param_groups[0]
     common = {"lr": 1e-3, "maximize": False}
     adam = {"betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": False, **common}
+    variant = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, **common}
+    decoupled = {"decoupled_weight_decay": False}
     wanted = {
         SGD: {"momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False, **common},
         Adam: {"weight_decay": 0, **adam},
         AdamW: {"weight_decay": 0.01, **adam},
+        Adamax: {**variant, "lr": 2e-3},
+        NAdam: {**variant, **decoupled, "momentum_decay": 4e-3, "lr": 2e-3},
+        RAdam: {**variant, **decoupled},
+        Adadelta: {"rho": 0.9, "eps": 1e-6, "weight_decay": 0, **common, "lr": 1.0},
         RMSprop: {
             "alpha": 0.99,
             "eps": 1e-8,
@@ -141,6 +172,22 @@ def test_defaults_are_those_of_pytorch(cls: type[Optimizer]) -> None:
         Lion: {"betas": (0.9, 0.99), "weight_decay": 0, **common, "lr": 1e-4},
     }[cls]
     assert {k: v for k, v in group.items() if k != "params"} == wanted
+
+
+def test_state_of_nadam_is_kept_and_loaded() -> None:
+    """The product of the momenta is a number, also where it comes from PyTorch as an array."""
+    rng = np.random.default_rng(0)
+    grads = rng.standard_normal((4, 3))
+    whole, half, rest = (Parameter(np.ones(3)) for _ in range(3))
+    expected = run(NAdam([whole]), whole, list(grads))[-1]
+    first = NAdam([half])
+    run(first, half, list(grads[:2]))
+    state = first.state_dict()
+    state["state"][0]["mu_product"] = np.array(state["state"][0]["mu_product"])
+    second = NAdam([rest])
+    second.load_state_dict(state)
+    rest.data[...] = half.data
+    np.testing.assert_array_equal(run(second, rest, list(grads[2:]))[-1], expected)
 
 
 def test_groups() -> None:

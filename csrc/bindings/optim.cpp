@@ -146,6 +146,11 @@ void with_list(const Check& check, py::handle params, py::handle grads, const F&
   });
 }
 
+struct VariantOptions {
+  double lr, beta1, beta2, eps, weight_decay;
+  bool decoupled, maximize;
+};
+
 void sgd_step(py::handle params, py::handle grads, py::handle buffers, py::handle first, double lr,
               double momentum, double dampening, double weight_decay, bool nesterov,
               bool maximize) {
@@ -174,6 +179,89 @@ void adam_step(py::handle params, py::handle grads, py::handle means, py::handle
     run(optim_kernels().adam_step,
         AdamStepArgs<T>{list.view(), beta1, beta2, eps, decoupled ? 0 : weight_decay,
                         decoupled ? 1 - lr * weight_decay : 1, maximize});
+  });
+}
+
+// What the variants of Adam have in common; `set` fills the numbers of the arrays.
+template <class Set>
+void variant_step(const char* name, Kernel<AdamVariantStepArgs> OptimKernels::*kernel,
+                  py::handle params, py::handle grads, py::handle means, const char* second_name,
+                  py::handle second, const VariantOptions& options, const Set& set) {
+  with_list(Check(name), params, grads, [&](auto& list, auto zero) {
+    using T = decltype(zero);
+    list.state(0, "exp_avgs", means);
+    list.state(1, second_name, second);
+    set(list);
+    run(optim_kernels().*kernel,
+        AdamVariantStepArgs<T>{list.view(), options.beta1, options.beta2, options.eps,
+                               options.decoupled ? 0 : options.weight_decay,
+                               options.decoupled ? 1 - options.lr * options.weight_decay : 1,
+                               options.maximize});
+  });
+}
+
+void adamax_step(py::handle params, py::handle grads, py::handle means, py::handle largest,
+                 py::handle steps, double lr, double beta1, double beta2, double eps,
+                 double weight_decay, bool maximize) {
+  variant_step("adamax_step", &OptimKernels::adamax_step, params, grads, means, "exp_infs", largest,
+               {lr, beta1, beta2, eps, weight_decay, false, maximize}, [&](auto& list) {
+                 list.numbers("steps", steps, [&](auto& array, double step) {
+                   array.step_size = lr / (1 - std::pow(beta1, step));
+                 });
+               });
+}
+
+// The momentum of this step, of the next and the product of all so far come with each parameter.
+void nadam_step(py::handle params, py::handle grads, py::handle means, py::handle squares,
+                py::handle steps, py::handle momenta, py::handle next_momenta, py::handle products,
+                double lr, double beta1, double beta2, double eps, double weight_decay,
+                bool decoupled, bool maximize) {
+  variant_step("nadam_step", &OptimKernels::nadam_step, params, grads, means, "exp_avg_sqs",
+               squares, {lr, beta1, beta2, eps, weight_decay, decoupled, maximize},
+               [&](auto& list) {
+                 list.numbers("steps", steps, [&](auto& array, double step) {
+                   array.correction = 1 / std::sqrt(1 - std::pow(beta2, step));
+                 });
+                 list.numbers("products", products, [&](auto& array, double product) {
+                   array.gradient_size = array.step_size = product;
+                 });
+                 list.numbers("momenta", momenta, [&](auto& array, double momentum) {
+                   array.gradient_size = lr * (1 - momentum) / (1 - array.gradient_size);
+                 });
+                 list.numbers("next_momenta", next_momenta, [&](auto& array, double momentum) {
+                   array.step_size = lr * momentum / (1 - array.step_size * momentum);
+                 });
+               });
+}
+
+void radam_step(py::handle params, py::handle grads, py::handle means, py::handle squares,
+                py::handle steps, double lr, double beta1, double beta2, double eps,
+                double weight_decay, bool decoupled, bool maximize) {
+  const double limit = 2 / (1 - beta2) - 1;
+  variant_step("radam_step", &OptimKernels::radam_step, params, grads, means, "exp_avg_sqs",
+               squares, {lr, beta1, beta2, eps, weight_decay, decoupled, maximize},
+               [&](auto& list) {
+                 list.numbers("steps", steps, [&](auto& array, double step) {
+                   const double power = std::pow(beta2, step);
+                   const double length = limit - 2 * step * power / (1 - power);
+                   array.first = length <= 5;
+                   array.step_size = lr / (1 - std::pow(beta1, step));
+                   if (array.first) return;
+                   array.step_size *= std::sqrt((1 - power) * (length - 4) * (length - 2) * limit /
+                                                ((limit - 4) * (limit - 2) * length));
+                 });
+               });
+}
+
+void adadelta_step(py::handle params, py::handle grads, py::handle squares, py::handle steps,
+                   double lr, double rho, double eps, double weight_decay, bool maximize) {
+  with_list(Check("adadelta_step"), params, grads, [&](auto& list, auto zero) {
+    using T = decltype(zero);
+    list.state(0, "square_avgs", squares);
+    list.state(1, "acc_deltas", steps);
+    list.step_size(lr);
+    run(optim_kernels().adadelta_step,
+        AdadeltaStepArgs<T>{list.view(), rho, eps, weight_decay, maximize});
   });
 }
 
@@ -241,6 +329,19 @@ void init_optim(py::module_& m) {
         py::arg("exp_avg_sqs"), py::arg("max_exp_avg_sqs"), py::arg("steps"), py::arg("lr"),
         py::arg("beta1"), py::arg("beta2"), py::arg("eps"), py::arg("weight_decay"),
         py::arg("decoupled"), py::arg("maximize"));
+  m.def("adamax_step", &adamax_step, py::arg("params"), py::arg("grads"), py::arg("exp_avgs"),
+        py::arg("exp_infs"), py::arg("steps"), py::arg("lr"), py::arg("beta1"), py::arg("beta2"),
+        py::arg("eps"), py::arg("weight_decay"), py::arg("maximize"));
+  m.def("nadam_step", &nadam_step, py::arg("params"), py::arg("grads"), py::arg("exp_avgs"),
+        py::arg("exp_avg_sqs"), py::arg("steps"), py::arg("momenta"), py::arg("next_momenta"),
+        py::arg("products"), py::arg("lr"), py::arg("beta1"), py::arg("beta2"), py::arg("eps"),
+        py::arg("weight_decay"), py::arg("decoupled"), py::arg("maximize"));
+  m.def("radam_step", &radam_step, py::arg("params"), py::arg("grads"), py::arg("exp_avgs"),
+        py::arg("exp_avg_sqs"), py::arg("steps"), py::arg("lr"), py::arg("beta1"), py::arg("beta2"),
+        py::arg("eps"), py::arg("weight_decay"), py::arg("decoupled"), py::arg("maximize"));
+  m.def("adadelta_step", &adadelta_step, py::arg("params"), py::arg("grads"),
+        py::arg("square_avgs"), py::arg("acc_deltas"), py::arg("lr"), py::arg("rho"),
+        py::arg("eps"), py::arg("weight_decay"), py::arg("maximize"));
   m.def("rmsprop_step", &rmsprop_step, py::arg("params"), py::arg("grads"), py::arg("square_avgs"),
         py::arg("grad_avgs"), py::arg("momentum_buffers"), py::arg("lr"), py::arg("alpha"),
         py::arg("eps"), py::arg("weight_decay"), py::arg("momentum"), py::arg("maximize"));

@@ -15,9 +15,10 @@ struct OptimArray {
   T* param;
   const T* grad;
   T* state[3];
-  double step_size;   // multiplies the step: the learning rate and what corrects it
-  double correction;  // Adam: 1 / sqrt(1 - beta2^t)
-  bool first;         // SGD: the momentum buffer is not set yet
+  double step_size;          // multiplies the step: the learning rate and what corrects it
+  double correction;         // Adam: 1 / sqrt(1 - beta2^t)
+  bool first;                // SGD: the momentum buffer is not set yet; RAdam: v is not used yet
+  double gradient_size = 0;  // NAdam: multiplies the gradient's own part of the step
 };
 
 // Elements [begin, end) of an array.
@@ -49,6 +50,22 @@ template <class T>
 struct AdamStepArgs {
   OptimList<T> list;
   double beta1, beta2, eps, weight_decay, decay;
+  bool maximize;
+};
+
+// The same for NAdam and RAdam, without the largest. Adamax: mean, largest magnitude.
+template <class T>
+struct AdamVariantStepArgs {
+  OptimList<T> list;
+  double beta1, beta2, eps, weight_decay, decay;
+  bool maximize;
+};
+
+// state: mean square of the gradients, of the steps.
+template <class T>
+struct AdadeltaStepArgs {
+  OptimList<T> list;
+  double rho, eps, weight_decay;
   bool maximize;
 };
 
@@ -93,6 +110,10 @@ struct ScaleArraysArgs {
 #define FASTNN_OPTIM_KERNELS(KERNEL)       \
   KERNEL(sgd_step, SgdStepArgs)            \
   KERNEL(adam_step, AdamStepArgs)          \
+  KERNEL(adamax_step, AdamVariantStepArgs) \
+  KERNEL(nadam_step, AdamVariantStepArgs)  \
+  KERNEL(radam_step, AdamVariantStepArgs)  \
+  KERNEL(adadelta_step, AdadeltaStepArgs)  \
   KERNEL(rmsprop_step, RmspropStepArgs)    \
   KERNEL(adagrad_step, AdagradStepArgs)    \
   KERNEL(lion_step, LionStepArgs)          \

@@ -13,14 +13,19 @@ from fastnn.optim.adam import Adam, AdamW
 from fastnn.optim.adaptive import Adagrad, Lion, RMSprop
 from fastnn.optim.optimizer import Optimizer
 from fastnn.optim.sgd import SGD
+from fastnn.optim.variants import Adadelta, Adamax, NAdam, RAdam
 
 __all__ = [
     "SGD",
+    "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "Lion",
+    "NAdam",
     "Optimizer",
+    "RAdam",
     "RMSprop",
     "clip_grad_norm_",
     "clip_grad_value_",

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastnn import _core
 from fastnn.autograd import Array
-from fastnn.optim.optimizer import Optimizer, check_option, count_steps, kept, next_steps
+from fastnn.optim.optimizer import Optimizer, check_moments, count_steps, kept, next_steps
 
 __all__ = ["Adam", "AdamW"]
 
@@ -71,10 +71,7 @@ class Adam(Optimizer):
 
     def _check_options(self, group: dict[str, Any]) -> None:
         super()._check_options(group)
-        betas, eps = group["betas"], group["eps"]
-        check_option(self._name, "eps", eps, eps >= 0, ">= 0")
-        valid = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
-        check_option(self._name, "betas", betas, valid, "two numbers in [0, 1)")
+        check_moments(self._name, group)
 
     def _update(
         self,

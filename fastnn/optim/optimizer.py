@@ -204,11 +204,21 @@ def check_option(name: str, option: str, value: Any, valid: Any, need: str) -> N
         raise ValueError(f"{name}: {option} must be {need}, got {value}")
 
 
+def check_moments(name: str, group: dict[str, Any]) -> None:
+    """Check the options of Adam and its variants."""
+    betas, eps = group["betas"], group["eps"]
+    check_option(name, "eps", eps, eps >= 0, ">= 0")
+    valid = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
+    check_option(name, "betas", betas, valid, "two numbers in [0, 1)")
+
+
 def _copied_state(name: str, number: int, state: Mapping[str, Any], data: Array) -> dict[str, Any]:
     copied: dict[str, Any] = {}
     for key, value in state.items():
         if key == "step":
             copied[key] = int(value)
+        elif key == "mu_product":  # NAdam's, a number
+            copied[key] = float(value)
         elif value is None:
             copied[key] = None
         else:

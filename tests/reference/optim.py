@@ -115,6 +115,83 @@ def lion_step(theta, grad, state, *, lr, betas=(0.9, 0.99), weight_decay=0.0, ma
     return theta
 
 
+def adamax_step(
+    theta, grad, state, *, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, maximize=False
+):
+    t = state["t"] = state.get("t", 0) + 1
+    g = (-grad if maximize else grad) + weight_decay * theta
+    m = state["m"] = betas[0] * state.get("m", 0) + (1 - betas[0]) * g
+    u = state["u"] = np.maximum(betas[1] * state.get("u", 0), np.abs(g) + eps)
+    return theta - lr / (1 - betas[0] ** t) * m / u
+
+
+def nadam_step(
+    theta,
+    grad,
+    state,
+    *,
+    lr,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    momentum_decay=4e-3,
+    decoupled_weight_decay=False,
+    maximize=False,
+):
+    t = state["t"] = state.get("t", 0) + 1
+    g = -grad if maximize else grad
+    if decoupled_weight_decay:
+        theta = theta - lr * weight_decay * theta
+    else:
+        g = g + weight_decay * theta
+    mu, mu_next = (betas[0] * (1 - 0.5 * 0.96 ** (n * momentum_decay)) for n in (t, t + 1))
+    product = state["product"] = state.get("product", 1) * mu
+    m = state["m"] = betas[0] * state.get("m", 0) + (1 - betas[0]) * g
+    v = state["v"] = betas[1] * state.get("v", 0) + (1 - betas[1]) * g * g
+    m_hat = mu_next * m / (1 - product * mu_next) + (1 - mu) * g / (1 - product)
+    return theta - lr * m_hat / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+
+
+def radam_step(
+    theta,
+    grad,
+    state,
+    *,
+    lr,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    decoupled_weight_decay=False,
+    maximize=False,
+):
+    t = state["t"] = state.get("t", 0) + 1
+    g = -grad if maximize else grad
+    if decoupled_weight_decay:
+        theta = theta - lr * weight_decay * theta
+    else:
+        g = g + weight_decay * theta
+    m = state["m"] = betas[0] * state.get("m", 0) + (1 - betas[0]) * g
+    v = state["v"] = betas[1] * state.get("v", 0) + (1 - betas[1]) * g * g
+    m_hat = m / (1 - betas[0] ** t)
+    rho = 2 / (1 - betas[1]) - 1
+    rho_t = rho - 2 * t * betas[1] ** t / (1 - betas[1] ** t)
+    if rho_t <= 5:
+        return theta - lr * m_hat
+    r = np.sqrt((rho_t - 4) * (rho_t - 2) * rho / ((rho - 4) * (rho - 2) * rho_t))
+    return theta - lr * m_hat * r * np.sqrt(1 - betas[1] ** t) / (np.sqrt(v) + eps)
+
+
+def adadelta_step(
+    theta, grad, state, *, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0, maximize=False
+):
+    g = (-grad if maximize else grad) + weight_decay * theta
+    v = state["v"] = rho * state.get("v", 0) + (1 - rho) * g * g
+    u = state.get("u", 0)
+    step = np.sqrt(u + eps) / np.sqrt(v + eps) * g
+    state["u"] = rho * u + (1 - rho) * step * step
+    return theta - lr * step
+
+
 def every_step(step, start, grads, **options):
     values, state = [np.array(start, np.float64)], {}
     for grad in grads:
@@ -140,6 +217,22 @@ def adagrad(start, grads, **options):
 
 def lion(start, grads, **options):
     return every_step(lion_step, start, grads, **options)
+
+
+def adamax(start, grads, **options):
+    return every_step(adamax_step, start, grads, **options)
+
+
+def nadam(start, grads, **options):
+    return every_step(nadam_step, start, grads, **options)
+
+
+def radam(start, grads, **options):
+    return every_step(radam_step, start, grads, **options)
+
+
+def adadelta(start, grads, **options):
+    return every_step(adadelta_step, start, grads, **options)
 
 
 def sum_of_squares(arrays):
