@@ -24,6 +24,9 @@ SHAPES = [
     ("kl_div", (4096, 1000), False),
     ("hinge_embedding_loss", (1 << 20,), False),
     ("margin_ranking_loss", (1 << 20,), False),
+    ("soft_margin_loss", (1 << 20,), False),
+    ("poisson_nll_loss", (1 << 20,), False),
+    ("gaussian_nll_loss", (1 << 20,), False),
     ("cosine_similarity", (4096, 512), False),
     ("pairwise_distance", (4096, 512), False),
     ("ctc_loss", (400, 32, 30), True),
@@ -67,7 +70,10 @@ def operands(case: Case) -> tuple[np.ndarray, ...]:
     if operation == "margin_ranking_loss":
         signs = rng.choice(np.array([-1, 1], np.float32), shape)
         return *(rng.standard_normal(shape, dtype=np.float32) for _ in range(2)), signs
-    if operation == "hinge_embedding_loss":
+    if operation == "gaussian_nll_loss":
+        x, target = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
+        return x, target, rng.uniform(0.5, 2, shape).astype(np.float32)
+    if operation in ("hinge_embedding_loss", "soft_margin_loss"):
         signs = rng.choice(np.array([-1, 1], np.float32), shape)
         return rng.standard_normal(shape, dtype=np.float32), signs
     if operation in CLASSES:

@@ -417,6 +417,7 @@ def test_reductions_give_arrays_without_dimensions(dtype, rng):
         "nll_loss": (x, np.array([0, 1, 2, 0])),
         "poisson_nll_loss": (x, y),
         "smooth_l1_loss": (x, y),
+        "soft_margin_loss": (x, np.broadcast_to(labels[:, None], (4, 3))),
         "triplet_margin_loss": (x, y, z),
     }.items():
         for reduction in ("sum", "mean"):

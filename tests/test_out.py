@@ -45,6 +45,7 @@ def operands(n):
         "weight2": normal(4, 6, 3, 3),
         "weight3": normal(4, 4, 3, 3, 3),
         "matrix": normal(16, 32),
+        "forms": normal(3, 32, 32),
         "square": normal(n, 8, 8),
         "columns": normal(n, 36, 16),
         "channels": normal(6),
@@ -101,6 +102,9 @@ CALLS = {
     "bmm": (["square", "square"], {}),
     "embedding": (["ids", "table"], {}),
     "embedding_bag": (["ids", "table"], {}),
+    "one_hot": (["ids", 20], {}),
+    "bilinear": (["rows", "other", "forms"], {}),
+    "column_sum": (["rows"], {}),
     "pad": (["x2", (1, 2)], {}),
     "interpolate": (["x2"], {"scale_factor": 2}),
     "pixel_shuffle": (["x3", 2], {}),
@@ -132,8 +136,8 @@ CALLS = {
 # Put together from other operations, or what keeps numbers of each row for the backward pass:
 # these still make arrays.
 COMPOSED = {
-    *("rrelu", "multi_margin_loss", "multilabel_margin_loss", "soft_margin_loss", "softmin"),
-    *("multilabel_soft_margin_loss", "poisson_nll_loss", "gaussian_nll_loss", "ctc_loss"),
+    *("rrelu", "multi_margin_loss", "multilabel_margin_loss", "softmin", "bilinear"),
+    *("multilabel_soft_margin_loss", "ctc_loss", "one_hot"),
     *("cosine_embedding_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss"),
     *("cross_entropy", "cosine_similarity", "pairwise_distance", "embedding_bag"),
     *("scaled_dot_product_attention", "rotary_embedding"),

@@ -116,14 +116,14 @@ py::object linear_forward(py::handle input, py::handle weight, py::handle bias, 
   });
 }
 
-py::object column_sum_forward(py::handle input) {
+py::object column_sum_forward(py::handle input, py::handle out) {
   const Check check("column_sum");
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const auto x = check.contiguous<T>("input", input);
     check.min_rank("input", x, 1);
     const int64_t cols = extent(x, x.ndim() - 1);
-    auto sums = check.output<T>({cols});
+    auto sums = check.output<T>({cols}, out, {input});
     run(gemm_kernels().column_sum_forward,
         ColumnSumForwardArgs<T>{cols > 0 ? x.size() / cols : 0, cols, x.data(),
                                 sums.mutable_data()});
@@ -149,7 +149,7 @@ void init_gemm(py::module_& m) {
                            {"scale", true},
                            {"residual", true},
                            {"activation", true}});
-  m.def("column_sum_forward", &column_sum_forward, py::arg("input"),
+  m.def("column_sum_forward", &column_sum_forward, py::arg("input"), py::arg("out") = py::none(),
         "Sums over all axes but the last");
 }
 

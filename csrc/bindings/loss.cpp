@@ -346,6 +346,9 @@ void init_loss(py::module_& m) {
   FASTNN_POINTWISE(kl_div, false);
   FASTNN_POINTWISE(hinge_embedding_loss, false);
   FASTNN_POINTWISE(margin_ranking_loss, false);
+  FASTNN_POINTWISE(soft_margin_loss, false);
+  FASTNN_POINTWISE(poisson_nll_loss, false);
+  FASTNN_POINTWISE(gaussian_nll_loss, false);
   FASTNN_POINTWISE(binary_cross_entropy, true);
   FASTNN_POINTWISE(binary_cross_entropy_with_logits, false);
 #undef FASTNN_POINTWISE

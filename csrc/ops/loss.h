@@ -18,7 +18,7 @@ struct PointwiseLossForwardArgs {
   const T* weight;   // may be null
   const T* third;    // may be null: pos_weight, input2 or variance
   double parameter;  // beta, delta, margin or epsilon
-  bool flag;         // log_target, log_input
+  bool flag;         // log_target, log_input or full
   T* loss;
   T* total;
   double divisor;
@@ -209,6 +209,12 @@ struct CtcLossBackwardArgs {
   KERNEL(hinge_embedding_loss_backward, PointwiseLossBackwardArgs)             \
   KERNEL(margin_ranking_loss_forward, PointwiseLossForwardArgs)                \
   KERNEL(margin_ranking_loss_backward, PointwiseLossBackwardArgs)              \
+  KERNEL(soft_margin_loss_forward, PointwiseLossForwardArgs)                   \
+  KERNEL(soft_margin_loss_backward, PointwiseLossBackwardArgs)                 \
+  KERNEL(poisson_nll_loss_forward, PointwiseLossForwardArgs)                   \
+  KERNEL(poisson_nll_loss_backward, PointwiseLossBackwardArgs)                 \
+  KERNEL(gaussian_nll_loss_forward, PointwiseLossForwardArgs)                  \
+  KERNEL(gaussian_nll_loss_backward, PointwiseLossBackwardArgs)                \
   KERNEL(cosine_similarity_forward, CosineForwardArgs)                         \
   KERNEL(cosine_similarity_backward, CosineBackwardArgs)                       \
   KERNEL(pairwise_distance_forward, DistanceForwardArgs)                       \

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from numpy import bool_, ndarray
+from numpy import bool_, may_share_memory, ndarray
 
 from fastnn.autograd import TensorBase, is_grad_enabled
 
@@ -132,6 +132,26 @@ def refuse_out_while_recording(op: str, out: Any, *inputs: Any) -> None:
         raise ValueError(
             f"{op}: out must be None while gradients are recorded; use fastnn.no_grad()"
         )
+
+
+def check_out(op: str, out: Any, shape: tuple[int, ...], dtype: Any, *inputs: Any) -> None:
+    """Raise unless `out` may take a result that is not written by a binding.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not an array of the result's shape and dtype, or overlaps one of the arrays
+        `inputs` (None is skipped).
+    """
+    if not isinstance(out, ndarray) or out.dtype != dtype:
+        got = out.dtype if isinstance(out, ndarray) else type(out).__name__
+        raise TypeError(f"{op}: out must be a numpy.ndarray of {dtype}, got {got}")
+    if out.shape != shape:
+        raise ValueError(f"{op}: out.shape must be {shape}, got {out.shape}")
+    if not out.flags.carray:
+        raise ValueError(f"{op}: out must be writable, C-contiguous and aligned")
+    if any(value is not None and may_share_memory(out, value) for value in inputs):
+        raise ValueError(f"{op}: out must not share memory with an input")
 
 
 def check_destination(op: str, input: Any, inplace: bool, out: Any) -> bool:

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, record
 from fastnn.functional._args import number, refuse_out_while_recording
 from fastnn.functional._pointwise_loss import (
     check_reduction,
     operand,
+    pointwise,
     reduced,
     refuse_legacy,
     same_shape,
@@ -23,6 +25,8 @@ __all__ = [
     "multilabel_soft_margin_loss",
     "soft_margin_loss",
 ]
+
+_SOFT_MARGIN = (_core.soft_margin_loss_forward, _core.soft_margin_loss_backward)
 
 
 def _begin(
@@ -267,17 +271,8 @@ def soft_margin_loss(
     op = "soft_margin_loss"
     x, t = _begin(op, input, target, (size_average, reduce), reduction, out)
     same_shape(op, x, t)
-    sign = t.astype(x.dtype)
-    distance = sign * x
-    values = np.logaddexp(x.dtype.type(0), -distance)
-
-    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        # 1 / (1 + exp(d)) = exp(-log(1 + exp(d)))
-        wrong = np.exp(-np.logaddexp(x.dtype.type(0), distance))
-        return (np.asarray(-grad * sign * wrong),)
-
-    losses = record(np.asarray(values), (input,), backward, name=op)
-    return write(op, reduced(losses, reduction), out, input, target)
+    signs = target if t.dtype == x.dtype else t.astype(x.dtype)
+    return pointwise(op, _SOFT_MARGIN, input, signs, reduction, out=out)
 
 
 def multilabel_soft_margin_loss(

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 
 from fastnn import _core
 from fastnn import _elementwise as elementwise
-from fastnn.autograd import Array, ArrayLike, Result, array
-from fastnn.functional._args import number, refuse_out_while_recording
+from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array
+from fastnn.functional._args import number
 from fastnn.functional._pointwise_loss import (
     check_reduction,
     operand,
     pointwise,
     reduced,
     refuse_legacy,
-    write,
 )
 
 __all__ = [
@@ -31,6 +31,8 @@ __all__ = [
 _KL_DIV = (_core.kl_div_forward, _core.kl_div_backward)
 _HINGE = (_core.hinge_embedding_loss_forward, _core.hinge_embedding_loss_backward)
 _RANKING = (_core.margin_ranking_loss_forward, _core.margin_ranking_loss_backward)
+_POISSON = (_core.poisson_nll_loss_forward, _core.poisson_nll_loss_backward)
+_GAUSSIAN = (_core.gaussian_nll_loss_forward, _core.gaussian_nll_loss_backward)
 
 
 def kl_div(
@@ -269,26 +271,35 @@ def poisson_nll_loss(
     >>> float(F.poisson_nll_loss(np.array([0.0]), np.array([2.0])))
     1.0
     """
-    if out is not None:
-        refuse_out_while_recording("poisson_nll_loss", out, input, target)
-    if size_average is not None or reduce is not None:
-        refuse_legacy("poisson_nll_loss", size_average, reduce)
-    check_reduction("poisson_nll_loss", reduction)
     op = "poisson_nll_loss"
-    for name, value in (("input", input), ("target", target)):
-        operand(op, name, value)
-    x, t = (v if hasattr(v, "requires_grad") else array(v) for v in (input, target))
-    if log_input:
-        loss = elementwise.subtract(elementwise.exp(x), elementwise.multiply(t, x))
-    else:
-        rate = elementwise.log(elementwise.add(x, number("poisson_nll_loss", "eps", eps)))
-        loss = elementwise.subtract(x, elementwise.multiply(t, rate))
-    if full:
-        counts = array(target)
-        above = np.where(counts > 1, counts, counts.dtype.type(1))
-        stirling = above * np.log(above) - above + 0.5 * np.log(2 * math.pi * above)
-        loss = elementwise.add(loss, np.where(counts > 1, stirling, 0).astype(counts.dtype))
-    return write("poisson_nll_loss", reduced(loss, reduction), out, input, target)
+    if size_average is not None or reduce is not None:
+        refuse_legacy(op, size_average, reduce)
+    eps = number(op, "eps", eps)
+    loss = pointwise(
+        op,
+        _POISSON,
+        input,
+        target,
+        reduction,
+        parameter=eps,
+        flag=bool(log_input),
+        out=out,
+    )
+    if not full:
+        return loss
+    counts = array(target)
+    above = np.where(counts > 1, counts, counts.dtype.type(1))
+    stirling = above * np.log(above) - above + 0.5 * np.log(2 * math.pi * above)
+    constant = np.where(counts > 1, stirling, 0).astype(counts.dtype)
+    if reduction != "none":
+        constant = reduced(
+            np.broadcast_to(constant, np.broadcast_shapes(counts.shape, array(input).shape)),
+            reduction,
+        )
+    if out is None:
+        return elementwise.add(loss, constant)
+    out += constant
+    return out
 
 
 def gaussian_nll_loss(
@@ -333,34 +344,31 @@ def gaussian_nll_loss(
     >>> float(F.gaussian_nll_loss(np.array([1.0]), np.array([3.0]), np.array([1.0])))
     2.0
     """
-    if out is not None:
-        refuse_out_while_recording("gaussian_nll_loss", out, input, target, var)
     op = "gaussian_nll_loss"
-    check_reduction(op, reduction)
     eps = number(op, "eps", eps)
-    x = input if hasattr(input, "requires_grad") else array(input)
-    operand(op, "target", target)
-    shape, dtype = operand(op, "input", input).shape, array(input).dtype
+    x = operand(op, "input", input)
     if isinstance(var, (int, float)):
-        var = np.full(shape, var, dtype)
+        var = np.full(x.shape, var, x.dtype)
     values = array(var)
-    if np.any(values < 0):
+    if values.size and values.min() < 0:
         raise ValueError(f"{op}: var must be >= 0, got {values.min()}")
-    spread = var if hasattr(var, "requires_grad") else values
-    if values.shape != shape:
-        if values.shape == shape[:-1]:
-            spread = spread[..., None]
-        elif values.ndim != len(shape) or [n for n, m in zip(values.shape, shape) if n != m] != [1]:
+    if values.shape != x.shape:
+        if values.shape == x.shape[:-1]:
+            tensor: Any = var if isinstance(var, TensorBase) else values
+            var = tensor[..., None]
+        elif values.ndim != x.ndim or [n for n, m in zip(values.shape, x.shape) if n != m] != [1]:
             raise ValueError(
-                f"{op}: var.shape must be {shape} (input.shape), have one size 1, or lack the "
+                f"{op}: var.shape must be {x.shape} (input.shape), have one size 1, or lack the "
                 f"last, got {values.shape}"
             )
-    # A variance below eps counts as eps but keeps its gradient, as in PyTorch.
-    raised = np.maximum(array(spread), dtype.type(eps)) - array(spread)
-    spread = elementwise.add(spread, raised)
-    error = elementwise.subtract(x, target)
-    ratio = elementwise.divide(elementwise.multiply(error, error), spread)
-    loss = elementwise.multiply(elementwise.add(elementwise.log(spread), ratio), 0.5)
-    if full:
-        loss = elementwise.add(loss, 0.5 * math.log(2 * math.pi))
-    return write(op, reduced(loss, reduction), out, input, target, values)
+    return pointwise(
+        op,
+        _GAUSSIAN,
+        input,
+        target,
+        reduction,
+        third=var,
+        parameter=eps,
+        flag=bool(full),
+        out=out,
+    )

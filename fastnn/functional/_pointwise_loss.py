@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn._elementwise import unbroadcast
 from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array, record
-from fastnn.functional._args import refuse_out_while_recording
+from fastnn.functional._args import check_out, refuse_out_while_recording
 
 
 def refuse_legacy(op: str, size_average: Any, reduce: Any) -> None:
@@ -64,15 +64,7 @@ def write(op: str, result: Any, out: Array | None, *inputs: Any) -> Result:
     """
     if out is None:
         return result
-    if not isinstance(out, np.ndarray) or out.dtype != result.dtype:
-        got = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
-        raise TypeError(f"{op}: out must be a numpy.ndarray of {result.dtype}, got {got}")
-    if out.shape != result.shape:
-        raise ValueError(f"{op}: out.shape must be {result.shape}, got {out.shape}")
-    if not out.flags.carray:
-        raise ValueError(f"{op}: out must be writable, C-contiguous and aligned")
-    if any(value is not None and np.may_share_memory(out, array(value)) for value in inputs):
-        raise ValueError(f"{op}: out must not share memory with an input")
+    check_out(op, out, result.shape, result.dtype, *map(array, inputs))
     out[...] = result
     return out
 

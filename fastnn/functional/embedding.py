@@ -13,7 +13,14 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array, record
-from fastnn.functional._args import flag, integer, number, refuse_none, refuse_out_while_recording
+from fastnn.functional._args import (
+    check_out,
+    flag,
+    integer,
+    number,
+    refuse_none,
+    refuse_out_while_recording,
+)
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
 
@@ -175,7 +182,7 @@ def embedding_bag(
     return record(y, (input, weight, per_sample_weights), backward, name=op)
 
 
-def one_hot(tensor: ArrayLike, num_classes: int = -1) -> Array:
+def one_hot(tensor: ArrayLike, num_classes: int = -1, *, out: Array | None = None) -> Array:
     """Vectors with a one at the place of a class and zeros elsewhere.
 
     Parameters
@@ -184,6 +191,8 @@ def one_hot(tensor: ArrayLike, num_classes: int = -1) -> Array:
         The classes, from 0.
     num_classes : int
         How many there are; -1 means one more than the largest.
+    out : array of int64, optional
+        Where to write the result.
 
     Returns
     -------
@@ -219,9 +228,13 @@ def one_hot(tensor: ArrayLike, num_classes: int = -1) -> Array:
     if classes.size and (classes.min() < 0 or classes.max() >= count):
         bad = classes.min() if classes.min() < 0 else classes.max()
         raise ValueError(f"one_hot: tensor must hold classes in 0..{count - 1}, got {bad}")
-    result = np.zeros((*classes.shape, count), np.int64)
-    np.put_along_axis(result, classes[..., None].astype(np.int64), 1, axis=-1)
-    return result
+    shape = (*classes.shape, count)
+    if out is None:
+        out = np.empty(shape, np.int64)
+    else:
+        check_out("one_hot", out, shape, np.dtype(np.int64), classes)
+    np.equal(classes[..., None], np.arange(count), out=out, casting="unsafe")
+    return out
 
 
 def _check(op: str, table: Array, padding_idx: int | None, sparse: bool) -> tuple[int, int]:

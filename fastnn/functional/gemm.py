@@ -19,7 +19,13 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
-from fastnn.functional._args import number, recorded, refuse_none, refuse_out_while_recording
+from fastnn.functional._args import (
+    check_out,
+    number,
+    recorded,
+    refuse_none,
+    refuse_out_while_recording,
+)
 from fastnn.functional._fused import Activation
 
 __all__ = ["bilinear", "bmm", "column_sum", "linear", "matmul"]
@@ -253,7 +259,12 @@ def bmm(input: ArrayLike, mat2: ArrayLike, *, out: Array | None = None) -> Resul
 
 
 def bilinear(
-    input1: ArrayLike, input2: ArrayLike, weight: ArrayLike, bias: ArrayLike = None
+    input1: ArrayLike,
+    input2: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike = None,
+    *,
+    out: Array | None = None,
 ) -> Result:
     """Bilinear form: ``y[..., o] = input1[..., :] @ weight[o] @ input2[..., :] + bias[o]``.
 
@@ -263,6 +274,8 @@ def bilinear(
     input2 : array or Tensor, shape (..., in2)
     weight : array or Tensor, shape (out, in1, in2)
     bias : array or Tensor, shape (out,), optional
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
 
     Returns
     -------
@@ -284,6 +297,9 @@ def bilinear(
     """
     x1, x2, w, b = array(input1), array(input2), array(weight), array(bias)
     refuse_none("bilinear", input1=x1, input2=x2, weight=w)
+    refuse_out_while_recording("bilinear", out, input1, input2, weight, bias)
+    if x1.dtype.char not in "fd":
+        raise TypeError(f"bilinear: input1.dtype must be float32 or float64, got {x1.dtype}")
     if w.ndim != 3:
         raise ValueError(f"bilinear: weight must have 3 dimensions, got shape {w.shape}")
     outputs, in1, in2 = w.shape
@@ -302,12 +318,16 @@ def bilinear(
         raise ValueError(f"bilinear: bias.shape must be ({outputs},), got {b.shape}")
     if b is not None and b.dtype != x1.dtype:
         raise TypeError(f"bilinear: bias.dtype must be {x1.dtype} (input1's), got {b.dtype}")
+    shape = (*x1.shape[:-1], outputs)
+    if out is not None:
+        check_out("bilinear", out, shape, x1.dtype, x1, x2, w, b)
     count = math.prod(x1.shape[:-1])
     left, right = x1.reshape(count, in1), x2.reshape(count, in2)
     # half[n, o, j] = sum_i left[n, i] w[o, i, j]
     half = _core.matmul_forward(left, w.transpose(1, 0, 2).reshape(in1, outputs * in2))
     half = half.reshape(count, outputs, in2)
-    y = _core.matmul_forward(half, right[:, :, None])[..., 0]
+    into = None if out is None else out.reshape(count, outputs, 1)
+    y = _core.matmul_forward(half, right[:, :, None], None, into)[..., 0]
     if b is not None:
         y += b
 
@@ -327,16 +347,18 @@ def bilinear(
             grads[3] = _core.column_sum_forward(g)
         return tuple(grads)
 
-    y = y.reshape((*x1.shape[:-1], outputs))
+    y = y.reshape(shape) if out is None else out
     return record(y, (input1, input2, weight, bias), backward, name="bilinear")
 
 
-def column_sum(input: ArrayLike) -> Result:
+def column_sum(input: ArrayLike, *, out: Array | None = None) -> Result:
     """Sum over all dimensions but the last, in an order that depends on the shape alone.
 
     Parameters
     ----------
     input : array or Tensor, shape (..., N), float32 or float64
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
 
     Returns
     -------
@@ -355,7 +377,8 @@ def column_sum(input: ArrayLike) -> Result:
     array([3., 3.])
     """
     x = array(input)
-    y = _core.column_sum_forward(x)
+    refuse_out_while_recording("column_sum", out, input)
+    y = _core.column_sum_forward(x, out)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
         return (np.broadcast_to(grad, x.shape),)

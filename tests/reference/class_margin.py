@@ -21,10 +21,6 @@ def multilabel_margin_loss(x, y):
     return np.array(losses)
 
 
-def soft_margin_loss(x, y):
-    return np.log(1 + np.exp(-y * x))
-
-
 def multilabel_soft_margin_loss(x, y, weight=1.0):
     sigmoid = 1 / (1 + np.exp(-x))
     return -np.mean(weight * (y * np.log(sigmoid) + (1 - y) * np.log(1 - sigmoid)), axis=-1)

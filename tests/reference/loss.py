@@ -109,6 +109,10 @@ def margin_ranking_loss(x1, x2, target, margin=0.0, reduction="mean"):
     return reduce(np.maximum(0, margin - target * (x1 - x2)), reduction)
 
 
+def soft_margin_loss(x, y, reduction="mean"):
+    return reduce(np.log(1 + np.exp(-y * x)), reduction)
+
+
 def poisson_nll_loss(x, target, log_input=True, full=False, eps=1e-8, reduction="mean"):
     losses = np.exp(x) - target * x if log_input else x - target * np.log(x + eps)
     if full:
