@@ -48,6 +48,13 @@ def test_matmul_crosses_every_block(isa, dtype, shape, rng):
     check_product(F.matmul(a, b), a, b)
 
 
+@pytest.mark.parametrize("shape", [(40, 1100, 700), (45, 300, 2100)])
+def test_transposed_matmul_crosses_every_block(isa, dtype, shape, rng):
+    m, k, n = shape
+    a, b = rng.standard_normal((k, m)).astype(dtype).T, rng.standard_normal((k, n)).astype(dtype)
+    assert F.matmul(a, b).tobytes() == F.matmul(np.ascontiguousarray(a), b).tobytes()
+
+
 def test_matmul_strides(isa, dtype, rng):
     a, b = draw(rng, (19, 37), dtype), draw(rng, (37, 21), dtype)
     for left_name, left in strided_variants(a).items():

@@ -149,7 +149,11 @@ void gemm_cell(const Cell& cell, int64_t k, const A& a, const B& b, T* c, int64_
                            cell.panel};
           const RowPanels<T> panel = a.a_block(packed_a + i * copied_stride<T>(depth), strip.row,
                                                strip.rows, cell.panel, p, depth);
-          if (i == 0) block_a = panel;
+          if (i == 0) {
+            block_a = panel;
+            // Panels packed here are as far apart as copied rows would be.
+            if (panel.data == packed_a) block_a.row_stride = copied_stride<T>(depth);
+          }
           const Fetch<T> next = a.source(cell.row + min_of(row + i + cell.panel, cell.rows - 1), p);
           gemm_block(strip, depth, panel, fetch_ahead, next, block_b, c, c_stride,
                      accumulate || p > 0, last, bias, epilogue);
