@@ -196,6 +196,30 @@ def test_unbatched_and_cells(cell, rng):
     assert (step[0] if cell == "lstm" else step).shape == (5,)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+@given(hidden=hiddens, batch=batches, inputs=st.sampled_from([1, 3, 33]))
+def test_cells(isa, dtype, cell, hidden, batch, inputs):
+    rng = np.random.default_rng(0)
+    scale = 1 / np.sqrt(hidden + inputs)
+    x, h0, c0, *weights = make(rng, cell, 1, batch, inputs, hidden, dtype, scale)
+    name = cell + "_cell" if cell in ("lstm", "gru") else "rnn_cell"
+    options = {} if cell in ("lstm", "gru") else {"nonlinearity": cell}
+    state = (h0, c0) if cell == "lstm" else h0
+    actual = getattr(F, name)(x[0], state, *weights, **options)
+    doubles = [a.astype(np.float64) for a in (x[0], h0, c0, *weights)]
+    state = tuple(doubles[1:3]) if cell == "lstm" else doubles[1]
+    expected = getattr(reference, name)(doubles[0], state, *doubles[3:], **options)
+    pairs = zip(actual, expected) if cell == "lstm" else [(actual, expected)]
+    for a, e in pairs:
+        assert_close(a, e, inputs + hidden + 8, scale=max(1.0, float(np.abs(e).max())))
+
+
+@pytest.mark.parametrize("layers", [2**62, 2**40])
+def test_more_layers_than_memory(layers):
+    with pytest.raises((ValueError, MemoryError)):
+        fastnn.nn.LSTM(4, 8, num_layers=layers)
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_strides(cell, rng):
     arguments = make(rng, cell, 3, 4, 5, 6, np.float32)

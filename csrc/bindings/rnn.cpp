@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "bindings/common.h"
+#include "bindings/fastcall.h"
 #include "bindings/packed_matrix.h"
 #include "ops/gemm.h"
 
@@ -130,13 +131,12 @@ bool read_reduced(const Check& check, const char* name, py::handle weight, Reduc
     w = {packed.data, check.contiguous<T>(name, pair[1]), packed.out_features, packed.in_features};
     check_vector(check, "weight_scale", w.scale, w.rows, "weight.shape[0]");
     table = packed.table;
-  } else if (py::isinstance<PackedMatrix>(weight)) {
-    const auto& packed = py::cast<const PackedMatrix&>(weight);
-    if (!packed.is_bfloat16) return false;
+  } else if (const PackedMatrix* packed = as_packed_matrix(weight)) {
+    if (!packed->is_bfloat16) return false;
     if (sizeof(T) != sizeof(float)) check.type_error("bfloat16 weights take float32 inputs");
-    w = {py::reinterpret_borrow<Array<int32_t>>(packed.data), absent<T>(), packed.out_features,
-         packed.in_features};
-    table = packed.table;
+    w = {py::reinterpret_borrow<Array<int32_t>>(packed->data), absent<T>(), packed->out_features,
+         packed->in_features};
+    table = packed->table;
   } else {
     return false;
   }
@@ -168,12 +168,11 @@ void check_input_weight(const Check& check, py::handle w_ih, Weights<T>& w) {
   if (read_reduced(check, "w_ih", w_ih, w.reduced_w_ih)) {
     w.rows_ih = w.reduced_w_ih.rows;
     w.inputs = w.reduced_w_ih.cols;
-  } else if (py::isinstance<PackedMatrix>(w_ih)) {
-    const auto& packed = py::cast<const PackedMatrix&>(w_ih);
-    require_active(check, "w_ih", packed.table, &gemm_kernels());
-    w.packed_w_ih = check.contiguous<T>("w_ih", packed.data);
-    w.rows_ih = packed.out_features;
-    w.inputs = packed.in_features;
+  } else if (const PackedMatrix* packed = as_packed_matrix(w_ih)) {
+    require_active(check, "w_ih", packed->table, &gemm_kernels());
+    w.packed_w_ih = check.contiguous<T>("w_ih", packed->data);
+    w.rows_ih = packed->out_features;
+    w.inputs = packed->in_features;
   } else {
     w.w_ih = check.contiguous<T>("w_ih", w_ih);
     check.rank("w_ih", w.w_ih, 2);
@@ -272,13 +271,24 @@ T* at_direction(const Array<T>& a, int d, int64_t size) {
   return a ? const_cast<T*>(a.data()) + d * size : nullptr;
 }
 
+// A str's characters, which live as long as it.
+const char* utf8(py::handle text) {
+  const char* const characters = PyUnicode_AsUTF8(text.ptr());
+  if (characters == nullptr) throw py::error_already_set();
+  return characters;
+}
+
 // One layer. `weights` holds a tuple a direction; of two, the second runs backwards. States are
 // (directions, batch, size). Returns (y, h_n, c_n, saved): c_n is None unless an LSTM, saved None
 // or a tuple (gates, cells) a direction.
-py::object rnn_forward(const char* name, const std::string& cell, py::handle input, py::handle h0,
-                       py::handle c0, const py::tuple& weights, bool reverse, bool batch_first,
-                       py::handle lengths, bool save) {
-  const Check check(name);
+py::object rnn_forward(py::handle name, py::handle cell_name, py::handle input, py::handle h0,
+                       py::handle c0, py::handle weight_tuples, py::handle is_reverse,
+                       py::handle is_batch_first, py::handle lengths, py::handle is_saved) {
+  const Check check(utf8(name));
+  const std::string cell = utf8(cell_name);
+  const auto weights = py::cast<py::tuple>(weight_tuples);
+  const bool reverse = py::cast<bool>(is_reverse), batch_first = py::cast<bool>(is_batch_first);
+  const bool save = py::cast<bool>(is_saved);
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const auto x = check.contiguous<T>("input", input);
@@ -340,9 +350,11 @@ py::object rnn_forward(const char* name, const std::string& cell, py::handle inp
 
 // One step of one direction: input (batch, inputs) or (inputs), states likewise. Returns (h, c), c
 // None unless an LSTM.
-py::object rnn_step(const char* name, const std::string& cell, py::handle input, py::handle h0,
-                    py::handle c0, const py::tuple& weights) {
-  const Check check(name);
+py::object rnn_step(py::handle name, py::handle cell_name, py::handle input, py::handle h0,
+                    py::handle c0, py::handle weight_tuple) {
+  const Check check(utf8(name));
+  const std::string cell = utf8(cell_name);
+  const auto weights = py::cast<py::tuple>(weight_tuple);
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const auto x = check.contiguous<T>("input", input);
@@ -489,11 +501,18 @@ void init_rnn(py::module_& m) {
   py::class_<PackedRecurrent>(m, "PackedRecurrent", "Recurrent weights packed by pack_recurrent");
   m.def("pack_recurrent", &pack_recurrent, py::arg("weight"), py::arg("gates"),
         "Packs w_hh (gates * hidden, depth) for rnn_forward, for the active instruction set");
-  m.def("rnn_forward", &rnn_forward, py::arg("name"), py::arg("cell"), py::arg("input"),
-        py::arg("h0"), py::arg("c0"), py::arg("weights"), py::arg("reverse"),
-        py::arg("batch_first"), py::arg("lengths"), py::arg("save"));
-  m.def("rnn_step", &rnn_step, py::arg("name"), py::arg("cell"), py::arg("input"), py::arg("h0"),
-        py::arg("c0"), py::arg("weights"));
+  define<&rnn_forward>(m, "rnn_forward",
+                       {{"name"},
+                        {"cell"},
+                        {"input"},
+                        {"h0"},
+                        {"c0"},
+                        {"weights"},
+                        {"reverse"},
+                        {"batch_first"},
+                        {"lengths"},
+                        {"save"}});
+  define<&rnn_step>(m, "rnn_step", {{"name"}, {"cell"}, {"input"}, {"h0"}, {"c0"}, {"weights"}});
   m.def("rnn_backward", &rnn_backward, py::arg("cell"), py::arg("input"), py::arg("h0"),
         py::arg("c0"), py::arg("weights"), py::arg("y"), py::arg("grad_y"), py::arg("grad_h_n"),
         py::arg("grad_c_n"), py::arg("saved"), py::arg("grad_x"), py::arg("needs"),

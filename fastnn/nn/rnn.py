@@ -68,6 +68,8 @@ class _Recurrent(Module):
         self.proj_size = proj_size
         self.checkpoint_every = checkpoint_every
         rows, output = self._gates * hidden_size, proj_size or hidden_size
+        # Too many layers for the memory are refused before the first of them is made.
+        empty(name, (num_layers, self._directions, rows, output + 4), dtype)
         # For each layer and direction the names of what F.layer takes, in its order.
         self._names: list[list[tuple[str, ...]]] = []
         for layer in range(num_layers):

@@ -31,6 +31,24 @@ def rnn_step(x, h, w_ih, w_hh, b_ih, b_hh, nonlinearity="tanh"):
     return np.tanh(pre) if nonlinearity == "tanh" else np.maximum(pre, 0)
 
 
+def each_row(step, x, states, weights, options):
+    """A step for every row of x (B, I) and of the states; returns the new states."""
+    results = [step(row, *own, *weights, **options) for row, *own in zip(x, *states)]
+    return tuple(map(np.stack, zip(*results))) if len(states) == 2 else np.stack(results)
+
+
+def lstm_cell(x, hx, *weights, **options):
+    return each_row(lstm_step, x, hx, weights, options)
+
+
+def gru_cell(x, h, *weights, **options):
+    return each_row(gru_step, x, (h,), weights, options)
+
+
+def rnn_cell(x, h, *weights, **options):
+    return each_row(rnn_step, x, (h,), weights, options)
+
+
 def normalise(x, weight, bias, eps=1e-5):
     return (x - x.mean()) / np.sqrt(x.var() + eps) * weight + bias
 
