@@ -464,3 +464,20 @@ def test_against_pytorch(rng):
         np.testing.assert_allclose(
             first[1].grad, first[0].grad.numpy(), rtol=1e-6, atol=1e-9, err_msg=name
         )
+
+
+@pytest.mark.parametrize("p", [0.5, 1.0, 2.0, 3.0, np.inf])
+def test_pdist(dtype, p, rng):
+    x = rng.standard_normal((6, 5)).astype(dtype)
+    assert_close(F.pdist(x, p), reference.pdist(*doubles(x), p), 64)
+    assert F.pdist(x[:1], p).shape == (0,)
+    if dtype == np.float64 and p != 0.5:
+        gradcheck(lambda a: F.pdist(a, p), x)
+
+
+def test_pdist_of_equal_rows_and_errors():
+    x = fastnn.Tensor(np.ones((3, 2)), requires_grad=True)
+    F.pdist(x).sum().backward()
+    np.testing.assert_array_equal(x.grad, np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="pdist: input must have 2 dimensions"):
+        F.pdist(np.ones(3))

@@ -93,6 +93,7 @@ CALLS = {
     "normalize": (["rows"], {}),
     "softmax": (["rows", 1], {}),
     "softmin": (["rows", 1], {}),
+    "gumbel_softmax": (["rows"], {}),
     "log_softmax": (["rows", 1], {}),
     "logsumexp": (["rows", 1], {}),
     "scaled_dot_product_attention": (["x2", "x2", "x2"], {}),
@@ -129,6 +130,7 @@ CALLS = {
     "cosine_embedding_loss": (["rows", "other", "sign"], PLAIN),
     "cosine_similarity": (["rows", "other"], {}),
     "pairwise_distance": (["rows", "other"], {}),
+    "pdist": (["third"], {}),
     "triplet_margin_loss": (["rows", "other", "third"], PLAIN),
     "triplet_margin_with_distance_loss": (["rows", "other", "third"], PLAIN),
     "ctc_loss": (["log_probs", "sequences", "input_lengths", "target_lengths"], PLAIN),
@@ -139,7 +141,14 @@ COMPOSED = {
     *("rrelu", "multi_margin_loss", "multilabel_margin_loss", "softmin", "bilinear"),
     *("multilabel_soft_margin_loss", "ctc_loss", "one_hot"),
     *("cosine_embedding_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss"),
-    *("cross_entropy", "cosine_similarity", "pairwise_distance", "embedding_bag"),
+    *(
+        "gumbel_softmax",
+        "pdist",
+        "cross_entropy",
+        "cosine_similarity",
+        "pairwise_distance",
+        "embedding_bag",
+    ),
     *("scaled_dot_product_attention", "rotary_embedding"),
 }
 

@@ -344,3 +344,48 @@ def test_logsumexp_over_a_tuple_refuses_a_read_only_out():
     out.flags.writeable = False
     with pytest.raises(ValueError, match=r"logsumexp: out must be writable"):
         F.logsumexp(np.ones((2, 2)), (0, 1), out=out)
+
+
+@pytest.mark.parametrize("dim", [0, -1])
+def test_gumbel_softmax(dtype, dim):
+    """Against the formula with the same noise, and drawn as often as softmax says."""
+    logits = np.random.default_rng(0).normal(size=(5, 7)).astype(dtype)
+    fastnn.manual_seed(3)
+    soft = F.gumbel_softmax(logits, 0.5, dim=dim)
+    fastnn.manual_seed(3)
+    noise = fastnn.random.generator().standard_exponential(logits.shape, dtype=dtype)
+    want = reference.gumbel_softmax(logits, np.exp(-noise.astype(np.float64)), 0.5, dim)
+    np.testing.assert_allclose(soft, want, rtol=1e-4, atol=1e-6)
+    fastnn.manual_seed(3)
+    hard = F.gumbel_softmax(logits, 0.5, hard=True, dim=dim)
+    np.testing.assert_array_equal(hard, soft == soft.max(dim, keepdims=True))
+
+    many = np.broadcast_to(np.log(np.array([0.2, 0.5, 0.3], dtype)), (20_000, 3))
+    drawn = F.gumbel_softmax(many, hard=True).mean(0)
+    np.testing.assert_allclose(drawn, [0.2, 0.5, 0.3], atol=0.02)
+
+
+def test_gradient_and_errors_of_gumbel_softmax():
+    logits = np.random.default_rng(0).normal(size=(3, 4))
+
+    def draw(x, **options):
+        fastnn.manual_seed(1)
+        return F.gumbel_softmax(x, 0.7, **options)
+
+    gradcheck(draw, logits)
+    weight = np.arange(12.0).reshape(3, 4)
+    gradients = []
+    for hard in (False, True):
+        t = fastnn.Tensor(logits, requires_grad=True)
+        (draw(t, hard=hard) * weight).sum().backward()
+        gradients.append(t.grad)
+    np.testing.assert_array_equal(*gradients)
+    for bad, error in (
+        ({"tau": 0}, ValueError),
+        ({"tau": "a"}, TypeError),
+        ({"dim": 2}, ValueError),
+    ):
+        with pytest.raises(error, match=r"dim|tau"):
+            F.gumbel_softmax(logits, **bad)
+    with pytest.raises(TypeError, match="logits"):
+        F.gumbel_softmax(np.arange(3))

@@ -25,6 +25,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "pairwise_distance",
+    "pdist",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
 ]
@@ -156,6 +157,45 @@ def pairwise_distance(
 
     result = record(y[..., None] if keepdim else y, (x1, x2), backward, name=op)
     return write(op, result, out, x1, x2)
+
+
+def pdist(input: ArrayLike, p: float = 2.0, *, out: Array | None = None) -> Result:
+    """p-norm of the difference of every pair of rows, (0, 1), (0, 2), ... (1, 2), ...
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, D), float32 or float64
+    p : float >= 0
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape (N (N - 1) / 2,)
+
+    Raises
+    ------
+    TypeError
+        For dtypes other than float32 and float64.
+    ValueError
+        For another number of dimensions, or a negative p.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.pdist(np.array([[0.0, 0.0], [3.0, 4.0], [3.0, 0.0]]))
+    array([5., 3., 4.])
+    """
+    x = operand("pdist", "input", input)
+    if x.ndim != 2:
+        raise ValueError(f"pdist: input must have 2 dimensions, got shape {x.shape}")
+    refuse_out_while_recording("pdist", out, input)
+    if out is not None and np.may_share_memory(out, x):
+        raise ValueError("pdist: out must not share memory with an input")
+    first, second = np.triu_indices(len(x), 1)
+    rows: Any = input if hasattr(input, "requires_grad") else x
+    return pairwise_distance(rows[first], rows[second], p, 0.0, out=out)
 
 
 def cosine_embedding_loss(

@@ -7,11 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import _core
+from fastnn import _core, random
 from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
-from fastnn.functional._args import flag, integer, refuse_none, refuse_out_while_recording
+from fastnn.functional._args import (
+    check_out,
+    flag,
+    integer,
+    number,
+    refuse_none,
+    refuse_out_while_recording,
+)
 
-__all__ = ["log_softmax", "logsumexp", "softmax", "softmin"]
+__all__ = ["gumbel_softmax", "log_softmax", "logsumexp", "softmax", "softmin"]
 
 
 def softmax(
@@ -169,6 +176,85 @@ def softmin(
         return (_like(np.negative(grad_x, out=grad_x), input),)
 
     return record(y, (input,), backward, name="softmin")
+
+
+def gumbel_softmax(
+    logits: ArrayLike,
+    tau: float = 1,
+    hard: bool = False,
+    eps: float = 1e-10,
+    dim: int = -1,
+    *,
+    out: Array | None = None,
+) -> Result:
+    """Draw from a relaxed categorical distribution: ``softmax((logits + g) / tau, dim)``.
+
+    g is noise of the Gumbel distribution, with which the largest element is class k with the
+    probability ``softmax(logits)[k]``.
+
+    Parameters
+    ----------
+    logits : array or Tensor, float32 or float64
+    tau : float > 0
+        Temperature: near 0 the result is nearly one-hot.
+    hard : bool
+        Return the one-hot vectors of the largest elements; their gradient is that of the soft ones.
+    eps : float
+        Not used; in PyTorch's signature.
+    dim : int
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor of logits' shape
+
+    Raises
+    ------
+    TypeError
+        If logits is not float32 or float64, or an argument is no number.
+    ValueError
+        If dim is out of range or tau is not positive.
+
+    Notes
+    -----
+    Source: Jang, Gu and Poole, "Categorical reparameterization with Gumbel-softmax", 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.gumbel_softmax(np.array([[0.0, 1000.0]]), hard=True)
+    array([[0., 1.]])
+    """
+    op = "gumbel_softmax"
+    x, hard = array(logits), flag(op, "hard", hard)
+    refuse_none(op, logits=x)
+    if x.dtype.char not in "fd":
+        raise TypeError(f"{op}: logits.dtype must be float32 or float64, got {x.dtype}")
+    tau = number(op, "tau", tau)
+    if not tau > 0:
+        raise ValueError(f"{op}: tau must be > 0, got {tau}")
+    refuse_out_while_recording(op, out, logits)
+    if out is not None:
+        check_out(op, out, x.shape, x.dtype, x)
+    z = random.generator().standard_exponential(x.shape, dtype=x.dtype)
+    np.log(np.maximum(z, np.finfo(x.dtype).tiny, out=z), out=z)
+    np.subtract(x, z, out=z)
+    z *= x.dtype.type(1 / tau)
+    y = _core.softmax_forward(z, dim, None if hard else out)
+    result = y
+    if hard:
+        result = np.empty_like(y) if out is None else out
+        result[...] = 0
+        np.put_along_axis(result, y.argmax(dim, keepdims=True), 1, dim)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
+        grad_x = _core.softmax_backward(grad, y, dim)
+        grad_x *= grad_x.dtype.type(1 / tau)
+        return (grad_x,)
+
+    return record(result, (logits,), backward, name=op)
 
 
 def logsumexp(

@@ -139,6 +139,11 @@ def cosine_embedding_loss(x1, x2, target, margin=0.0, reduction="mean"):
     return reduce(np.where(target == 1, 1 - c, np.maximum(0, c - margin)), reduction)
 
 
+def pdist(x, p=2.0):
+    pairs = [(i, j) for i in range(len(x)) for j in range(i + 1, len(x))]
+    return np.array([np.linalg.norm(x[i] - x[j], p) for i, j in pairs])
+
+
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6):
     return np.linalg.norm(x1 - x2 + eps, ord=p, axis=-1)
 

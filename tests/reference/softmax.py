@@ -17,6 +17,11 @@ def softmin(x, axis):
     return softmax(-x, axis)
 
 
+def gumbel_softmax(logits, uniform, tau, axis):
+    """From given uniform numbers: Jang et al., 2017, equation 2."""
+    return softmax((logits - np.log(-np.log(uniform))) / tau, axis)
+
+
 def logsumexp(x, axis):
     largest = x.max(axis, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(largest), largest, 0)
