@@ -18,7 +18,7 @@ import numpy as np
 import fastnn
 import fastnn.functional as F
 
-# algorithm, channels, filters, size, kernel; a transposed convolution, of 4x4, has stride 2
+# algorithm, channels, filters, size, kernel; "/2" is a stride; 4x4 without it is transposed with 2
 SHAPES = [
     ("direct", 16, 16, (56, 56), (3, 3)),
     ("F(4x4, 3x3)", 64, 64, (56, 56), (3, 3)),
@@ -33,6 +33,7 @@ SHAPES = [
     ("F(1x2, 1x5)", 512, 512, (1, 300), (1, 5)),
     ("F(1x3, 1x7)", 512, 512, (17, 17), (1, 7)),
     ("F(2x2, 3x3/2)", 512, 512, (28, 28), (3, 3)),
+    ("F(3x3, 4x4/2)", 512, 512, (28, 28), (4, 4)),
     ("F(1x5, 1x3/2)", 512, 512, (1, 1500), (1, 3)),
     ("F(5x1, 2x1)", 512, 512, (96, 96), (2, 1)),
     ("F(4x5, 3x2)", 512, 512, (28, 28), (3, 2)),
@@ -96,7 +97,7 @@ def head(title: str) -> None:
 def forward(rng: np.random.Generator) -> None:
     for name, channels, filters, size, kernel in SHAPES:
         x = rng.standard_normal((1, channels, *size)).astype(np.float32)
-        transposed = kernel == (4, 4)
+        transposed = kernel == (4, 4) and "/2" not in name
         first, second = (channels, filters) if transposed else (filters, channels)
         w = rng.standard_normal((first, second, *kernel)).astype(np.float32)
 

@@ -10,7 +10,6 @@ namespace {
 constexpr int64_t kMaxWinogradWeights = int64_t{40} << 20;  // bytes
 constexpr int64_t kBlockTiles = 64;
 constexpr int64_t kMostChannels = 1600;  // in: bounds the workspace
-constexpr int64_t kMostSummed = 512;     // in, with six points: the rounding error grows with it
 
 // A unit is `width` neighbouring tiles of one row of tiles of one image, a block `units` of those.
 struct Tiling {
@@ -364,6 +363,7 @@ auto with_scheme(WinogradScheme scheme, const Convolution<T>& conv, const F& f) 
   using Five = WinogradSixPoints<5>;
   using Seven = WinogradSum<1, WinogradSixPoints<4>, WinogradFivePoints>;
   using ThreeStep2 = WinogradSum<2, WinogradThreePoints, WinogradOneTap<2>>;
+  using FourStep2 = WinogradSum<2, WinogradFourPoints<2>, WinogradFourPoints<2>>;
   using WideThreeStep2 = WinogradSum<2, Two, WinogradOneTap<5>>;
   switch (scheme) {
     case WinogradScheme::kMedium3x3:
@@ -400,6 +400,8 @@ auto with_scheme(WinogradScheme scheme, const Convolution<T>& conv, const F& f) 
       return f(Winograd<T, Seven, One>(conv));
     case WinogradScheme::k3x3Step2:
       return f(Winograd<T, ThreeStep2, ThreeStep2>(conv));
+    case WinogradScheme::k4x4Step2:
+      return f(Winograd<T, FourStep2, FourStep2>(conv));
     case WinogradScheme::k1x3Step2:
       return f(Winograd<T, One, WideThreeStep2>(conv));
     case WinogradScheme::k3x3:
@@ -450,9 +452,11 @@ WinogradScheme scheme_for(const Convolution<T>& conv) {
   if (width.taps == 1 && width.step == 1) return row_scheme(height, false);
   if (height.taps != width.taps) return mixed_scheme(height, width);
   const int64_t taps = width.taps, least = min_of(height.positions, width.positions);
-  if (taps == 3 && height.step == 2 && width.step == 2) {
-    const bool dense = height.tap_step == 1 && width.tap_step == 1;
-    return dense && least > 3 ? WinogradScheme::k3x3Step2 : WinogradScheme::kNone;
+  if (height.step == 2 && width.step == 2) {
+    if (height.tap_step != 1 || width.tap_step != 1 || least <= 3) return WinogradScheme::kNone;
+    return taps == 3   ? WinogradScheme::k3x3Step2
+           : taps == 4 ? WinogradScheme::k4x4Step2
+                       : WinogradScheme::kNone;
   }
   if (!is_dense(height) || !is_dense(width)) return WinogradScheme::kNone;
   if (taps == 3 && least > 2) {
@@ -467,16 +471,29 @@ WinogradScheme scheme_for(const Convolution<T>& conv) {
   return WinogradScheme::kNone;
 }
 
+// Channels that may be summed: the rounding error grows with them and, with six points, with the
+// size of the tiles. Large transforms also take memory.
+int64_t most_channels(WinogradScheme scheme) {
+  switch (scheme) {
+    case WinogradScheme::kSmall3x3:
+    case WinogradScheme::kSmall2x2:
+    case WinogradScheme::k3x3Step2:
+      return kMostChannels;
+    case WinogradScheme::k2x2:
+      return 256;
+    case WinogradScheme::k3x2:
+    case WinogradScheme::k2x3:
+      return 384;
+    default:
+      return 512;
+  }
+}
+
 template <class T>
 bool fits(WinogradScheme scheme, const Convolution<T>& conv) {
-  const bool six_points = scheme != WinogradScheme::kSmall3x3 &&
-                          scheme != WinogradScheme::kSmall2x2 &&
-                          scheme != WinogradScheme::k3x3Step2;
-  // Tiles of 5x5 lose most.
-  const int64_t most = scheme == WinogradScheme::k2x2 ? kMostSummed * 3 / 4 : kMostSummed;
   const int64_t elements =
       with_scheme(scheme, conv, [](const auto& winograd) { return winograd.weights(); });
-  return scheme != WinogradScheme::kNone && (!six_points || conv.in_channels <= most) &&
+  return scheme != WinogradScheme::kNone && conv.in_channels <= most_channels(scheme) &&
          elements * static_cast<int64_t>(sizeof(T)) <= kMaxWinogradWeights;
 }
 
