@@ -347,6 +347,23 @@ def test_winograd_of_steps(kernel, stride, size, padding, isa, rng):
     assert same_bytes(call(x[1]), y[1])
 
 
+@pytest.mark.parametrize("size", [(14, 14), (7, 9), (29, 30), (1, 150)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_pointwise_with_channels_in_the_lanes(size, stride, groups, isa, rng):
+    x = normal(rng, 3, 100 * groups, *size, dtype=np.float32)
+    w = normal(rng, 90 * groups, 100, 1, 1, dtype=np.float32)
+    b = normal(rng, 90 * groups, dtype=np.float32)
+
+    def call(x):
+        return F.conv2d(x, w, b, stride, 0, 1, groups)
+
+    y = same_bytes_for_every_thread_count(lambda: call(x))
+    expected = reference.conv(x, w, b, (stride, stride), ((0, 0), (0, 0)), (1, 1), groups)
+    assert_close(y, expected, 100)
+    assert same_bytes(call(x[1]), y[1])
+
+
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_winograd_padding_modes(mode, stride, rng):
@@ -467,6 +484,7 @@ ALGORITHMS = {
     "many rows": (20, 30, (40, 41), 5, 2, 1),
     "small images": (24, 30, (5, 5), 3, 2, 1),
     "pointwise": (24, 50, (9, 9), 1, 1, 1),
+    "large pointwise": (80, 110, (9, 9), 1, 2, 1),
     "grouped": (24, 36, (9, 9), 3, 2, 2),
     "direct": (3, 8, (14, 15), 3, 1, 1),
     "depthwise": (12, 12, (14, 15), 3, 1, 12),

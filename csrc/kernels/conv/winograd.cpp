@@ -359,6 +359,7 @@ template <class T, class F>
 auto with_scheme(WinogradScheme scheme, const Convolution<T>& conv, const F& f) {
   using One = WinogradOneTap<1>;
   using Two = WinogradSixPoints<2>;
+  using OneStep2 = WinogradOneTap<1, 2>;
   using Three = WinogradSixPoints<3>;
   using Five = WinogradSixPoints<5>;
   using Seven = WinogradSum<1, WinogradSixPoints<4>, WinogradFivePoints>;
@@ -366,6 +367,9 @@ auto with_scheme(WinogradScheme scheme, const Convolution<T>& conv, const F& f) 
   using FourStep2 = WinogradSum<2, WinogradFourPoints<2>, WinogradFourPoints<2>>;
   using WideThreeStep2 = WinogradSum<2, Two, WinogradOneTap<5>>;
   switch (scheme) {
+    case WinogradScheme::k1x1:
+      if (conv.axes[2].step == 2) return f(Winograd<T, OneStep2, OneStep2>(conv));
+      return f(Winograd<T, One, One>(conv));
     case WinogradScheme::kMedium3x3:
       return f(Winograd<T, Three, WinogradFourPoints<3>>(conv));
     case WinogradScheme::kSmall3x3:
@@ -441,6 +445,20 @@ WinogradScheme mixed_scheme(const Axis& height, const Axis& width) {
   return WinogradScheme::kNone;
 }
 
+// 1x1: no product is saved, but neither are lanes lost as in a matrix product with positions
+// across, whose last vector is partial, and a step of 2 costs no more.
+template <class T>
+WinogradScheme pointwise_scheme(const Convolution<T>& conv) {
+  constexpr int64_t kLeastChannels = 64, kLeastProduct = 8192;
+  const Axis &height = conv.axes[1], &width = conv.axes[2];
+  const int64_t positions = height.positions * width.positions;
+  const bool wasteful = 24 * positions < 23 * round_up(positions, Vec<T>::kSize);
+  const bool suits = (width.step == 2 || wasteful) && height.step == width.step && width.step <= 2;
+  const bool large = min_of(conv.in_channels, conv.out_channels) >= kLeastChannels &&
+                     conv.in_channels * conv.out_channels >= kLeastProduct;
+  return suits && large && conv.phase.step[2] == 1 ? WinogradScheme::k1x1 : WinogradScheme::kNone;
+}
+
 // The scheme for the taps and the size of the map.
 template <class T>
 WinogradScheme scheme_for(const Convolution<T>& conv) {
@@ -448,6 +466,7 @@ WinogradScheme scheme_for(const Convolution<T>& conv) {
   const bool planar = depth.taps == 1 && depth.positions == 1 && depth.source == 1 &&
                       depth.first == 0 && conv.output[0] == 1;
   if (!planar) return WinogradScheme::kNone;
+  if (height.taps == 1 && width.taps == 1) return pointwise_scheme(conv);
   if (height.taps == 1 && height.step == 1) return row_scheme(width, true);
   if (width.taps == 1 && width.step == 1) return row_scheme(height, false);
   if (height.taps != width.taps) return mixed_scheme(height, width);
@@ -475,6 +494,8 @@ WinogradScheme scheme_for(const Convolution<T>& conv) {
 // size of the tiles. Large transforms also take memory.
 int64_t most_channels(WinogradScheme scheme) {
   switch (scheme) {
+    case WinogradScheme::k1x1:
+      return kMostChannels * 16;  // one point instead of 16 or more
     case WinogradScheme::kSmall3x3:
     case WinogradScheme::kSmall2x2:
     case WinogradScheme::k3x3Step2:
@@ -504,7 +525,7 @@ bool fits(WinogradScheme scheme, const Convolution<T>& conv) {
 template <class T>
 WinogradScheme winograd_scheme(const Convolution<T>& conv) {
   const int64_t m = conv.out_channels, k = conv.in_channels;
-  if (m < 16 || k < 16 || k > kMostChannels) return WinogradScheme::kNone;
+  if (m < 16 || k < 16) return WinogradScheme::kNone;
   WinogradScheme scheme = scheme_for(conv);
   const bool large = scheme == WinogradScheme::k3x3 || scheme == WinogradScheme::kMedium3x3;
   if (large && !fits(scheme, conv)) scheme = WinogradScheme::kSmall3x3;

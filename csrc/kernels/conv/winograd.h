@@ -4,7 +4,9 @@
 //   5x5  36 a tile of 2x2 instead of 100
 //   rows or columns of taps: of 2, 6 a tile of 5 instead of 10; of 3, 6 a tile of 4 instead of 12;
 //        of 5, 6 a tile of 2 instead of 10; of 7, 11 a tile of 3 instead of 21
-//   3x3 with stride 2  25 a tile of 2x2 instead of 36; 4x4, 64 a tile of 3x3 instead of 144; rows of
+//   1x1 as many products, where the lanes that channels fill outweigh the transposition
+//   3x3 with stride 2  25 a tile of 2x2 instead of 36; 4x4, 64 a tile of 3x3 instead of 144; rows
+//   of
 //        3, 11 a tile of 5 instead of 15
 //   what else the phases of a transposed convolution are: 2x2, 36 a tile of 5x5 instead of 100;
 //        3x2, 36 a tile of 4x5 instead of 120; 5x2 and 5x3, 36 a tile of 2x5 or 2x4 instead of 100
@@ -18,7 +20,7 @@
 // filters). Workspace: transformed weights, points * channels * filters (rounded up to kGroup)
 // elements of every group, at most kMaxWinogradWeights bytes, unless conv.prepared has them; and a
 // thread points * (channels + kGroup) * kBlockTiles elements and the pixels of a row of tiles: at
-// most 11 MiB.
+// most 12 MiB.
 #pragma once
 
 #include "kernels/conv/convolution.h"
@@ -27,6 +29,7 @@ namespace fastnn::FASTNN_ISA {
 
 enum class WinogradScheme {
   kNone,
+  k1x1,
   k3x3,
   kMedium3x3,
   kSmall3x3,

@@ -13,9 +13,10 @@
 namespace fastnn::FASTNN_ISA {
 
 // F(m,1): nothing to transform.
-template <int kOutputs>
+template <int kOutputs, int kInputStep = 1>
 struct WinogradOneTap {
-  static constexpr int kOut = kOutputs, kTaps = 1, kStep = 1, kIn = kOut, kPoints = kOut;
+  static_assert(kOutputs == 1 || kInputStep == 1);
+  static constexpr int kOut = kOutputs, kTaps = 1, kStep = kInputStep, kIn = kOut, kPoints = kOut;
 
   template <class T>
   static FASTNN_INLINE void input(const Vec<T> (&d)[kIn], Vec<T> (&t)[kPoints]) {
