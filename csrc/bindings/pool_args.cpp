@@ -1,5 +1,6 @@
 #include "bindings/pool_args.h"
 
+#include <algorithm>
 #include <string>
 
 namespace fastnn {
@@ -123,8 +124,9 @@ Shape PoolShape::with(const Spatial& spatial, int dims) const {
 bool PoolAxes::compact() const {
   const auto extent = [](const PoolAxis& a) { return (a.kernel - 1) * a.dilation + 1; };
   return width.kernel <= kMaxSlidingColumns && extent(width) <= kMaxSlidingExtent &&
-         width.stride <= kMaxSlidingStride && depth.kernel <= kMaxSlidingRows &&
-         extent(height) <= kMaxSlidingRows && depth.kernel * extent(height) <= kMaxSlidingRows &&
+         std::max({depth.stride, height.stride, width.stride}) <= kMaxSlidingStride &&
+         depth.kernel <= kMaxSlidingRows && extent(height) <= kMaxSlidingRows &&
+         depth.kernel * extent(height) <= kMaxSlidingRows &&
          depth.kernel * height.kernel * width.kernel <= kNoTap;
 }
 

@@ -69,6 +69,10 @@ struct Divisor {
     if (count_padding) padded.in += 2 * axis.padding, padded.padding = 0;
     return whole_windows(padded);
   }
+  // Whether all windows have one divisor.
+  bool same_everywhere() const {
+    return uniform && (fixed != 0 || covers(whole_counts(width), width));
+  }
   static bool covers(Range range, const PoolAxis& axis) {
     return range.begin == 0 && range.end == axis.out;
   }

@@ -12,12 +12,8 @@ using namespace pool;
 
 namespace {
 
-struct Identity {
-  static int64_t scratch_elements(int64_t) { return 0; }
-  static void prepare(void*, int64_t, int64_t) {}
-  static FASTNN_INLINE int64_t uniform_rows(int64_t, int64_t, int64_t most) { return most; }
+struct Identity : SameEverywhere {
   static FASTNN_INLINE Identity row(int64_t, int64_t, int64_t) { return {}; }
-  static int64_t plane_elements(int64_t) { return 0; }
   static Identity plane(void*) { return {}; }
   template <class T>
   FASTNN_INLINE Vec<T> operator()(Vec<T> folded, int64_t) const {

@@ -1,8 +1,8 @@
 // Max pooling's gradient from taps: an input adds grad_y of those outputs above it whose tap it is
 // (spread.h). Outputs are visited in row-major order.
 //
-// Workspace a thread: twice the rows of outputs that one row of up to 1024 input columns needs, at
-// least 16 KiB, + 1024 columns.
+// Workspace a thread: twice the rows of outputs that the rows of a block of up to 1024 input
+// columns need, at least 16 KiB, + 1024 columns.
 #include "kernels/pool/spread.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -11,136 +11,216 @@ using namespace pool;
 
 namespace {
 
-// A block of rows of inputs and the rows of outputs that it needs, as gradients and taps in T.
+// For each phase of rows and columns the taps of a block: which they are, and where their outputs
+// lie in scratch relative to the first one of the block's row.
 template <class T>
-struct OutputBlock {
-  Range slices, rows;  // od and oh
-  T *gradients, *taps;
-  int64_t pitch;
+struct Gathered {
+  int64_t begin[kMaxSlidingStride * kMaxSlidingStride + 1];
+  int64_t offsets[kNoTap];
+  T taps[kNoTap];
 
-  FASTNN_INLINE int64_t place(int64_t od, int64_t oh) const {
-    return ((od - slices.begin) * (rows.end - rows.begin) + oh - rows.begin) * pitch;
+  void prepare(const MaxPoolBackwardArgs<T>& args, const Spread<T>& spread,
+               const typename Spread<T>::Slices& slices) {
+    int64_t count = 0, *phase_begin = begin;
+    for (int64_t ph = 0; ph < args.height.stride; ++ph) {
+      for (int64_t pw = 0; pw < args.width.stride; ++pw) {
+        *phase_begin++ = count;
+        for (int64_t s = 0; s < slices.count; ++s) {
+          // The later tap has the earlier output.
+          for (int64_t i = spread.down.begin[ph + 1] - 1; i >= spread.down.begin[ph]; --i) {
+            const int64_t row = s * spread.slice_rows + spread.down.offset[i];
+            const int64_t before =
+                (slices.tap[s] * args.height.kernel + spread.down.tap[i]) * args.width.kernel;
+            for (int64_t k = spread.across.begin[pw]; k < spread.across.begin[pw + 1]; ++k) {
+              offsets[count] = row * spread.pitch + spread.across.offset[k];
+              taps[count++] = static_cast<T>(before + spread.across.tap[k]);
+            }
+          }
+        }
+      }
+    }
+    *phase_begin = count;
   }
 };
 
-template <class T>
-void load_block(const MaxPoolBackwardArgs<T>& args, const OutputRows<T>& outputs, int64_t plane,
-                int64_t first, const OutputBlock<T>& block) {
-  const int64_t column = larger(first, 0), out = args.width.out;
-  for (int64_t od = block.slices.begin; od < block.slices.end; ++od) {
-    for (int64_t oh = block.rows.begin; oh < block.rows.end; ++oh) {
-      const int64_t row = ((plane * args.depth.out + od) * args.height.out + oh) * out + column;
-      const T* grad = args.grad_y + row;
-      struct Source {
-        const T* grad;
-        FASTNN_INLINE Vec<T> operator()(int64_t j) const { return Vec<T>::load(grad + j); }
-        FASTNN_INLINE Vec<T> operator()(int64_t j, int64_t n) const {
-          return Vec<T>::load(grad + j, n);
-        }
-      };
-      outputs.write(first, out, T{0}, block.gradients + block.place(od, oh), Source{grad});
-      const uint8_t* from = args.taps + row;
-      T* taps = block.taps + block.place(od, oh);
-      const int64_t left = column - first;
-      const int64_t valid = larger(0, smaller(out - column, outputs.outputs - left));
-      for (int64_t j = 0; j < left; ++j) taps[j] = kNoTap;
-      taps += left;
-      for (int64_t j = 0; j < valid; ++j) taps[j] = static_cast<T>(from[j]);
-      for (int64_t j = valid; j < outputs.outputs - left; ++j) taps[j] = kNoTap;
-    }
+// Taps down in each phase of rows and across in each phase of columns, for strides of 1 (Down1 and
+// Across1 are 0) and 2.
+template <int kDown0, int kDown1, int kAcross0, int kAcross1>
+struct Counts {
+  static constexpr int kStride = kDown1 == 0 ? 1 : 2;
+  static constexpr int kTaps = (kDown0 + kDown1) * (kAcross0 + kAcross1);
+  static FASTNN_INLINE int begin(int64_t ph, int64_t pw) {
+    return (ph == 0 ? 0 : kDown0 * (kAcross0 + kAcross1)) +
+           (pw == 0 ? 0 : (ph == 0 ? kDown0 : kDown1) * kAcross0);
   }
-}
+  static FASTNN_INLINE int count(int64_t ph, int64_t pw) {
+    return (ph == 0 ? kDown0 : kDown1) * (pw == 0 ? kAcross0 : kAcross1);
+  }
+};
 
-// The rows of a block that cover one row of inputs, and the first tap in each.
-struct CoveringRows {
-  int64_t places[kMaxSlidingRows], first_taps[kMaxSlidingRows];
-  int64_t count = 0;
+// The gradients of a block's rows from its `gradients` and `taps` in scratch.
+template <class T>
+struct RowWriter {
+  const Spread<T>& spread;
+  const Gathered<T>& gathered;
+  const T *gradients, *taps;
+  const T* limit;
+  T* spare;
 
-  template <class T>
-  CoveringRows(const MaxPoolBackwardArgs<T>& args, const OutputBlock<T>& block, int64_t d,
-               int64_t h) {
-    const PoolAxis &depth = args.depth, &height = args.height;
-    const Range in_height = covering(height, h);
-    for (int64_t od = block.slices.begin; od < block.slices.end; ++od) {
-      const int64_t from_d = d - window_start(depth, od);
-      if (from_d % depth.dilation != 0) continue;
-      for (int64_t oh = in_height.begin; oh < in_height.end; ++oh) {
-        const int64_t from_h = h - window_start(height, oh);
-        if (from_h % height.dilation != 0) continue;
-        const int64_t kd = from_d / depth.dilation, kh = from_h / height.dilation;
-        places[count] = block.place(od, oh);
-        first_taps[count++] = (kd * height.kernel + kh) * args.width.kernel;
+  template <class Counted>
+  void fixed(const Blocks::Block& b, T* to) const {
+    int64_t offsets[Counted::kTaps];  // copies that no store can alias
+    Vec<T> numbers[Counted::kTaps];
+    for (int k = 0; k < Counted::kTaps; ++k) offsets[k] = gathered.offsets[k];
+    for (int k = 0; k < Counted::kTaps; ++k) numbers[k] = Vec<T>(gathered.taps[k]);
+    const T *grad = gradients, *tap = taps;
+    for (int64_t r = 0; r < b.rows; grad += spread.pitch, tap += spread.pitch) {
+      FASTNN_UNROLL
+      for (int ph = 0; ph < Counted::kStride; ++ph, ++r, to += spread.width.in) {
+        if (ph > 0 && r == b.rows) break;
+        const auto gather = [&](int64_t pw, int64_t j) FASTNN_INLINE_LAMBDA {
+          Vec<T> sum = Vec<T>::zero();
+          const int begin = Counted::begin(ph, pw), end = begin + Counted::count(ph, pw);
+          FASTNN_UNROLL
+          for (int k = begin; k < end; ++k) {
+            const auto won = Vec<T>::load(tap + offsets[k] + j) == numbers[k];
+            sum = select(won, sum + Vec<T>::load(grad + offsets[k] + j), sum);
+          }
+          return sum;
+        };
+        spread.template write_row<Counted::kStride>(b.columns, to, limit, spare, gather);
       }
     }
   }
+
+  template <int kStride>
+  void any(const Blocks::Block& b, T* to) const {
+    const int64_t stride = spread.width.stride;
+    const int64_t* phase_begin = gathered.begin;
+    int64_t place = 0;
+    for (int64_t r = 0, ph = 0; r < b.rows; ++r, to += spread.width.in, phase_begin += stride) {
+      if (ph++ == spread.height.stride) {
+        ph = 1, phase_begin = gathered.begin, place += spread.pitch;
+      }
+      const auto gather = [&](int64_t pw, int64_t j) FASTNN_INLINE_LAMBDA {
+        Vec<T> sum = Vec<T>::zero();
+        for (int64_t k = phase_begin[pw]; k < phase_begin[pw + 1]; ++k) {
+          const int64_t at = place + gathered.offsets[k] + j;
+          const auto won = Vec<T>::load(taps + at) == Vec<T>(gathered.taps[k]);
+          sum = select(won, sum + Vec<T>::load(gradients + at), sum);
+        }
+        return sum;
+      };
+      spread.template write_row<kStride>(b.columns, to, limit, spare, gather);
+    }
+  }
+
+  // The common windows have loops of their own.
+  static auto choose(const Spread<T>& spread) {
+    const auto has = [&](int64_t stride, int64_t first, int64_t second) {
+      const auto axis = [&](const Phases& phases, int64_t its_stride) {
+        return its_stride == stride && phases.begin[1] == first &&
+               phases.begin[stride] == first + second;
+      };
+      return axis(spread.down, spread.height.stride) && axis(spread.across, spread.width.stride) &&
+             spread.slices == 1 && spread.depth.kernel <= spread.depth.stride;
+    };
+    if (has(1, 3, 0)) return &RowWriter::template fixed<Counts<3, 0, 3, 0>>;
+    if (has(2, 1, 1)) return &RowWriter::template fixed<Counts<1, 1, 1, 1>>;
+    if (has(2, 1, 2)) return &RowWriter::template fixed<Counts<1, 2, 1, 2>>;
+    if (has(2, 2, 1)) return &RowWriter::template fixed<Counts<2, 1, 2, 1>>;
+    if (spread.width.stride == 1) return &RowWriter::template any<1>;
+    return spread.width.stride == 2 ? &RowWriter::template any<2> : &RowWriter::template any<0>;
+  }
 };
 
-FASTNN_INLINE int64_t most_covering(const PoolAxis& axis, int64_t inputs) {
-  return smaller(axis.out, (inputs - 1 + window_extent(axis) - 1) / axis.stride + 1);
+// The outputs of a slice: gradients, and taps in T.
+template <class T>
+struct Gradients {
+  const T* slice;
+  int64_t pitch;
+  const T* at = nullptr;
+  FASTNN_INLINE void row(int64_t oh) { at = slice + oh * pitch; }
+  FASTNN_INLINE Vec<T> operator()(int64_t j) const { return Vec<T>::load(at + j); }
+  FASTNN_INLINE Vec<T> operator()(int64_t j, int64_t n) const { return Vec<T>::load(at + j, n); }
+};
+
+template <class T>
+struct Taps : Gradients<T> {
+  FASTNN_INLINE Vec<T> operator()(int64_t j) const { return Vec<T>::load(this->at + j); }
+  FASTNN_INLINE Vec<T> operator()(int64_t j, int64_t n) const {
+    return Vec<T>::load(this->at + j, n, static_cast<T>(kNoTap));
+  }
+};
+
+template <class T>
+void convert(const uint8_t* from, int64_t n, T* to) {
+  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(from[i]);
 }
 
 }  // namespace
 
 template <class T>
 void max_pool3d_backward(const MaxPoolBackwardArgs<T>& original) {
+  if (original.planes == 0) return;
   MaxPoolBackwardArgs<T> args = original;
   merge_planes(args.planes, args.depth, args.height);
   const PoolAxis &depth = args.depth, &height = args.height, &width = args.width;
-  const Tiles tiles(args.planes, depth.in, height.in, width.in, input_tile_columns(width));
-  if (tiles.count == 0) return;
-  const Phases phases(width);
-  const OutputRows<T> outputs(width, phases, tiles.columns);
-  const int64_t pitch = outputs.layout.pitch, spare = spare_pitch<T>(width, tiles.columns);
-  const int64_t slices = most_covering(depth, 1);
-  int64_t block_rows = height.in;
-  while (block_rows > 1 &&
-         slices * most_covering(height, block_rows) * pitch * static_cast<int64_t>(2 * sizeof(T)) >
-             kBlockBytes) {
-    block_rows = block_rows > 64 ? 64 : block_rows / 2;
-  }
-  const int64_t held = slices * most_covering(height, block_rows) * pitch;
-  const int64_t covering_taps = divide_up(depth.kernel, depth.stride) *
-                                divide_up(height.kernel, height.stride) *
-                                divide_up(width.kernel, width.stride);
-  const int64_t grain = larger(1, kPartWork / ((3 * covering_taps + 2) * tiles.columns));
-
-  const int64_t workers = plan_workers(divide_up(tiles.count, grain));
-  const int64_t each = 2 * held + width.stride * spare;
+  const Spread<T> spread(args.planes, depth, height, width, 3);
+  const Blocks& blocks = spread.blocks;
+  const int64_t work =
+      (divide_up(depth.kernel, depth.stride) * divide_up(height.kernel, height.stride) *
+           divide_up(width.kernel, width.stride) +
+       4) *
+      blocks.rows * blocks.columns;
+  const int64_t grain = larger(1, kPartWork / 2 / work);
+  const int64_t workers = plan_workers(divide_up(blocks.count, grain));
+  const int64_t held = spread.held();
+  const int64_t bytes_size = spread.slice_rows * spread.columns;  // taps of a slice as they were
+  const int64_t each = 2 * held + bytes_size + spread.spare();
   Workspace workspace(workers * each * static_cast<int64_t>(sizeof(T)));
   T* const scratch = workspace.take<T>(workers * each);
 
-  parallel_for(tiles.count, grain, [&](int64_t unit, int64_t end, int worker) {
+  const auto write = RowWriter<T>::choose(spread);
+  const auto write_any = width.stride == 1   ? &RowWriter<T>::template any<1>
+                         : width.stride == 2 ? &RowWriter<T>::template any<2>
+                                             : &RowWriter<T>::template any<0>;
+
+  parallel_for(blocks.count, grain, [&](int64_t begin, int64_t end, int worker) {
     T* const gradients = scratch + worker * each;
     T* const taps = gradients + held;
-    const T* const limit = tiles.chunks == 1 ? args.grad_x + end * width.in : nullptr;
-    while (unit < end) {
-      const Tiles::Block b = tiles.block(unit, smaller(block_rows, end - unit));
-      const OutputBlock<T> block{
-          covering(depth, b.d),
-          {covering(height, b.h).begin, covering(height, b.h + b.rows - 1).end},
-          gradients,
-          taps,
-          pitch};
-      load_block(args, outputs, b.plane, phases.base + b.column / width.stride, block);
-      T* to = args.grad_x + tiles.row(b) * width.in + b.column;
-      for (int64_t r = 0; r < b.rows; ++r, to += width.in) {
-        const CoveringRows rows(args, block, b.d, b.h + r);
-        const auto gather = [&](int64_t phase, int64_t j) {
-          Vec<T> sum = Vec<T>::zero();
-          for (int64_t row = 0; row < rows.count; ++row) {
-            const int64_t place = rows.places[row] + j;
-            for (int64_t i = phases.begin[phase]; i < phases.begin[phase + 1]; ++i) {
-              const Vec<T> tap(static_cast<T>(rows.first_taps[row] + phases.tap[i]));
-              const auto won = Vec<T>::load(taps + place + phases.offset[i]) == tap;
-              const Vec<T> grad = Vec<T>::load(gradients + place + phases.offset[i]);
-              sum = select(won, sum + grad, sum);
-            }
+    T* const converted = taps + held;
+    T* const spare = converted + bytes_size;
+    const Blocks::Block last = blocks[end - 1];
+    const T* const limit =
+        blocks.chunks == 1 ? args.grad_x + blocks.place(last) + last.rows * width.in : nullptr;
+    typename Spread<T>::Slices slices;
+    Gathered<T> gathered;
+    for (int64_t i = begin; i < end; ++i) {
+      const Blocks::Block b = blocks[i];
+      spread.cover(b.d, slices);
+      const auto outputs = spread.outputs_of(b);
+      for (int64_t s = 0; s < slices.count; ++s) {
+        const int64_t slice =
+            (b.plane * depth.out + slices.out[s]) * height.out * width.out + outputs.column;
+        const int64_t at = s * spread.slice_rows * spread.pitch;
+        spread.load_slice(outputs, T{0}, gradients + at,
+                          Gradients<T>{args.grad_y + slice, width.out});
+        const uint8_t* from = args.taps + slice + outputs.row * width.out;
+        if (outputs.valid == width.out) {
+          convert(from, outputs.rows * width.out, converted);
+        } else {
+          for (int64_t r = 0; r < outputs.rows; ++r) {
+            convert(from + r * width.out, outputs.valid, converted + r * outputs.valid);
           }
-          return sum;
-        };
-        merge_phases<T>(width.stride, b.columns, to, limit, taps + held, spare, gather);
+        }
+        spread.load_slice(outputs, static_cast<T>(kNoTap), taps + at,
+                          Taps<T>{{converted - outputs.row * outputs.valid, outputs.valid}});
       }
-      unit += b.rows;
+      if (i == begin || depth.in > 1) gathered.prepare(args, spread, slices);
+      const auto kernel = slices.count == spread.slices ? write : write_any;
+      (RowWriter<T>{spread, gathered, gradients, taps, limit, spare}.*kernel)(
+          b, args.grad_x + blocks.place(b));
     }
   });
 }

@@ -72,30 +72,43 @@ inline bool fits_plane(const PoolAxis& depth, const PoolAxis& height, const Pool
          keeps_size(width) && width.kernel == 3 && height.in * width.in <= kMaxPlane;
 }
 
+// Where slide_planes reads a plane: in place.
+template <class T>
+struct InPlace {
+  static int64_t elements() { return 0; }
+  FASTNN_INLINE const T* operator()(const T* plane, T*) const { return plane; }
+};
+
 // y[window] = finish(fold of the window): finish.plane(scratch) gives the function of (folded, i)
 // for the outputs from i of a plane; its scratch has finish.plane_elements(outputs) elements.
+// source(plane, scratch) gives the plane as it is to be folded, perhaps in source.elements() of
+// scratch.
 //
-// Workspace, shared: three masks for each vector of a plane, and finish's.
-template <class T, class Op, class Finish>
+// Workspace, shared: three masks for each vector of a plane, and finish's; a thread: source's.
+template <class T, class Op, class Finish, class Source = InPlace<T>>
 void slide_planes(int64_t planes, const PoolAxis& height, const PoolAxis& width, const T* x, T* y,
-                  const Finish& finish, const Op& op) {
+                  const Finish& finish, const Op& op, const Source& source = Source()) {
   const int64_t size = height.in * width.in;
   FlatMasks<T> masks(width, width.out, size);
   const int64_t extra = finish.plane_elements(size);
+  const int64_t grain = larger(1, kPartWork / (8 * size));
+  const int64_t copies = plan_workers(divide_up(planes, grain)) * source.elements();
   Workspace workspace(masks.bytes() +
-                      Workspace::padded_bytes(extra * static_cast<int64_t>(sizeof(T))));
+                      Workspace::padded_bytes(extra * static_cast<int64_t>(sizeof(T))) +
+                      Workspace::padded_bytes(copies * static_cast<int64_t>(sizeof(T))));
   masks.prepare(workspace);
   const auto finish_shared = finish.plane(workspace.take<T>(extra));
-  const int64_t grain = larger(1, kPartWork / (8 * size));
+  T* const scratch = workspace.take<T>(copies);
   const auto fold_all = [&](auto rows) {
     const PlaneFold<T, Op, decltype(rows)::index> shared(op, height, width);
-    parallel_for(planes, grain, [&](int64_t begin, int64_t end, int) {
+    parallel_for(planes, grain, [&](int64_t begin, int64_t end, int worker) {
       // Copies that no store can alias.
       const auto fold = shared;
       const auto finish_plane = finish_shared;
+      T* const copy = scratch + worker * source.elements();
       const T* const limit = y + end * size;
       for (int64_t plane = begin; plane < end; ++plane) {
-        fold(x + plane * size, y + plane * size, limit, masks.masks, finish_plane);
+        fold(source(x + plane * size, copy), y + plane * size, limit, masks.masks, finish_plane);
       }
     });
   };

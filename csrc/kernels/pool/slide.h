@@ -135,6 +135,14 @@ void fold_columns(const Op& op, const RowLayout<T>& layout, const PoolAxis& widt
   }
 }
 
+// A finish without tables: the same for every output.
+struct SameEverywhere {
+  static int64_t scratch_elements(int64_t) { return 0; }
+  static void prepare(void*, int64_t, int64_t) {}
+  static FASTNN_INLINE int64_t uniform_rows(int64_t, int64_t, int64_t most) { return most; }
+  static int64_t plane_elements(int64_t) { return 0; }
+};
+
 // y[window] = finish(fold of the window). finish.row(od, oh, ow) gives the function of
 // (folded, j) for the outputs from (od, oh, ow); finish.prepare(scratch, width.out, 1) gets
 // finish.scratch_elements(width.out) elements before.

@@ -127,8 +127,8 @@ FASTNN_INLINE int64_t most_taps(const AdaptiveAxis& axis) {
 
 FASTNN_INLINE bool slides(const PoolAxis& depth, const PoolAxis& height, const PoolAxis& width) {
   return width.kernel <= kMaxSlidingColumns && window_extent(width) <= kMaxSlidingExtent &&
-         width.stride <= kMaxSlidingStride && depth.kernel <= kMaxSlidingRows &&
-         window_extent(height) <= kMaxSlidingRows &&
+         larger(larger(depth.stride, height.stride), width.stride) <= kMaxSlidingStride &&
+         depth.kernel <= kMaxSlidingRows && window_extent(height) <= kMaxSlidingRows &&
          depth.kernel * window_extent(height) <= kMaxSlidingRows;
 }
 
@@ -237,6 +237,43 @@ struct Tiles {
 
   FASTNN_INLINE int64_t row(const Block& b) const {  // counted over the whole array
     return (b.plane * depth + b.d) * height + b.h;
+  }
+};
+
+// Cuts an array (planes, depth, height, width) into blocks of rows below each other, and rows
+// longer than a block into chunks.
+struct Blocks {
+  int64_t depth, height, width, rows, columns, row_blocks, chunks, count;
+
+  struct Block {
+    int64_t plane, d, h, w;  // where it begins
+    int64_t rows, columns;
+  };
+
+  Blocks(int64_t planes, int64_t depth_size, int64_t height_size, int64_t width_size,
+         int64_t block_rows, int64_t block_columns)
+      : depth(depth_size),
+        height(height_size),
+        width(width_size),
+        rows(block_rows),
+        columns(block_columns),
+        row_blocks(divide_up(height, rows)),
+        chunks(divide_up(width, columns)),
+        count(planes * depth * row_blocks * chunks) {}
+
+  FASTNN_INLINE Block operator[](int64_t i) const {
+    Block b;
+    b.h = i % row_blocks * rows, i /= row_blocks;
+    b.w = i % chunks * columns, i /= chunks;
+    b.d = i % depth, b.plane = i / depth;
+    b.rows = smaller(rows, height - b.h);
+    b.columns = smaller(columns, width - b.w);
+    return b;
+  }
+
+  // Where a block begins in the array.
+  FASTNN_INLINE int64_t place(const Block& b) const {
+    return ((b.plane * depth + b.d) * height + b.h) * width + b.w;
   }
 };
 
