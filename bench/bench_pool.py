@@ -1,5 +1,5 @@
 """Pooling, mostly in 2d: max_pool3d, avg_pool3d, adaptive_avg_pool3d, adaptive_max_pool3d,
-lp_pool3d, max_unpool3d."""
+lp_pool3d, max_unpool3d, fractional_max_pool3d."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ OTHERS = [
     ("avg3d 32x16^3 2/2", "avg_pool3d", 32, 16, 2, 2, 0),
     ("lp 64x112 2/2", "lp_pool2d", 64, 112, 2, 2, 0),
     ("unpool 64x112 2/2", "max_unpool2d", 64, 112, 2, 2, 0),
+    ("fractional 64x112 2/1.5", "fractional_max_pool2d", 64, 112, 2, 2, 0),
 ]
 BATCHES = (1, 16)
 
@@ -36,6 +37,8 @@ def _case(shape: tuple[str, str, int, int, int, int, int], batch: int, train: bo
     name, operation, channels, size, kernel, stride, padding = shape
     dims = int(operation[-2])
     out = (size + 2 * padding - kernel) // stride + 1
+    if operation.startswith("fractional"):
+        out = size * 2 // 3
     elements = batch * channels * (size**dims + out**dims)
     return Case(
         f"{name} batch {batch}" + (" forward+backward" if train else ""),
@@ -71,6 +74,9 @@ def arguments(case: Case, x: Any, functions: Any) -> tuple[Any, ...]:
     operation, window = case.params["operation"], case.params["window"]
     if operation.startswith("adaptive"):
         return x, case.params["output_size"]
+    if operation.startswith("fractional"):
+        samples = x[:, :, 0, :2] * 0 + 0.5
+        return x, window[0], case.params["output_size"], None, False, samples
     if operation.startswith("lp"):
         return x, 2.0, *window[:2]
     if "unpool" in operation:
@@ -153,11 +159,12 @@ def _torch_step(f: Callable[..., Any], x: Any, *args: Any) -> Callable[[], Any]:
 
 
 def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
-    if case.params["train"] or "unpool" in case.params["operation"]:
+    operation = case.params["operation"]
+    if case.params["train"] or "unpool" in operation or operation.startswith("fractional"):
         return None
     x = operand(case)
     kernel, stride, padding = case.params["window"]
-    operation, dims = case.params["operation"], x.ndim - 2
+    dims = x.ndim - 2
     attributes: dict[str, Any] = {
         "kernel_shape": [kernel] * dims,
         "strides": [stride] * dims,
@@ -183,7 +190,7 @@ def openvino(case: Case) -> Callable[[], Any] | None:
 
 def ncnn(case: Case) -> Callable[[], Any] | None:
     operation = case.params["operation"]
-    if case.params["train"] or operation.startswith(("lp", "max_unpool")):
+    if case.params["train"] or operation.startswith(("lp", "max_unpool", "fractional")):
         return None
     x = operand(case)
     kernel, stride, padding = case.params["window"]
@@ -195,7 +202,11 @@ def ncnn(case: Case) -> Callable[[], Any] | None:
 
 def tflite(case: Case) -> Callable[[], Any] | None:
     operation = case.params["operation"]
-    if case.params["train"] or operation.startswith(("lp", "max_unpool")) or "3d" in operation:
+    if (
+        case.params["train"]
+        or operation.startswith(("lp", "max_unpool", "fractional"))
+        or "3d" in operation
+    ):
         return None
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""pad, interpolate, pixel_shuffle and pixel_unshuffle."""
+"""pad, interpolate, grid_sample, pixel_shuffle, pixel_unshuffle and channel_shuffle."""
 
 from __future__ import annotations
 
@@ -23,9 +23,22 @@ SHAPES: list[tuple[str, str, tuple[int, ...], dict[str, Any], float]] = [
         {"scale_factor": 2, "mode": "bilinear"},
         4,
     ),
+    ("bicubic x2 64x56", "interpolate", (1, 64, 56, 56), {"scale_factor": 2, "mode": "bicubic"}, 4),
+    (
+        "bilinear antialias /2 64x56",
+        "interpolate",
+        (1, 64, 56, 56),
+        {"size": 28, "mode": "bilinear", "antialias": True},
+        0.25,
+    ),
+    ("grid_sample 64x56", "grid_sample", (1, 64, 56, 56), {"align_corners": False}, 1),
+    ("channel_shuffle 4 64x56", "channel_shuffle", (1, 64, 56, 56), {"groups": 4}, 1),
     ("pixel_shuffle 2 64x56", "pixel_shuffle", (1, 64, 56, 56), {"upscale_factor": 2}, 1),
     ("pixel_unshuffle 2 16x112", "pixel_unshuffle", (1, 16, 112, 112), {"downscale_factor": 2}, 1),
 ]
+
+# What has a counterpart in no other peer here.
+IN_PYTORCH_ONLY = ("pixel_unshuffle", "channel_shuffle", "grid_sample")
 
 CASES = [
     Case(
@@ -42,18 +55,27 @@ def operand(case: Case) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(case.params["shape"], dtype=np.float32)
 
 
+def more(case: Case) -> list[np.ndarray]:
+    """Operands besides the first."""
+    if case.params["operation"] != "grid_sample":
+        return []
+    batch, _, height, width = case.params["shape"]
+    return [np.random.default_rng(1).uniform(-1, 1, (batch, height, width, 2)).astype(np.float32)]
+
+
 def fastnn(case: Case) -> Callable[[], Any]:
     import fastnn
     import fastnn.functional as F
 
     f, x, arguments = getattr(F, case.params["operation"]), operand(case), case.params["arguments"]
+    rest = more(case)
     if not case.params["train"]:
-        return lambda: f(x, **arguments)
-    grad = np.ones(f(x, **arguments).shape, np.float32)
+        return lambda: f(x, *rest, **arguments)
+    grad = np.ones(f(x, *rest, **arguments).shape, np.float32)
 
     def step() -> Any:
         t = fastnn.Tensor(x, requires_grad=True)
-        f(t, **arguments).backward(grad)
+        f(t, *rest, **arguments).backward(grad)
         return t.grad
 
     return step
@@ -64,21 +86,22 @@ def torch(case: Case) -> Callable[[], Any]:
 
     f = getattr(torch.nn.functional, case.params["operation"])
     x, arguments = torch.from_numpy(operand(case)), case.params["arguments"]
+    rest = [torch.from_numpy(a) for a in more(case)]
     if not case.params["train"]:
         layouts = (x, x.contiguous(memory_format=torch.channels_last))
         with torch.inference_mode():
-            best = fastest(*(lambda x=x: f(x, **arguments) for x in layouts))
+            best = fastest(*(lambda x=x: f(x, *rest, **arguments) for x in layouts))
 
         def forward() -> Any:
             with torch.inference_mode():
                 return best()
 
         return forward
-    grad = torch.ones(f(x, **arguments).shape)
+    grad = torch.ones(f(x, *rest, **arguments).shape)
 
     def step() -> Any:
         t = x.detach().requires_grad_()
-        f(t, **arguments).backward(grad)
+        f(t, *rest, **arguments).backward(grad)
         return t.grad
 
     return step
@@ -86,7 +109,7 @@ def torch(case: Case) -> Callable[[], Any]:
 
 def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
     operation, arguments = case.params["operation"], case.params["arguments"]
-    if case.params["train"] or operation == "pixel_unshuffle":
+    if case.params["train"] or operation in IN_PYTORCH_ONLY or "antialias" in arguments:
         return None
     x = operand(case)
     if operation == "pixel_shuffle":
@@ -97,11 +120,11 @@ def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
         pads = {"pads": np.array([0, 0, top, left, 0, 0, bottom, right])}
         mode = {"mode": arguments.get("mode", "constant")}
         return onnx_models.build("Pad", {"x": x}, pads, mode), {"x": x}
-    linear = arguments.get("mode") == "bilinear"
+    mode = {"bilinear": "linear", "bicubic": "cubic"}.get(arguments.get("mode"), "nearest")
     scales = {"scales": np.array([1, 1, *[arguments["scale_factor"]] * 2], np.float32)}
     attributes = {
-        "mode": "linear" if linear else "nearest",
-        "coordinate_transformation_mode": "half_pixel" if linear else "asymmetric",
+        "mode": mode,
+        "coordinate_transformation_mode": "asymmetric" if mode == "nearest" else "half_pixel",
         "nearest_mode": "floor",
     }
     model = onnx_models.build("Resize", {"x": x}, scales, attributes, ["x", "", "scales"])
@@ -120,7 +143,8 @@ def openvino(case: Case) -> Callable[[], Any] | None:
 
 def ncnn(case: Case) -> Callable[[], Any] | None:
     operation, arguments = case.params["operation"], case.params["arguments"]
-    if case.params["train"] or operation == "pixel_unshuffle":
+    others = operation in IN_PYTORCH_ONLY or arguments.get("mode") == "bicubic"
+    if case.params["train"] or others or "antialias" in arguments:
         return None
     x = operand(case)
     if operation == "pixel_shuffle":
@@ -136,7 +160,7 @@ def ncnn(case: Case) -> Callable[[], Any] | None:
 
 def tflite(case: Case) -> Callable[[], Any] | None:
     operation, arguments = case.params["operation"], case.params["arguments"]
-    if case.params["train"]:
+    if case.params["train"] or "antialias" in arguments:
         return None
     import tensorflow as tf
 

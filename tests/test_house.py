@@ -31,6 +31,7 @@ ELSEWHERE = {
     "gelu_tanh_backward": ("fastnn.functional", "gelu"),
     "philox_words": ("fastnn.functional", "dropout"),
     "attention_weights": ("fastnn.functional", "scaled_dot_product_attention"),
+    "resample_forward": ("fastnn.functional", "interpolate"),
     "sgd_step": ("fastnn.optim", "SGD"),
     "adam_step": ("fastnn.optim", "Adam"),
     "adamax_step": ("fastnn.optim", "Adamax"),

@@ -49,6 +49,7 @@ def operands(n):
         "square": normal(n, 8, 8),
         "columns": normal(n, 36, 16),
         "channels": normal(6),
+        "grid": normal(n, 8, 8, 2),
     }
 
 
@@ -76,6 +77,7 @@ CALLS = {
     **{f"adaptive_max_pool{d}d": ([f"x{d}", 3], {}) for d in (1, 2, 3)},
     **{f"avg_pool{d}d": ([f"x{d}", 3, 1, 1], {}) for d in (1, 2, 3)},
     **{f"max_pool{d}d": ([f"x{d}", 3, 2, 1], {}) for d in (1, 2, 3)},
+    **{f"fractional_max_pool{d}d": ([f"x{d}", 2, 3], {}) for d in (2, 3)},
     **{f"lp_pool{d}d": ([f"x{d}", 2, 2], {}) for d in (1, 2, 3)},
     **{f"max_unpool{d}d": ([f"x{d}", f"indices{d}", 2], {}) for d in (1, 2, 3)},
     **{f"conv{d}d": ([f"x{d}", f"weight{d}"], {"padding": 1}) for d in (1, 2, 3)},
@@ -108,6 +110,8 @@ CALLS = {
     "column_sum": (["rows"], {}),
     "pad": (["x2", (1, 2)], {}),
     "interpolate": (["x2"], {"scale_factor": 2}),
+    "channel_shuffle": (["x2", 3], {}),
+    "grid_sample": (["x2", "grid"], {}),
     "pixel_shuffle": (["x3", 2], {}),
     "pixel_unshuffle": (["x2", 2], {}),
     "cross_entropy": (["rows", "labels"], PLAIN),
@@ -150,6 +154,7 @@ COMPOSED = {
         "embedding_bag",
     ),
     *("scaled_dot_product_attention", "rotary_embedding"),
+    *("fractional_max_pool2d", "fractional_max_pool3d"),
 }
 
 

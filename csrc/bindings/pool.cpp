@@ -221,9 +221,11 @@ py::object max_unpool_backward(py::handle grad_output, py::handle indices, int d
 }  // namespace
 
 void init_adaptive_pool(py::module_&);
+void init_fractional_pool(py::module_&);
 
 void init_pool(py::module_& m) {
   init_adaptive_pool(m);
+  init_fractional_pool(m);
   m.def(
       "max_pool3d_forward",
       [](py::handle input, int dims, py::handle kernel_size, py::handle stride, py::handle padding,

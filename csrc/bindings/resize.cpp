@@ -312,9 +312,37 @@ py::object shuffle(const char* name, Kernel ResizeKernels::*kernel, py::handle i
   });
 }
 
+py::object channel_shuffle(py::handle input, int64_t groups, py::handle out) {
+  const Check check("channel_shuffle");
+  return check.dispatch("input", input, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto x = check.contiguous<T>("input", input);
+    check.min_rank("input", x, 3);
+    check.at_least("groups", groups, 1);
+    const Split split = split_at(x, 1);
+    if (split.length % groups != 0) {
+      check.value_error("input's channels must be a multiple of groups (" + std::to_string(groups) +
+                        "), got " + std::to_string(split.length));
+    }
+    auto y = check.output<T>(shape_of(x), out, {input});
+    if (x.size() == 0) return std::move(y);  // perhaps of 2^40 rows
+    run(resize_kernels().channel_shuffle_forward,
+        ChannelShuffleArgs<T>{split.outer, groups, split.length / groups, split.inner, x.data(),
+                              y.mutable_data()});
+    return std::move(y);
+  });
+}
+
 }  // namespace
 
+void init_grid_sample(py::module_&);
+void init_resample(py::module_&);
+
 void init_resize(py::module_& m) {
+  init_grid_sample(m);
+  init_resample(m);
+  m.def("channel_shuffle_forward", &channel_shuffle, py::arg("input"), py::arg("groups"),
+        py::arg("out") = py::none());
   m.def("pad_forward", &pad_forward, py::arg("input"), py::arg("pad"), py::arg("mode"),
         py::arg("value"), py::arg("out") = py::none());
   m.def("pad_backward", &pad_backward, py::arg("grad_output"), py::arg("input_shape"),

@@ -20,7 +20,7 @@ struct PoolAxis {
 inline constexpr int64_t kMaxSlidingColumns = 256;  // width.kernel
 inline constexpr int64_t kMaxSlidingExtent = 4096;  // (width.kernel - 1) * width.dilation + 1
 inline constexpr int64_t kMaxSlidingRows = 128;     // depth.kernel * the extent in height
-inline constexpr int64_t kMaxSlidingStride = 16;    // width.stride
+inline constexpr int64_t kMaxSlidingStride = 16;    // every stride
 
 // A tap is the number of an element inside its window, in row-major order. Windows of up to 255
 // elements may keep one byte an output: what the backward pass needs.
@@ -109,6 +109,22 @@ struct AdaptiveMaxPoolBackwardArgs {
   T* grad_x;
 };
 
+struct FractionalSize {
+  int64_t in, out, kernel;  // out - 1 + kernel <= in
+};
+
+// The largest element of windows that start at random places (fractional_max_pool.cpp); indices as
+// for max pooling.
+template <class T>
+struct FractionalMaxPoolForwardArgs {
+  int64_t planes;
+  FractionalSize depth, height, width;
+  const T* samples;  // (planes, 3) in [0, 1]: depth, height, width
+  const T* x;
+  T* y;
+  int64_t* indices;
+};
+
 // y = (kernel elements * mean of the window's x^power)^(1 / power); the divisor of the mean as in
 // average pooling.
 template <class T>
@@ -154,18 +170,19 @@ struct MaxUnpoolBackwardArgs {
   T* grad_x;
 };
 
-#define FASTNN_POOL_KERNELS(KERNEL)                                 \
-  KERNEL(max_pool3d_forward, MaxPoolForwardArgs)                    \
-  KERNEL(max_pool3d_backward, MaxPoolBackwardArgs)                  \
-  KERNEL(avg_pool3d_forward, AvgPoolForwardArgs)                    \
-  KERNEL(avg_pool3d_backward, AvgPoolBackwardArgs)                  \
-  KERNEL(adaptive_avg_pool3d_forward, AdaptiveAvgPoolForwardArgs)   \
-  KERNEL(adaptive_avg_pool3d_backward, AdaptiveAvgPoolBackwardArgs) \
-  KERNEL(adaptive_max_pool3d_forward, AdaptiveMaxPoolForwardArgs)   \
-  KERNEL(adaptive_max_pool3d_backward, AdaptiveMaxPoolBackwardArgs) \
-  KERNEL(lp_pool3d_forward, LpPoolForwardArgs)                      \
-  KERNEL(lp_pool3d_backward, LpPoolBackwardArgs)                    \
-  KERNEL(max_unpool3d_forward, MaxUnpoolForwardArgs)                \
+#define FASTNN_POOL_KERNELS(KERNEL)                                   \
+  KERNEL(max_pool3d_forward, MaxPoolForwardArgs)                      \
+  KERNEL(max_pool3d_backward, MaxPoolBackwardArgs)                    \
+  KERNEL(avg_pool3d_forward, AvgPoolForwardArgs)                      \
+  KERNEL(avg_pool3d_backward, AvgPoolBackwardArgs)                    \
+  KERNEL(adaptive_avg_pool3d_forward, AdaptiveAvgPoolForwardArgs)     \
+  KERNEL(adaptive_avg_pool3d_backward, AdaptiveAvgPoolBackwardArgs)   \
+  KERNEL(adaptive_max_pool3d_forward, AdaptiveMaxPoolForwardArgs)     \
+  KERNEL(adaptive_max_pool3d_backward, AdaptiveMaxPoolBackwardArgs)   \
+  KERNEL(fractional_max_pool3d_forward, FractionalMaxPoolForwardArgs) \
+  KERNEL(lp_pool3d_forward, LpPoolForwardArgs)                        \
+  KERNEL(lp_pool3d_backward, LpPoolBackwardArgs)                      \
+  KERNEL(max_unpool3d_forward, MaxUnpoolForwardArgs)                  \
   KERNEL(max_unpool3d_backward, MaxUnpoolBackwardArgs)
 
 FASTNN_KERNELS(PoolKernels, pool, FASTNN_POOL_KERNELS)

@@ -1,4 +1,4 @@
-// Padding, interpolation and pixel shuffling of contiguous arrays. No two arrays may overlap.
+// Padding, interpolation, sampling and shuffling of contiguous arrays. No two arrays may overlap.
 #pragma once
 
 #include <cstdint>
@@ -71,13 +71,75 @@ struct PixelShuffleArgs {
   T* y;
 };
 
-#define FASTNN_RESIZE_KERNELS(KERNEL)                   \
-  KERNEL(pad_forward, PadForwardArgs)                   \
-  KERNEL(pad_backward, PadBackwardArgs)                 \
-  KERNEL(interpolate_forward, InterpolateForwardArgs)   \
-  KERNEL(interpolate_backward, InterpolateBackwardArgs) \
-  KERNEL(pixel_shuffle_forward, PixelShuffleArgs)       \
-  KERNEL(pixel_unshuffle_forward, PixelShuffleArgs)
+// From (batch, groups, channels, inner) to (batch, channels, groups, inner).
+template <class T>
+struct ChannelShuffleArgs {
+  int64_t batch, groups, channels, inner;
+  const T* x;
+  T* y;
+};
+
+// Along one axis of (outer, in, inner): y[o] = sum over k < counts[o] of
+// weights[o * taps + k] * x[first[o] + k]. Weights of 0 are left out.
+template <class T>
+struct ResampleArgs {
+  int64_t outer, in, out, inner, taps;
+  const int64_t *first, *counts;
+  const T* weights;
+  const T* x;
+  T* y;
+};
+
+enum class SampleMode : int { kLinear, kNearest, kCubic };
+enum class SamplePadding : int { kZeros, kBorder, kReflection };
+
+// x is (batch, channels, depth, height, width), with depth 1 if dims is 2; the grid is
+// (batch, points, dims) with coordinates (x, y) or (x, y, z) in [-1, 1]; y is
+// (batch, channels, points).
+struct GridSampleShape {
+  int64_t batch, channels, depth, height, width, points, dims;
+  SampleMode mode;
+  SamplePadding padding;
+  bool align_corners;
+};
+
+template <class T>
+struct GridSampleForwardArgs {
+  GridSampleShape shape;
+  const T* x;
+  const T* grid;
+  T* y;
+};
+
+template <class T>
+struct GridSampleBackwardInputArgs {
+  GridSampleShape shape;
+  const T* grid;
+  const T* grad_y;
+  T* grad_x;
+};
+
+template <class T>
+struct GridSampleBackwardGridArgs {
+  GridSampleShape shape;
+  const T* x;
+  const T* grid;
+  const T* grad_y;
+  T* grad_grid;
+};
+
+#define FASTNN_RESIZE_KERNELS(KERNEL)                             \
+  KERNEL(pad_forward, PadForwardArgs)                             \
+  KERNEL(pad_backward, PadBackwardArgs)                           \
+  KERNEL(interpolate_forward, InterpolateForwardArgs)             \
+  KERNEL(interpolate_backward, InterpolateBackwardArgs)           \
+  KERNEL(resample_forward, ResampleArgs)                          \
+  KERNEL(grid_sample_forward, GridSampleForwardArgs)              \
+  KERNEL(grid_sample_backward_input, GridSampleBackwardInputArgs) \
+  KERNEL(grid_sample_backward_grid, GridSampleBackwardGridArgs)   \
+  KERNEL(pixel_shuffle_forward, PixelShuffleArgs)                 \
+  KERNEL(pixel_unshuffle_forward, PixelShuffleArgs)               \
+  KERNEL(channel_shuffle_forward, ChannelShuffleArgs)
 
 FASTNN_KERNELS(ResizeKernels, resize, FASTNN_RESIZE_KERNELS)
 

@@ -22,6 +22,7 @@ from fastnn.functional._avg_pool import (
     lp_pool2d,
     lp_pool3d,
 )
+from fastnn.functional._fractional_pool import fractional_max_pool2d, fractional_max_pool3d
 from fastnn.functional._max_pool import (
     max_pool1d,
     max_pool2d,
@@ -41,6 +42,8 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
     "lp_pool1d",
     "lp_pool2d",
     "lp_pool3d",

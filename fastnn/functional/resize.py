@@ -1,4 +1,4 @@
-"""Padding, interpolation and pixel shuffling."""
+"""Padding, interpolation, sampling, pixel and channel shuffling."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from typing import Any
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
-from fastnn.functional._args import integer, ntuple, refuse_out_while_recording
+from fastnn.functional._args import flag, integer, ntuple, refuse_out_while_recording
+from fastnn.functional._grid_sample import affine_grid, grid_sample
 from fastnn.functional.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
-__all__ = ["interpolate", "pad", "pixel_shuffle", "pixel_unshuffle"]
+__all__ = [
+    "affine_grid",
+    "channel_shuffle",
+    "grid_sample",
+    "interpolate",
+    "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+]
 
 
 def pad(
@@ -119,7 +128,9 @@ def _scale(n: int, out: int, factor: float | None, kind: str, align_corners: boo
     if align_corners:
         return (n - 1) / (out - 1) if out > 1 else 0.0
     # A factor that changes nothing, or just doubles, counts as exact.
-    copied = (out == n and kind != "nearest-exact") or (out == 2 * n and kind == "nearest")
+    copied = (out == n and kind not in ("nearest-exact", "cubic")) or (
+        out == 2 * n and kind == "nearest"
+    )
     return n / out if factor is None or copied else 1 / factor
 
 
@@ -138,8 +149,10 @@ def interpolate(
 
     An output element o lies at ``x = (o + 1/2) in / out - 1/2`` of the input, or, with
     `align_corners`, at ``o (in - 1) / (out - 1)``. The linear modes mix its neighbours by their
-    distance, 'nearest' takes element ``floor(o in / out)``, 'nearest-exact' the nearest one, and
-    'area' the mean of the elements that o covers.
+    distance, 'bicubic' four of them by Keys' cubic convolution with a = -3/4, 'nearest' takes
+    element ``floor(o in / out)``, 'nearest-exact' the nearest one, and 'area' the mean of the
+    elements that o covers. With `antialias` the kernel (with a = -1/2 if cubic) is stretched to
+    the distance of the outputs where that is larger than 1, so that no input is passed over.
 
     Parameters
     ----------
@@ -147,14 +160,14 @@ def interpolate(
     size : int or tuple of ints, optional
     scale_factor : float or tuple of floats, optional
         Either it or `size` has to be given; the output's size is ``floor(in * scale_factor)``.
-    mode : {'nearest', 'nearest-exact', 'linear', 'bilinear', 'trilinear', 'area'}
-        The linear modes are for one, two and three spatial dimensions in turn.
+    mode : {'nearest', 'nearest-exact', 'linear', 'bilinear', 'bicubic', 'trilinear', 'area'}
+        The linear modes are for one, two and three spatial dimensions in turn, 'bicubic' for two.
     align_corners : bool, optional
-        For the linear modes; False by default.
+        For the linear and cubic modes; False by default.
     recompute_scale_factor : bool, optional
         Use ``in / out`` in place of the exact `scale_factor` given.
     antialias : bool
-        Not supported: has to be False.
+        For 'bilinear' and 'bicubic'.
     out : array, optional
         Where to write the result; not while a gradient is being recorded.
 
@@ -189,9 +202,13 @@ def interpolate(
         raise ValueError(f"interpolate: input must have 3, 4 or 5 dimensions, got shape {x.shape}")
     if (size is None) == (scale_factor is None):
         raise ValueError("interpolate: either size or scale_factor must be given, and not both")
-    if antialias:
-        raise ValueError("interpolate: antialias must be False, it is not supported")
-    if align_corners is not None and mode not in _LINEAR_DIMS:
+    smooth = flag("interpolate", "antialias", antialias)
+    if smooth and (mode not in ("bilinear", "bicubic") or dims != 2):
+        raise ValueError(
+            "interpolate: antialias needs mode 'bilinear' or 'bicubic' and 2 spatial dimensions, "
+            f"got mode {mode!r} and input of shape {x.shape}"
+        )
+    if align_corners is not None and mode not in (*_LINEAR_DIMS, "bicubic"):
         raise ValueError(f"interpolate: align_corners must be None with mode {mode!r}")
     if recompute_scale_factor and scale_factor is None:
         raise ValueError("interpolate: recompute_scale_factor needs scale_factor")
@@ -200,27 +217,55 @@ def interpolate(
     if mode == "area":
         pool = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[dims - 1]
         return pool(input, sizes, out=out)
-    if mode not in ("nearest", "nearest-exact") and _LINEAR_DIMS.get(mode) != dims:
+    suits = _LINEAR_DIMS.get(mode) == dims or (mode == "bicubic" and dims == 2)
+    if mode not in ("nearest", "nearest-exact") and not suits:
+        others = "'bilinear', 'bicubic'" if dims == 2 else f"'{list(_LINEAR_DIMS)[dims - 1]}'"
         raise ValueError(
-            "interpolate: mode must be 'nearest', 'nearest-exact', 'area' or "
-            f"'{list(_LINEAR_DIMS)[dims - 1]}' for input of shape {x.shape}, got {mode!r}"
+            f"interpolate: mode must be 'nearest', 'nearest-exact', 'area' or {others} for input "
+            f"of shape {x.shape}, got {mode!r}"
         )
     if min(sizes) < 1:
         raise ValueError(f"interpolate: the output's size must be positive, got {sizes}")
-    kind = "linear" if mode in _LINEAR_DIMS else mode
+    kind = "linear" if mode in _LINEAR_DIMS or smooth else mode.removeprefix("bi")
     if factors is None or recompute_scale_factor:
         factors = (None,) * dims
     scales = tuple(
         _scale(n, o, factor, kind, bool(align_corners))
         for n, o, factor in zip(x.shape[2:], sizes, factors)
     )
-    rest = ((1.0, 1.0, 1.0, *scales)[-3:], kind, bool(align_corners))
     if out is not None:
         refuse_out_while_recording("interpolate", out, input)
+    if mode == "bicubic" or smooth:
+        how = (mode == "bicubic", bool(align_corners), smooth)
+        return _resample(input, x, sizes, scales, how, out)
+    rest = ((1.0, 1.0, 1.0, *scales)[-3:], kind, bool(align_corners))
     y = _core.interpolate_forward(x, sizes, *rest, out)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
         return (_core.interpolate_backward(grad, x.shape, *rest),)
+
+    return record(y, (input,), backward, name="interpolate")
+
+
+def _resample(
+    input: ArrayLike,
+    x: Array,
+    sizes: tuple[int, ...],
+    scales: tuple[float, ...],
+    how: tuple[bool, bool, bool],
+    out: Array | None,
+) -> Result:
+    """Resize one axis after another; `how` is (cubic, align_corners, antialias)."""
+    # Rows first where that leaves fewer of them.
+    axes = (0, 1) if sizes[0] < x.shape[2] else (1, 0)
+    y = x
+    for axis, where in zip(axes, (None, out)):
+        y = _core.resample_forward(y, axis + 2, sizes[axis], scales[axis], *how, where)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
+        for axis in reversed(axes):
+            grad = _core.resample_backward(grad, axis + 2, x.shape[axis + 2], scales[axis], *how)
+        return (grad,)
 
     return record(y, (input,), backward, name="interpolate")
 
@@ -309,3 +354,49 @@ def pixel_unshuffle(input: ArrayLike, downscale_factor: int, *, out: Array | Non
         return (_core.pixel_shuffle_forward(grad, factor),)
 
     return record(y, (input,), backward, name="pixel_unshuffle")
+
+
+def channel_shuffle(input: ArrayLike, groups: int, *, out: Array | None = None) -> Result:
+    """Mix the channels of groups: ``out[:, i groups + g] = input[:, g C / groups + i]``.
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, C, ...), float32 or float64
+    groups : int
+        At least 1; C is a multiple of it.
+    out : array, optional
+        Where to write the result; not while a gradient is being recorded.
+
+    Returns
+    -------
+    array or Tensor, shape (N, C, ...)
+
+    Raises
+    ------
+    TypeError
+        If input is not float32 or float64, or groups is not an int.
+    ValueError
+        If input has fewer than 3 dimensions or its channels are not a multiple of groups.
+
+    References
+    ----------
+    Zhang et al., ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile
+    Devices, 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn.functional as F
+    >>> F.channel_shuffle(np.arange(6.0).reshape(1, 6, 1), 2).ravel()
+    array([0., 3., 1., 4., 2., 5.])
+    """
+    factor = integer("channel_shuffle", "groups", groups)
+    if out is not None:
+        refuse_out_while_recording("channel_shuffle", out, input)
+    x = array(input)
+    y = _core.channel_shuffle_forward(x, factor, out)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
+        return (_core.channel_shuffle_forward(grad, max(1, x.shape[1] // factor)),)
+
+    return record(y, (input,), backward, name="channel_shuffle")

@@ -1,4 +1,4 @@
-"""Padding, upsampling and pixel shuffling layers, with ``torch.nn``'s arguments."""
+"""Padding, upsampling and shuffling layers, with ``torch.nn``'s arguments."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fastnn.functional._args import ntuple
 from fastnn.nn.module import Module
 
 __all__ = [
+    "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
     "CircularPad3d",
@@ -490,3 +491,28 @@ class PixelUnshuffle(Module):
 
     def extra_repr(self) -> str:
         return f"downscale_factor={self.downscale_factor}"
+
+
+class ChannelShuffle(Module):
+    """Mix the channels of groups: :func:`fastnn.functional.channel_shuffle`.
+
+    Parameters
+    ----------
+    groups : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ChannelShuffle(2)(np.arange(4.0).reshape(1, 4, 1, 1)).ravel()
+    array([0., 2., 1., 3.])
+    """
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, input: ArrayLike) -> Result:
+        return F.channel_shuffle(input, self.groups)
+
+    def extra_repr(self) -> str:
+        return f"groups={self.groups}"

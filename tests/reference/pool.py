@@ -78,6 +78,27 @@ def adaptive_max_pool3d(x, output):
     return max_over(x, [adaptive_windows(*axis) for axis in zip(x.shape[-len(output) :], output)])
 
 
+def fractional_windows(size, count, kernel, sample):
+    """Windows whose starts `sample` spreads; the last one ends where the input does."""
+    step = (size - kernel) / (count - 1) if count > 1 else 0
+    starts = [int((o + sample) * step) - int(sample * step) for o in range(count - 1)]
+    return [np.arange(kernel) + start for start in [*starts, size - kernel]]
+
+
+def fractional_max_pool3d(x, kernel, output, samples):
+    """For any number of spatial dimensions; `samples` is (planes, dims) in their order."""
+    spatial = x.shape[-len(kernel) :]
+    planes = x.reshape(-1, *spatial)
+    results = [
+        max_over(
+            plane, [fractional_windows(*axis) for axis in zip(spatial, output, kernel, sample)]
+        )
+        for plane, sample in zip(planes, samples)
+    ]
+    shape = (*x.shape[: -len(kernel)], *output)
+    return tuple(np.stack(parts).reshape(shape) for parts in zip(*results))
+
+
 def max_backward(grad, indices, shape, dims):
     """Each output's gradient goes to the element that its maximum came from."""
     planes = int(np.prod(shape[:-dims]))

@@ -1,5 +1,7 @@
 // pixel_shuffle interleaves factor rows of different channels into one row, pixel_unshuffle takes
-// them apart; each is the other's gradient.
+// them apart; each is the other's gradient. channel_shuffle copies whole channels.
+#include <cstddef>
+
 #include "ops/resize.h"
 #include "runtime/parallel.h"
 #include "simd/vec.h"
@@ -66,9 +68,26 @@ void pixel_unshuffle_forward(const PixelShuffleArgs<T>& args) {
   });
 }
 
+template <class T>
+void channel_shuffle_forward(const ChannelShuffleArgs<T>& args) {
+  const int64_t rows = args.batch * args.groups * args.channels;
+  const int64_t grain = (int64_t{1} << 15) / (args.inner + 1);
+  parallel_for(rows, grain > 1 ? grain : 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t g = row % args.groups, rest = row / args.groups;
+      const int64_t from =
+          (rest / args.channels * args.groups + g) * args.channels + rest % args.channels;
+      __builtin_memcpy(args.y + row * args.inner, args.x + from * args.inner,
+                       static_cast<size_t>(args.inner) * sizeof(T));
+    }
+  });
+}
+
 template void pixel_shuffle_forward(const PixelShuffleArgs<float>&);
 template void pixel_shuffle_forward(const PixelShuffleArgs<double>&);
 template void pixel_unshuffle_forward(const PixelShuffleArgs<float>&);
 template void pixel_unshuffle_forward(const PixelShuffleArgs<double>&);
+template void channel_shuffle_forward(const ChannelShuffleArgs<float>&);
+template void channel_shuffle_forward(const ChannelShuffleArgs<double>&);
 
 }  // namespace fastnn::FASTNN_ISA
