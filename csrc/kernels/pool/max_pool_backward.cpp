@@ -1,7 +1,7 @@
 // Max pooling's gradient from taps: an input adds grad_y of those outputs above it whose tap it is
 // (spread.h). Outputs are visited in row-major order.
 //
-// Workspace a thread: twice the rows of outputs that the rows of a block of up to 1024 input
+// Workspace a thread: three times the rows of outputs that the rows of a block of up to 1024 input
 // columns need, at least 16 KiB, + 1024 columns.
 #include "kernels/pool/spread.h"
 
