@@ -55,6 +55,15 @@ def test_transposed_matmul_crosses_every_block(isa, dtype, shape, rng):
     assert F.matmul(a, b).tobytes() == F.matmul(np.ascontiguousarray(a), b).tobytes()
 
 
+@pytest.mark.parametrize("transposed", list(itertools.product([False, True], repeat=2)))
+@pytest.mark.parametrize("shape", [(30, 700, 1030), (31, 1100, 1024)])
+def test_blocks_of_rows_serve_every_block_of_columns(isa, dtype, shape, transposed, rng):
+    m, n, k = shape
+    a = draw(rng, (k, m), dtype).T if transposed[0] else draw(rng, (m, k), dtype)
+    b = draw(rng, (n, k), dtype).T if transposed[1] else draw(rng, (k, n), dtype)
+    check_product(F.matmul(a, b), a, b)
+
+
 def test_matmul_strides(isa, dtype, rng):
     a, b = draw(rng, (19, 37), dtype), draw(rng, (37, 21), dtype)
     for left_name, left in strided_variants(a).items():

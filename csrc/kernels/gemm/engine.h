@@ -59,20 +59,28 @@ struct NoEpilogue {
   void operator()(T*, int64_t, int64_t, int64_t, int64_t, int64_t) const {}
 };
 
-// All tiles of a block of A times a block of B. With `fetch_ahead`, what the next panel of A is
-// read from (after the last one: `next`) comes into L2 meanwhile.
+// What comes into L2 while a block's tiles are computed. `rows`: each panel of A while the one
+// before it is in use, `next` after the last. Otherwise `next`, of so many runs, little by little.
+template <class T>
+struct Ahead {
+  bool rows = false;
+  Fetch<T> next{};
+  int64_t runs = 0;
+};
+
+// All tiles of a block of A times a block of B.
 template <class T, class Epilogue>
-void gemm_block(const Cell& block, int64_t depth, const RowPanels<T>& a, bool fetch_ahead,
-                const Fetch<T>& next, const Panels<T>& b, T* c, int64_t c_stride, bool accumulate,
-                bool last, const TileBias<T>& bias, const Epilogue& epilogue) {
+void gemm_block(const Cell& block, int64_t depth, const RowPanels<T>& a, const Panels<T>& b,
+                Ahead<T>& ahead, T* c, int64_t c_stride, bool accumulate, bool last,
+                const TileBias<T>& bias, const Epilogue& epilogue) {
+  const int64_t runs_a_tile = depth / kFetchSteps;
   for (int64_t i = 0; i < block.rows; i += block.panel) {
     const int rows = static_cast<int>(min_of(block.panel, block.rows - i));
     const TileRows<T> panel = a.panel(i, rows);
     const int64_t width = tile_vectors(rows) * Vec<T>::kSize;
-    Fetch<T> fetch = !fetch_ahead                   ? Fetch<T>{}
-                     : i + block.panel < block.rows ? a.fetch(i + block.panel, block.panel)
-                                                    : next;
-    int64_t runs = block.panel;  // a row of the block is at most one
+    const bool more = ahead.rows && i + block.panel < block.rows;
+    Fetch<T> fetch = more ? a.fetch(i + block.panel, block.panel) : ahead.next;
+    int64_t runs = ahead.rows ? block.panel : ahead.runs;  // a row of the block is at most one
     for (int64_t j = 0; j < block.cols; j += width) {
       const int64_t cols = min_of(width, block.cols - j);
       T* tile = c + (block.row + i) * c_stride + block.col + j;
@@ -82,13 +90,15 @@ void gemm_block(const Cell& block, int64_t depth, const RowPanels<T>& a, bool fe
         __builtin_prefetch(below + r * c_stride, 1, 2);
         __builtin_prefetch(below + r * c_stride + Vec<T>::kSize, 1, 2);
       }
-      run_tile<T>(rows, {depth, panel, b.data + j / kGroup<T> * b.group_stride, b.stride,
-                         b.group_stride, tile, c_stride, cols, accumulate, fetch,
-                         last ? bias.at(block.row + i, block.col + j) : TileBias<T>{}});
-      runs -= depth / kFetchRun;
-      fetch = fetch_ahead && runs > 0 ? fetch.from_run(depth / kFetchRun) : Fetch<T>{};
+      run_tile<T>(rows,
+                  {depth, panel, b.data + j / kGroup<T> * b.group_stride, b.stride, b.group_stride,
+                   tile, c_stride, cols, accumulate, runs > 0 ? fetch : Fetch<T>{},
+                   last ? bias.at(block.row + i, block.col + j) : TileBias<T>{}});
+      fetch = fetch.from_run(runs_a_tile);
+      runs -= runs_a_tile;
       if (last) epilogue(tile, c_stride, block.row + i, block.col + j, rows, cols);
     }
+    if (!ahead.rows) ahead = {false, fetch, runs};
   }
 }
 
@@ -116,18 +126,22 @@ template <class T, class A, class B, class Epilogue = NoEpilogue>
 void gemm_cell(const Cell& cell, int64_t k, const A& a, const B& b, T* c, int64_t c_stride,
                bool accumulate, T* scratch, const Epilogue& epilogue = {},
                const TileBias<T>& bias = {}) {
+  // An A that stays in L2 leaves room there for two narrow blocks of B: one is on its way.
+  const int panel_vectors = tile_vectors(static_cast<int>(min_of(cell.panel, cell.rows)));
+  const bool rows_stay = cell.rows * k * static_cast<int64_t>(sizeof(T)) <= cache_sizes().l2;
+  const bool narrow = rows_stay && kIsPacked<B> && cell.cols > column_block<T>(k);
   // A single panel uses a tile's columns of B up at once.
-  const int64_t column_step = cell.rows <= cell.panel
-                                  ? tile_vectors(static_cast<int>(cell.rows)) * Vec<T>::kSize
-                                  : column_block<T>(k);
+  const int64_t column_step = cell.rows <= cell.panel ? panel_vectors * Vec<T>::kSize
+                              : narrow                ? round_up(column_block<T>(k) / 4, kGroup<T>)
+                                                      : column_block<T>(k);
   const int64_t row_step = row_block<T>(cell.cols, cell.panel, k);
   T* const packed_a = scratch;
   T* const packed_b = scratch + packed_a_elements<T>(cell, k);
-  const bool fetch_ahead = cell.rows * k * static_cast<int64_t>(sizeof(T)) > cache_sizes().l2;
   Panels<T> block_b{};
   int64_t p = 0;
   do {  // once even for k = 0, which leaves C zero and runs the epilogue
     const int64_t depth = min_of(kDepthBlock<T>, k - p);
+    const int64_t spacing = copied_stride<T>(depth);  // of rows, or panels of them, in scratch
     for (int64_t row = 0; row < cell.rows; row += row_step) {
       const int64_t rows = min_of(row_step, cell.rows - row);
       const bool last = p + depth >= k;
@@ -138,25 +152,33 @@ void gemm_cell(const Cell& cell, int64_t k, const A& a, const B& b, T* c, int64_
         if (row == 0 || cell.cols > column_step) {
           block_b = b.b_block(packed_b, block.col, block.cols, p, depth);
         }
+        // Only where a tile takes one group is all of the next block there in time.
+        Ahead<T> ahead{!rows_stay, a.source(block.row, p)};
+        if (rows_stay && block_b.next != nullptr && panel_vectors == kGroupVectors) {
+          ahead = {false, Fetch<T>::contiguous(block_b.next),
+                   ceil_div(block.cols * depth, kFetchRun * kFetchLine<T>)};
+        }
         if (col > 0) {
-          gemm_block(block, depth, block_a, fetch_ahead, a.source(block.row, p), block_b, c,
-                     c_stride, accumulate || p > 0, last, bias, epilogue);
+          gemm_block(block, depth, block_a, block_b, ahead, c, c_stride, accumulate || p > 0, last,
+                     bias, epilogue);
           continue;
         }
         // The first block of columns packs each panel of A just before it is used.
         for (int64_t i = 0; i < rows; i += cell.panel) {
           const Cell strip{block.row + i, min_of(cell.panel, rows - i), block.col, block.cols,
                            cell.panel};
-          const RowPanels<T> panel = a.a_block(packed_a + i * copied_stride<T>(depth), strip.row,
-                                               strip.rows, cell.panel, p, depth);
+          const RowPanels<T> panel =
+              a.a_block(packed_a + i * spacing, strip.row, strip.rows, cell.panel, p, depth);
           if (i == 0) {
             block_a = panel;
             // Panels packed here are as far apart as copied rows would be.
-            if (panel.data == packed_a) block_a.row_stride = copied_stride<T>(depth);
+            if (panel.data == packed_a) block_a.row_stride = spacing;
           }
-          const Fetch<T> next = a.source(cell.row + min_of(row + i + cell.panel, cell.rows - 1), p);
-          gemm_block(strip, depth, panel, fetch_ahead, next, block_b, c, c_stride,
-                     accumulate || p > 0, last, bias, epilogue);
+          if (ahead.rows) {
+            ahead.next = a.source(cell.row + min_of(row + i + cell.panel, cell.rows - 1), p);
+          }
+          gemm_block(strip, depth, panel, block_b, ahead, c, c_stride, accumulate || p > 0, last,
+                     bias, epilogue);
         }
       }
     }

@@ -22,6 +22,7 @@ template <class T>
 struct Panels {
   const T* data;
   int64_t stride, group_stride;
+  const T* next = nullptr;  // where the block after this one lies, if that is known
 };
 
 // A block of A in panels of rows. Packed ones are each laid out [depth][rows of the panel], and
@@ -144,9 +145,16 @@ struct PackedOperand {
   const T* data;
   int64_t cols;  // rounded up to kGroup
 
-  Panels<T> b_block(T*, int64_t col, int64_t, int64_t p, int64_t depth) const {
-    return {data + p * cols + col * depth, kGroup<T>, depth * kGroup<T>};
+  Panels<T> b_block(T*, int64_t col, int64_t width, int64_t p, int64_t depth) const {
+    const T* const block = data + p * cols + col * depth;
+    return {block, kGroup<T>, depth * kGroup<T>, block + width * depth};
   }
 };
+
+// Whether blocks of a B cost nothing to get.
+template <class B>
+inline constexpr bool kIsPacked = false;
+template <class T>
+inline constexpr bool kIsPacked<PackedOperand<T>> = true;
 
 }  // namespace fastnn::FASTNN_ISA

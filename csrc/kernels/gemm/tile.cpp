@@ -32,12 +32,13 @@ void compute(const Tile<T>& tile) {
   // With nothing to fetch one line is asked for again and again.
   const bool fetches = tile.fetch.data != nullptr;
   const T* run = fetches ? tile.fetch.data : tile.a.data;
-  const int64_t line_step = fetches ? kFetchLine<T> : 0;
-  const int64_t run_steps = fetches ? kFetchRun : tile.depth;
+  const int64_t line_step = fetches ? 2 * kFetchLine<T> : 0;
+  const int64_t run_steps = fetches ? kFetchSteps : tile.depth;
   for (int64_t left = tile.depth; left > 0; left -= run_steps) {
     const T* line = run;
     for (int64_t step = left < run_steps ? left : run_steps; step > 0; --step) {
       __builtin_prefetch(line, 0, 2);
+      __builtin_prefetch(line + kFetchLine<T>, 0, 2);
       line += line_step;
       Vec<T> row[kVectors];
       FASTNN_UNROLL

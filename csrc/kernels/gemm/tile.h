@@ -45,9 +45,10 @@ inline constexpr int tile_vectors(int rows) {
 }
 inline constexpr int kMaxTileVectors = 8;
 
-// Memory to be fetched into L2 while a tile is computed: runs of kFetchRun cache lines, `stride`
-// elements from one to the next; null for nothing.
-inline constexpr int64_t kFetchRun = 64;
+// Memory to be fetched into L2 while a tile is computed, two lines a step (what a step reads of a
+// group of B): runs of kFetchRun cache lines, `stride` elements from one to the next; null for
+// nothing.
+inline constexpr int64_t kFetchRun = 64, kFetchSteps = kFetchRun / 2;
 template <class T>
 inline constexpr int64_t kFetchLine = 64 / static_cast<int64_t>(sizeof(T));
 template <class T>
@@ -86,9 +87,9 @@ struct Tile {
   int64_t b_stride, b_group_stride;
   T* c;
   int64_t c_stride;
-  int64_t cols;      // 1 .. tile_vectors(rows) * Vec<T>::kSize
-  bool accumulate;   // start from C instead of zero
-  Fetch<T> fetch{};  // a line a step
+  int64_t cols;     // 1 .. tile_vectors(rows) * Vec<T>::kSize
+  bool accumulate;  // start from C instead of zero
+  Fetch<T> fetch{};
   TileBias<T> bias{};
 };
 
