@@ -103,8 +103,8 @@ TARGETS: dict[str, dict[str, Target]] = {
             note=(
                 "All libraries run at 89 to 98% of the FMA peak here, so that 1.4 times PyTorch is "
                 "out of reach. Arrays are NCHW: rows of 196 positions end in a vector of four, or "
-                "both sides are transposed. Tried: packed panels of positions, channels in the lanes "
-                "(93% of the peak, kept for such sizes and for stride 2), the bias in registers."
+                "both sides are transposed. Tried: packed panels of positions, channels in the "
+                "lanes (93% of the peak, kept for such sizes and for stride 2), the bias in registers."
             ),
         ),
         "others": Target(mean=1.03, each=0.92, torch=1.3),
@@ -113,7 +113,7 @@ TARGETS: dict[str, dict[str, Target]] = {
             torch=3.0,
             note=(
                 "PyTorch's channels_last kernels are within 2 of the limit on these shapes: 5x5 on "
-                "28x28 is bound by fma and the shifts between lanes, at 28 of 32 lanes. Tried there: "
+                "28x28 is bound by fma and the shifts between lanes, at 28 of 32 lanes. Tried: "
                 "sums by rows, by columns, seven rows at once. Others gained 1.2 to 2.6 times by "
                 "reading planes in place."
             ),
@@ -121,8 +121,8 @@ TARGETS: dict[str, dict[str, Target]] = {
         "1d, 3d, transposed": Target(
             mean=1.3,
             note=(
-                "conv3d stays below the fastest peer: its products run at the peak, but writing the "
-                "51 MB of its output takes a quarter of the time. Tried: stores past the caches "
+                "conv3d stays below the fastest peer: its products run at the peak, but writing "
+                "the 51 MB of its output takes a quarter of the time. Tried: stores past the caches "
                 "(slower, runs of 448 bytes), fetching the places ahead, stores without masks."
             ),
         ),
