@@ -104,7 +104,7 @@ TARGETS: dict[str, dict[str, Target]] = {
                 "All libraries run at 89 to 98% of the FMA peak here, so that 1.4 times PyTorch is "
                 "out of reach. Arrays are NCHW: rows of 196 positions end in a vector of four, or "
                 "both sides are transposed. Tried: packed panels of positions, channels in the "
-                "lanes (93% of the peak, kept for such sizes and for stride 2), the bias in registers."
+                "lanes (93% of the peak, kept for such sizes and stride 2), bias in registers."
             ),
         ),
         "others": Target(mean=1.03, each=0.92, torch=1.3),
@@ -122,7 +122,7 @@ TARGETS: dict[str, dict[str, Target]] = {
             mean=1.3,
             note=(
                 "conv3d stays below the fastest peer: its products run at the peak, but writing "
-                "the 51 MB of its output takes a quarter of the time. Tried: stores past the caches "
+                "the 51 MB of output takes a quarter of the time. Tried: stores past the caches "
                 "(slower, runs of 448 bytes), fetching the places ahead, stores without masks."
             ),
         ),
