@@ -90,7 +90,8 @@ TARGETS: dict[str, dict[str, Target]] = {
             mean=1.3,
             torch=2.5,
             note="XNNPACK's call makes no array and checks nothing. For 16^3 the kernel takes 0.2 "
-            "of some 1.2 us. 100 columns fill seven vectors to 89%. Tried: the interpreter's calling "
+            "of some 1.2 us. 100 columns fill seven vectors to 89%. Tried: the "
+            "interpreter's calling "
             "convention, recording as a native flag, modules called without Python, no packing.",
         ),
         "forward + backward": Target(torch=1.3),
