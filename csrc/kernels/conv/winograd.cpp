@@ -456,7 +456,7 @@ WinogradScheme pointwise_scheme(const Convolution<T>& conv) {
   const bool suits = (width.step == 2 || wasteful) && height.step == width.step && width.step <= 2;
   const bool large = min_of(conv.in_channels, conv.out_channels) >= kLeastChannels &&
                      conv.in_channels * conv.out_channels >= kLeastProduct;
-  return suits && large && conv.phase.step[2] == 1 ? WinogradScheme::k1x1 : WinogradScheme::kNone;
+  return suits && large ? WinogradScheme::k1x1 : WinogradScheme::kNone;
 }
 
 // The scheme for the taps and the size of the map.
