@@ -56,10 +56,10 @@ struct RnnReducedWeights {
 template <class T>
 struct RnnForwardDirection {
   RnnWeights<T> weights;
-  const T* packed_w_ih;      // from pack_matrix, in place of w_ih, or null
-  const T* packed_w_hh;      // from pack_recurrent, in place of w_hh, or null
+  const T* packed_w_ih;          // from pack_matrix, in place of w_ih, or null
+  const T* packed_w_hh;          // from pack_recurrent, in place of w_hh, or null
   RnnReducedWeights<T> reduced;  // in place of all matrices, or null; not when gates are saved
-  const int64_t* x_offsets;  // of every packed row
+  const int64_t* x_offsets;      // of every packed row
   const int64_t* y_offsets;
   const T* h0;  // (batch, P)
   const T* c0;  // (batch, H)
