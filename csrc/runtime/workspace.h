@@ -21,9 +21,10 @@ class Workspace {
   Workspace& operator=(const Workspace&) = delete;
 
   // The next `count` elements, aligned; the sum of all takes must not pass the size asked for,
-  // each rounded up by padded_bytes.
+  // each rounded up by padded_bytes. Never a function of its own, which all instruction sets would
+  // share.
   template <class T>
-  T* take(int64_t count) {
+  __attribute__((always_inline)) T* take(int64_t count) {
     T* pointer = reinterpret_cast<T*>(next_);
     next_ += padded_bytes(count * static_cast<int64_t>(sizeof(T)));
     return pointer;
