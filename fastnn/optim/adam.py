@@ -7,12 +7,12 @@ from typing import Any
 
 from fastnn import _core
 from fastnn.autograd import Array
-from fastnn.optim.optimizer import Optimizer, check_moments, count_steps, kept, next_steps
+from fastnn.optim.optimizer import MomentOptimizer, count_steps, kept, next_steps
 
 __all__ = ["Adam", "AdamW"]
 
 
-class Adam(Optimizer):
+class Adam(MomentOptimizer):
     """Adam: steps scaled by running means of the gradient and of its square.
 
     With g the gradient plus ``weight_decay * p``, t the number of the step::
@@ -69,10 +69,6 @@ class Adam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _check_options(self, group: dict[str, Any]) -> None:
-        super()._check_options(group)
-        check_moments(self._name, group)
-
     def _update(
         self,
         params: list[Array],
@@ -80,11 +76,11 @@ class Adam(Optimizer):
         states: list[dict[str, Any]],
         group: dict[str, Any],
     ) -> None:
-        means = [kept(s, "exp_avg", p) for s, p in zip(states, params)]
-        squares = [kept(s, "exp_avg_sq", p) for s, p in zip(states, params)]
+        means = kept(states, "exp_avg", params)
+        squares = kept(states, "exp_avg_sq", params)
         largest = None
         if group["amsgrad"]:
-            largest = [kept(s, "max_exp_avg_sq", p) for s, p in zip(states, params)]
+            largest = kept(states, "max_exp_avg_sq", params)
         beta1, beta2 = group["betas"]
         _core.adam_step(
             params,

@@ -7,7 +7,14 @@ from typing import Any
 
 from fastnn import _core
 from fastnn.autograd import Array
-from fastnn.optim.optimizer import Optimizer, check_option, count_steps, kept, next_steps
+from fastnn.optim.optimizer import (
+    Optimizer,
+    check_betas,
+    check_option,
+    count_steps,
+    kept,
+    next_steps,
+)
 
 __all__ = ["Adagrad", "Lion", "RMSprop"]
 
@@ -94,12 +101,12 @@ class RMSprop(Optimizer):
         states: list[dict[str, Any]],
         group: dict[str, Any],
     ) -> None:
-        squares = [kept(s, "square_avg", p) for s, p in zip(states, params)]
+        squares = kept(states, "square_avg", params)
         means = buffers = None
         if group["centered"]:
-            means = [kept(s, "grad_avg", p) for s, p in zip(states, params)]
+            means = kept(states, "grad_avg", params)
         if group["momentum"] != 0:
-            buffers = [kept(s, "momentum_buffer", p) for s, p in zip(states, params)]
+            buffers = kept(states, "momentum_buffer", params)
         _core.rmsprop_step(
             params,
             grads,
@@ -193,7 +200,7 @@ class Adagrad(Optimizer):
         group: dict[str, Any],
     ) -> None:
         start = group["initial_accumulator_value"]
-        sums = [kept(s, "sum", p, start) for s, p in zip(states, params)]
+        sums = kept(states, "sum", params, start)
         _core.adagrad_step(
             params,
             grads,
@@ -262,9 +269,7 @@ class Lion(Optimizer):
 
     def _check_options(self, group: dict[str, Any]) -> None:
         super()._check_options(group)
-        betas = group["betas"]
-        valid = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
-        check_option(self._name, "betas", betas, valid, "two numbers in [0, 1)")
+        check_betas(self._name, group["betas"])
 
     def _update(
         self,
@@ -277,7 +282,7 @@ class Lion(Optimizer):
         _core.lion_step(
             params,
             grads,
-            [kept(s, "exp_avg", p) for s, p in zip(states, params)],
+            kept(states, "exp_avg", params),
             group["lr"],
             beta1,
             beta2,

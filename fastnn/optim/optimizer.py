@@ -12,7 +12,15 @@ from fastnn._in_place import in_place
 from fastnn.autograd import Array, TensorBase, enable_grad
 from fastnn.functional._args import flag, number
 
-__all__ = ["Optimizer", "check_option", "count_steps", "kept", "next_steps"]
+__all__ = [
+    "MomentOptimizer",
+    "Optimizer",
+    "check_betas",
+    "check_option",
+    "count_steps",
+    "kept",
+    "next_steps",
+]
 
 
 # Options that are a bool; all others are numbers, but for the pair of betas.
@@ -204,12 +212,19 @@ def check_option(name: str, option: str, value: Any, valid: Any, need: str) -> N
         raise ValueError(f"{name}: {option} must be {need}, got {value}")
 
 
-def check_moments(name: str, group: dict[str, Any]) -> None:
-    """Check the options of Adam and its variants."""
-    betas, eps = group["betas"], group["eps"]
-    check_option(name, "eps", eps, eps >= 0, ">= 0")
+def check_betas(name: str, betas: Any) -> None:
+    """Raise unless `betas` are two numbers that a mean can decay with."""
     valid = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
     check_option(name, "betas", betas, valid, "two numbers in [0, 1)")
+
+
+class MomentOptimizer(Optimizer):
+    """Base of Adam and its variants: running means that decay with `betas`, and `eps`."""
+
+    def _check_options(self, group: dict[str, Any]) -> None:
+        super()._check_options(group)
+        check_option(self._name, "eps", group["eps"], group["eps"] >= 0, ">= 0")
+        check_betas(self._name, group["betas"])
 
 
 def _copied_state(name: str, number: int, state: Mapping[str, Any], data: Array) -> dict[str, Any]:
@@ -231,8 +246,14 @@ def _copied_state(name: str, number: int, state: Mapping[str, Any], data: Array)
     return copied
 
 
-def kept(state: dict[str, Any], key: str, data: Array, fill: float = 0.0) -> Array:
-    """Return the array of the state, full of `fill` at first, in the parameter's dtype."""
+def kept(
+    states: list[dict[str, Any]], key: str, params: list[Array], fill: float = 0.0
+) -> list[Array]:
+    """Return an array of each state, full of `fill` at first, in its parameter's dtype."""
+    return [_kept(state, key, data, fill) for state, data in zip(states, params)]
+
+
+def _kept(state: dict[str, Any], key: str, data: Array, fill: float) -> Array:
     array = state.get(key)
     if array is None:
         array = np.full(data.shape, fill, data.dtype)

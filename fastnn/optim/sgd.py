@@ -92,7 +92,7 @@ class SGD(Optimizer):
         buffers = None
         first = [state.get("momentum_buffer") is None for state in states]
         if group["momentum"] != 0:
-            buffers = [kept(s, "momentum_buffer", p) for s, p in zip(states, params)]
+            buffers = kept(states, "momentum_buffer", params)
         _core.sgd_step(
             params,
             grads,

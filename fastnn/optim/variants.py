@@ -8,8 +8,8 @@ from typing import Any
 from fastnn import _core
 from fastnn.autograd import Array
 from fastnn.optim.optimizer import (
+    MomentOptimizer,
     Optimizer,
-    check_moments,
     check_option,
     count_steps,
     kept,
@@ -19,15 +19,7 @@ from fastnn.optim.optimizer import (
 __all__ = ["Adadelta", "Adamax", "NAdam", "RAdam"]
 
 
-class _Variant(Optimizer):
-    """What the variants of Adam have in common with it."""
-
-    def _check_options(self, group: dict[str, Any]) -> None:
-        super()._check_options(group)
-        check_moments(self._name, group)
-
-
-class Adamax(_Variant):
+class Adamax(MomentOptimizer):
     """Adam with the largest magnitude of the gradient in place of its mean square.
 
     With g the gradient plus ``weight_decay * p``, t the number of the step::
@@ -98,8 +90,8 @@ class Adamax(_Variant):
         _core.adamax_step(
             params,
             grads,
-            [kept(s, "exp_avg", p) for s, p in zip(states, params)],
-            [kept(s, "exp_inf", p) for s, p in zip(states, params)],
+            kept(states, "exp_avg", params),
+            kept(states, "exp_inf", params),
             next_steps(states),
             group["lr"],
             beta1,
@@ -111,7 +103,7 @@ class Adamax(_Variant):
         count_steps(states)
 
 
-class NAdam(_Variant):
+class NAdam(MomentOptimizer):
     """Adam with Nesterov's momentum.
 
     With g the gradient plus ``weight_decay * p``, t the number of the step, m and v as in
@@ -203,8 +195,8 @@ class NAdam(_Variant):
         _core.nadam_step(
             params,
             grads,
-            [kept(s, "exp_avg", p) for s, p in zip(states, params)],
-            [kept(s, "exp_avg_sq", p) for s, p in zip(states, params)],
+            kept(states, "exp_avg", params),
+            kept(states, "exp_avg_sq", params),
             steps,
             momenta,
             [momentum(step + 1) for step in steps],
@@ -222,7 +214,7 @@ class NAdam(_Variant):
         count_steps(states)
 
 
-class RAdam(_Variant):
+class RAdam(MomentOptimizer):
     """Adam whose step is rectified while the mean of the squares is still uncertain.
 
     With m and v as in :class:`Adam`, t the number of the step, ``rho = 2 / (1 - beta2) - 1`` and
@@ -298,8 +290,8 @@ class RAdam(_Variant):
         _core.radam_step(
             params,
             grads,
-            [kept(s, "exp_avg", p) for s, p in zip(states, params)],
-            [kept(s, "exp_avg_sq", p) for s, p in zip(states, params)],
+            kept(states, "exp_avg", params),
+            kept(states, "exp_avg_sq", params),
             next_steps(states),
             group["lr"],
             beta1,
@@ -388,8 +380,8 @@ class Adadelta(Optimizer):
         _core.adadelta_step(
             params,
             grads,
-            [kept(s, "square_avg", p) for s, p in zip(states, params)],
-            [kept(s, "acc_delta", p) for s, p in zip(states, params)],
+            kept(states, "square_avg", params),
+            kept(states, "acc_delta", params),
             group["lr"],
             group["rho"],
             group["eps"],
