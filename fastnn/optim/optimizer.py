@@ -24,7 +24,7 @@ __all__ = [
 
 
 # Options that are a bool; all others are numbers, but for the pair of betas.
-FLAGS = ("amsgrad", "centered", "maximize", "nesterov")
+FLAGS = ("amsgrad", "centered", "decoupled_weight_decay", "maximize", "nesterov")
 
 
 class Optimizer:
