@@ -159,7 +159,45 @@ class ModuleList(_Indexed):
         return self
 
 
-class ModuleDict(Module):
+class _Named(Module):
+    """A mapping from names to the entries of one of the module's tables, `_entries`."""
+
+    _entries: Mapping[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        return self._entries[key]
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self._entries:
+            raise KeyError(key)
+        delattr(self, key)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
+    def keys(self) -> Iterable[str]:
+        return self._entries.keys()
+
+    def values(self) -> Iterable[Any]:
+        return self._entries.values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        return self._entries.items()
+
+    def pop(self, key: str) -> Any:
+        """Remove an entry and return it."""
+        entry = self[key]
+        del self[key]
+        return entry
+
+
+class ModuleDict(_Named):
     """A dict of modules whose parameters belong to the model.
 
     Examples
@@ -174,45 +212,17 @@ class ModuleDict(Module):
         super().__init__()
         self.update({} if modules is None else modules)
 
+    @property
+    def _entries(self) -> Mapping[str, Any]:  # type: ignore[override]
+        return self._modules
+
     def update(self, modules: Mapping[str, Module]) -> None:
         """Add or replace modules."""
         for name, module in modules.items():
             self[name] = module
 
-    def __getitem__(self, key: str) -> Any:
-        return self._modules[key]
-
     def __setitem__(self, key: str, module: Module) -> None:
         self.register_module(key, module)
-
-    def __delitem__(self, key: str) -> None:
-        if key not in self._modules:
-            raise KeyError(key)
-        delattr(self, key)
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._modules
-
-    def keys(self) -> Iterable[str]:
-        return self._modules.keys()
-
-    def values(self) -> Iterable[Any]:
-        return self._modules.values()
-
-    def items(self) -> Iterable[tuple[str, Any]]:
-        return self._modules.items()
-
-    def pop(self, key: str) -> Any:
-        """Remove a module and return it."""
-        module = self[key]
-        del self[key]
-        return module
 
 
 class ParameterList(Module):
@@ -259,7 +269,7 @@ class ParameterList(Module):
         return _parameter_lines(self)
 
 
-class ParameterDict(Module):
+class ParameterDict(_Named):
     """A dict of parameters that belong to the model; anything else becomes a Parameter.
 
     Examples
@@ -275,45 +285,17 @@ class ParameterDict(Module):
         super().__init__()
         self.update({} if parameters is None else parameters)
 
+    @property
+    def _entries(self) -> Mapping[str, Any]:  # type: ignore[override]
+        return self._parameters
+
     def update(self, parameters: Mapping[str, Any]) -> None:
         """Add or replace parameters."""
         for name, value in parameters.items():
             self[name] = value
 
-    def __getitem__(self, key: str) -> Any:
-        return self._parameters[key]
-
     def __setitem__(self, key: str, value: Any) -> None:
         self.register_parameter(key, _parameter(value))
-
-    def __delitem__(self, key: str) -> None:
-        if key not in self._parameters:
-            raise KeyError(key)
-        delattr(self, key)
-
-    def __len__(self) -> int:
-        return len(self._parameters)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parameters)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._parameters
-
-    def keys(self) -> Iterable[str]:
-        return self._parameters.keys()
-
-    def values(self) -> Iterable[Any]:
-        return self._parameters.values()
-
-    def items(self) -> Iterable[tuple[str, Any]]:
-        return self._parameters.items()
-
-    def pop(self, key: str) -> Any:
-        """Remove a parameter and return it."""
-        parameter = self[key]
-        del self[key]
-        return parameter
 
     def extra_repr(self) -> str:
         return _parameter_lines(self)
