@@ -55,6 +55,24 @@ def same_bytes_for_every_thread_count(
     return first
 
 
+def assert_bytes_depend_on_values_alone(call: Callable[[Any], Any], x: np.ndarray) -> None:
+    """Neither threads nor the rest of the batch nor strides change a byte of `call` on images.
+
+    Of its gradient neither do the threads.
+    """
+
+    def both() -> Any:
+        t = fastnn.Tensor(x, requires_grad=True)
+        y = call(t)
+        y.backward(np.random.default_rng(1).standard_normal(y.shape).astype(x.dtype))
+        return y, t.grad
+
+    whole = same_bytes_for_every_thread_count(both)[0].numpy()
+    assert same_bytes(call(x[1:2])[0], whole[1])
+    for name, view in strided_variants(x).items():
+        assert same_bytes(call(view), whole), name
+
+
 def numeric_gradient(
     f: Callable[..., Any],
     *arrays: np.ndarray,

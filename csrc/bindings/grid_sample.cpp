@@ -68,6 +68,12 @@ struct Sampling {
     }
     check.size("output", y_shape, sizeof(T));
   }
+
+  Array<T> gradient(const Check& check, py::handle grad_output) const {
+    Array<T> grad = check.contiguous<T>("grad_output", grad_output);
+    check.shape("grad_output", grad, y_shape, "the output's shape");
+    return grad;
+  }
 };
 
 py::object grid_sample_forward(py::handle input, py::handle grid, const std::string& mode,
@@ -90,8 +96,7 @@ py::object grid_sample_backward_input(py::handle grad_output, py::handle input, 
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Sampling<T> s(check, input, grid, {mode, padding, align_corners});
-    const auto grad = check.contiguous<T>("grad_output", grad_output);
-    check.shape("grad_output", grad, s.y_shape, "the output's shape");
+    const auto grad = s.gradient(check, grad_output);
     auto grad_x = check.output<T>(shape_of(s.x));
     run(resize_kernels().grid_sample_backward_input,
         GridSampleBackwardInputArgs<T>{s.shape, s.grid.data(), grad.data(), grad_x.mutable_data()});
@@ -106,8 +111,7 @@ py::object grid_sample_backward_grid(py::handle grad_output, py::handle input, p
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Sampling<T> s(check, input, grid, {mode, padding, align_corners});
-    const auto grad = check.contiguous<T>("grad_output", grad_output);
-    check.shape("grad_output", grad, s.y_shape, "the output's shape");
+    const auto grad = s.gradient(check, grad_output);
     auto grad_grid = check.output<T>(shape_of(s.grid));
     run(resize_kernels().grid_sample_backward_grid,
         GridSampleBackwardGridArgs<T>{s.shape, s.x.data(), s.grid.data(), grad.data(),

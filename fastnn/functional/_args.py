@@ -174,3 +174,12 @@ def check_destination(op: str, input: Any, inplace: bool, out: Any) -> bool:
         )
     refuse_out_while_recording(op, out, input)
     return flag(op, "inplace", inplace) and isinstance(input, ndarray)
+
+
+def check_spatial_rank(op: str, shape: tuple[int, ...], dims: int) -> None:
+    """Raise unless `shape` is (C, *spatial) or (N, C, *spatial) with `dims` spatial dimensions."""
+    if len(shape) not in (dims + 1, dims + 2):
+        raise ValueError(
+            f"{op}: input must have {dims + 2} dimensions, or {dims + 1} without a batch, "
+            f"got shape {shape}"
+        )

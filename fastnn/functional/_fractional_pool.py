@@ -9,6 +9,7 @@ import numpy as np
 from fastnn import _core, random
 from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
 from fastnn.functional._args import (
+    check_spatial_rank,
     flag,
     ntuple,
     number,
@@ -77,11 +78,7 @@ def _fractional_max_pool(
         if indices_too:
             refuse_out_of_two(op, out)
     shape = np.shape(x)
-    if len(shape) not in (dims + 1, dims + 2):
-        raise ValueError(
-            f"{op}: input must have {dims + 2} dimensions, or {dims + 1} without a batch, "
-            f"got shape {shape}"
-        )
+    check_spatial_rank(op, shape, dims)
     size = _output_size(op, shape[-dims:], output_size, output_ratio)
     samples = _samples(op, x, dims, random_samples)
     y, indices = _core.fractional_max_pool3d_forward(x, dims, kernel_size, size, samples, out)

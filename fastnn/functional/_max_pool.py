@@ -6,7 +6,12 @@ from typing import Any
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
-from fastnn.functional._args import ntuple, recorded, refuse_out_while_recording
+from fastnn.functional._args import (
+    check_spatial_rank,
+    ntuple,
+    recorded,
+    refuse_out_while_recording,
+)
 
 __all__ = [
     "max_pool1d",
@@ -209,11 +214,7 @@ def _unpooled_size(
             f"{op}: kernel_size and stride must be positive and padding not negative, "
             f"got {kernel}, {stride}, {padding}"
         )
-    if len(shape) not in (dims + 1, dims + 2):
-        raise ValueError(
-            f"{op}: input must have {dims + 2} dimensions, or {dims + 1} without a batch, "
-            f"got shape {shape}"
-        )
+    check_spatial_rank(op, shape, dims)
     size = tuple(
         (n - 1) * s + k - 2 * p for n, s, k, p in zip(shape[-dims:], stride, kernel, padding)
     )
