@@ -8,15 +8,20 @@ import numpy as np
 import pytest
 
 from fastnn.nn.module import Parameter
-from fastnn.optim import SGD, Adam, lr_scheduler
+from fastnn.optim import SGD, Adagrad, Adam, lr_scheduler
 from fastnn.optim.lr_scheduler import (
+    ChainedScheduler,
     ConstantLR,
     CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
     ExponentialLR,
     LambdaLR,
     LinearLR,
+    MultiplicativeLR,
     MultiStepLR,
     OneCycleLR,
+    PolynomialLR,
     ReduceLROnPlateau,
     SequentialLR,
     StepLR,
@@ -42,6 +47,27 @@ def interpolated(start, end, total):
     return lambda t: start + (end - start) * min(t, total) / total
 
 
+def restarts_at(*starts):
+    """Cosines from each start to the next."""
+
+    def factor(t):
+        run = max(i for i, start in enumerate(starts) if start <= t)
+        length = starts[run + 1] - starts[run]
+        return (1 + math.cos(math.pi * (t - starts[run]) / length)) / 2
+
+    return factor
+
+
+def triangle(up, down, height=lambda t: 1):
+    """From 0.1 to 0.9 and back, as factors of 0.5."""
+
+    def factor(t):
+        share = np.interp(t % (up + down), [0, up, up + down], [0, 1, 0])
+        return (0.1 + 0.8 * share * height(t)) / 0.5
+
+    return factor
+
+
 CASES = [
     (StepLR, {"step_size": 4, "gamma": 0.5}, lambda t: 0.5 ** (t // 4)),
     (
@@ -60,6 +86,42 @@ CASES = [
         CosineAnnealingLR,
         {"T_max": 7, "eta_min": 0.05},
         lambda t: 0.1 + 0.9 * (1 + math.cos(math.pi * t / 7)) / 2,
+    ),
+    (PolynomialLR, {}, lambda t: max(0, 1 - t / 5)),
+    (PolynomialLR, {"total_iters": 30, "power": 2.5}, lambda t: (1 - t / 30) ** 2.5),
+    (MultiplicativeLR, {"lr_lambda": lambda t: t}, math.factorial),
+    (
+        CosineAnnealingWarmRestarts,
+        {"T_0": 5, "eta_min": 0.05},
+        lambda t: 0.1 + 0.9 * (1 + math.cos(math.pi * (t % 5) / 5)) / 2,
+    ),
+    (CosineAnnealingWarmRestarts, {"T_0": 3, "T_mult": 2}, restarts_at(0, 3, 9, 21, 45)),
+    (CyclicLR, {"base_lr": 0.1, "max_lr": 0.9, "step_size_up": 4}, triangle(4, 4)),
+    (
+        CyclicLR,
+        {"base_lr": 0.1, "max_lr": 0.9, "step_size_up": 2, "step_size_down": 5},
+        triangle(2, 5),
+    ),
+    (
+        CyclicLR,
+        {"base_lr": 0.1, "max_lr": 0.9, "step_size_up": 3, "mode": "triangular2"},
+        triangle(3, 3, lambda t: 0.5 ** (t // 6)),
+    ),
+    (
+        CyclicLR,
+        {"base_lr": 0.1, "max_lr": 0.9, "step_size_up": 3, "mode": "exp_range", "gamma": 0.9},
+        triangle(3, 3, lambda t: 0.9**t),
+    ),
+    (
+        CyclicLR,
+        {
+            "base_lr": 0.1,
+            "max_lr": 0.9,
+            "step_size_up": 3,
+            "scale_fn": lambda cycle: 1 / cycle,
+            "cycle_momentum": False,
+        },
+        triangle(3, 3, lambda t: 1 / (1 + t // 6)),
     ),
 ]
 
@@ -138,6 +200,37 @@ def test_sequential():
     np.testing.assert_allclose(rates(scheduler, 8), wanted, atol=1e-12)
 
 
+def test_chained():
+    optimizer = sgd(lr=1.0)
+    parts = [ConstantLR(optimizer, 0.5, total_iters=3), ExponentialLR(optimizer, 0.9)]
+    scheduler = ChainedScheduler(parts)
+    wanted = [(0.5 if t < 3 else 1) * 0.9**t for t in range(6)]
+    np.testing.assert_allclose(rates(scheduler, 6), wanted, rtol=1e-12)
+    state = scheduler.state_dict()
+    assert [part["last_epoch"] for part in state["_schedulers"]] == [6, 6]
+    scheduler.load_state_dict(state)
+    assert scheduler.get_last_lr() == pytest.approx([0.9**6])
+
+
+def test_warm_restarts_within_an_epoch():
+    scheduler = CosineAnnealingWarmRestarts(sgd(lr=1.0), T_0=2, T_mult=3)
+    for epoch, share in ((0.5, 0.25), (1.75, 0.875), (2.0, 0.0), (5.0, 0.5), (8.5, 0.5 / 18)):
+        scheduler.step(epoch)
+        assert scheduler.get_last_lr() == pytest.approx([(1 + math.cos(math.pi * share)) / 2])
+    assert scheduler.last_epoch == 8
+
+
+def test_cyclic_moves_momentum():
+    optimizer = Adam([Parameter(np.ones(1))])
+    scheduler = CyclicLR(optimizer, 0.1, 0.9, step_size_up=4, base_momentum=0.5)
+    seen = []
+    for _ in range(5):
+        seen.append(optimizer.param_groups[0]["betas"])
+        scheduler.step()
+    assert [beta1 for beta1, _ in seen] == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5])
+    assert {beta2 for _, beta2 in seen} == {0.999}
+
+
 def test_plateau():
     optimizer = sgd(lr=1.0)
     scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=1, cooldown=2, min_lr=0.2)
@@ -166,6 +259,27 @@ BAD = [
     (lambda: OneCycleLR(sgd(), 1.0, 5, anneal_strategy="up"), ValueError, "'cos' or 'linear'"),
     (lambda: ReduceLROnPlateau(sgd(), "least"), ValueError, "mode must be 'min' or 'max'"),
     (lambda: ReduceLROnPlateau(sgd(), factor=1), ValueError, r"factor must be in \[0, 1\), got 1"),
+    (lambda: PolynomialLR(sgd(), 0), ValueError, "PolynomialLR: total_iters must be an int >= 1"),
+    (lambda: PolynomialLR(sgd(), 5, "2"), TypeError, "PolynomialLR: power must be a number"),
+    (lambda: MultiplicativeLR(sgd(), []), ValueError, "MultiplicativeLR: lr_lambda must have 1"),
+    (lambda: CosineAnnealingWarmRestarts(sgd(), 0), ValueError, "T_0 must be an int >= 1, got 0"),
+    (lambda: CosineAnnealingWarmRestarts(sgd(), 1).step(-1), ValueError, "epoch must be >= 0"),
+    (lambda: CyclicLR(sgd(), 0.1, 1.0, mode="square"), ValueError, "mode must be 'triangular'"),
+    (lambda: CyclicLR(sgd(), 0.1, 1.0, scale_mode="x"), ValueError, "scale_mode must be 'cycle'"),
+    (lambda: CyclicLR(sgd(), 0.1, 1.0, scale_fn=2), TypeError, "scale_fn must be callable"),
+    (lambda: CyclicLR(sgd(), 0.1, 1.0, 0), ValueError, "step_size_up must be an int >= 1"),
+    (lambda: CyclicLR(sgd(), [0.1, 0.2], 1.0), ValueError, "base_lr must have 1 values"),
+    (
+        lambda: CyclicLR(Adagrad([Parameter(np.ones(1))]), 0.1, 1.0),
+        ValueError,
+        "cycle_momentum must be False",
+    ),
+    (lambda: ChainedScheduler([]), ValueError, "schedulers must not be empty"),
+    (
+        lambda: ChainedScheduler([StepLR(sgd(), 1), StepLR(sgd(), 1)]),
+        ValueError,
+        r"ChainedScheduler: schedulers\[1\] must have this optimizer",
+    ),
     (lambda: SequentialLR(sgd(), [], []), ValueError, "one fewer than schedulers"),
     (
         lambda: SequentialLR(sgd(), [StepLR(sgd(), 1)], []),

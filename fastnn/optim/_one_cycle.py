@@ -6,7 +6,14 @@ import math
 from collections.abc import Sequence
 
 from fastnn.functional._args import number
-from fastnn.optim._scheduler import LRScheduler, checked, each, positive_int
+from fastnn.optim._scheduler import (
+    LRScheduler,
+    check_momentum,
+    checked,
+    each,
+    positive_int,
+    set_momentum,
+)
 from fastnn.optim.optimizer import Optimizer
 
 __all__ = ["OneCycleLR"]
@@ -84,11 +91,8 @@ class OneCycleLR(LRScheduler):
             fall = (last, "max_lr", "min_lr", "base_momentum", "max_momentum")
             self._phases = [rise, fall]
         highest = each("OneCycleLR", "max_lr", max_lr, len(groups))
-        if cycle_momentum and not {"momentum", "betas"} & set(optimizer.defaults):
-            raise ValueError(
-                "OneCycleLR: cycle_momentum must be False with an optimizer without momentum "
-                "or betas"
-            )
+        if cycle_momentum:
+            check_momentum("OneCycleLR", optimizer)
         heavy = each("OneCycleLR", "max_momentum", max_momentum, len(groups))
         light = each("OneCycleLR", "base_momentum", base_momentum, len(groups))
         if last_epoch == -1:
@@ -117,10 +121,7 @@ class OneCycleLR(LRScheduler):
         if self.cycle_momentum:
             for group in groups:
                 momentum = self._between(group[first_momentum], group[last_momentum], share)
-                if "betas" in group:
-                    group["betas"] = (momentum, *group["betas"][1:])
-                else:
-                    group["momentum"] = momentum
+                set_momentum(group, momentum)
         return [self._between(group[first_lr], group[last_lr], share) for group in groups]
 
     def _between(self, start: float, end: float, share: float) -> float:

@@ -7,7 +7,14 @@ from typing import Any
 
 from fastnn.optim.optimizer import Optimizer
 
-__all__ = ["LRScheduler", "checked", "each", "positive_int"]
+__all__ = [
+    "LRScheduler",
+    "check_momentum",
+    "checked",
+    "each",
+    "positive_int",
+    "set_momentum",
+]
 
 
 class LRScheduler:
@@ -101,3 +108,18 @@ def each(name: str, option: str, value: Any, groups: int) -> list[float]:
             f"{name}: {option} must have {groups} values (parameter groups), got {len(value)}"
         )
     return list(value)
+
+
+def check_momentum(name: str, optimizer: Optimizer) -> None:
+    if not {"momentum", "betas"} & set(optimizer.defaults):
+        raise ValueError(
+            f"{name}: cycle_momentum must be False with an optimizer without momentum or betas"
+        )
+
+
+def set_momentum(group: dict[str, Any], momentum: float) -> None:
+    """Set the group's momentum, or the first beta of Adam and its relatives."""
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    else:
+        group["momentum"] = momentum

@@ -7,26 +7,32 @@ comes after the optimizer's. Most multiply the current rate, so several can act 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fastnn.functional._args import number
+from fastnn.optim._composed import ChainedScheduler, SequentialLR
+from fastnn.optim._cyclic import CosineAnnealingWarmRestarts, CyclicLR
 from fastnn.optim._one_cycle import OneCycleLR
 from fastnn.optim._plateau import ReduceLROnPlateau
 from fastnn.optim._scheduler import LRScheduler, checked, positive_int
 from fastnn.optim.optimizer import Optimizer
 
 __all__ = [
+    "ChainedScheduler",
     "ConstantLR",
     "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
     "MultiStepLR",
+    "MultiplicativeLR",
     "OneCycleLR",
+    "PolynomialLR",
     "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",
@@ -233,7 +239,62 @@ class CosineAnnealingLR(LRScheduler):
         return [now / before * (lr - self.eta_min) + self.eta_min for lr in self._current()]
 
 
-class LambdaLR(LRScheduler):
+class PolynomialLR(LRScheduler):
+    """Lower the rate to zero along ``(1 - t / total_iters) ** power``.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    total_iters : int
+    power : float
+    last_epoch : int
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_iters: int = 5,
+        power: float = 1.0,
+        last_epoch: int = -1,
+    ) -> None:
+        positive_int("PolynomialLR", "total_iters", total_iters)
+        self.total_iters = total_iters
+        self.power = number("PolynomialLR", "power", power)
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        if self.last_epoch == 0 or self._continued or self.last_epoch > self.total_iters:
+            return self._current()
+        left = self.total_iters - self.last_epoch
+        return self._scaled((left / (left + 1)) ** self.power)
+
+
+class _OfFunctions(LRScheduler):
+    """A function of the step's number for each group."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        name = type(self).__name__
+        groups = len(checked(name, optimizer).param_groups)
+        functions = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
+        if len(functions) != groups:
+            raise ValueError(
+                f"{name}: lr_lambda must have {groups} functions (parameter groups), "
+                f"got {len(functions)}"
+            )
+        self.lr_lambdas = functions
+        super().__init__(optimizer, last_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the optimizer and the functions."""
+        return {key: v for key, v in super().state_dict().items() if key != "lr_lambdas"}
+
+
+class LambdaLR(_OfFunctions):
     """Set the rate to the base rate times a function of the step's number.
 
     Parameters
@@ -243,124 +304,23 @@ class LambdaLR(LRScheduler):
     last_epoch : int
     """
 
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
-        last_epoch: int = -1,
-    ) -> None:
-        groups = len(checked("LambdaLR", optimizer).param_groups)
-        functions = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
-        if len(functions) != groups:
-            raise ValueError(
-                f"LambdaLR: lr_lambda must have {groups} functions (parameter groups), "
-                f"got {len(functions)}"
-            )
-        self.lr_lambdas = functions
-        super().__init__(optimizer, last_epoch)
-
     def get_lr(self) -> list[float]:
         pairs = zip(self.lr_lambdas, self.base_lrs)
         return [base * function(self.last_epoch) for function, base in pairs]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything but the optimizer and the functions."""
-        return {key: v for key, v in super().state_dict().items() if key != "lr_lambdas"}
 
-
-class SequentialLR(LRScheduler):
-    """Run one scheduler after the other: the next begins at each milestone.
+class MultiplicativeLR(_OfFunctions):
+    """Multiply the rate in every step by a function of the step's number.
 
     Parameters
     ----------
     optimizer : Optimizer
-    schedulers : list of LRScheduler
-        All of this optimizer, made in this order.
-    milestones : list of int
-        One fewer than schedulers.
+    lr_lambda : callable, or a list of one a group
     last_epoch : int
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastnn.optim import SGD
-    >>> from fastnn.tensor import Tensor
-    >>> optimizer = SGD([Tensor(np.ones(1), requires_grad=True)], lr=1.0)
-    >>> warm_up = LinearLR(optimizer, start_factor=0.5, total_iters=2)
-    >>> scheduler = SequentialLR(optimizer, [warm_up, ExponentialLR(optimizer, 0.5)], [2])
-    >>> rates = []
-    >>> for _ in range(4):
-    ...     rates += scheduler.get_last_lr()
-    ...     optimizer.step()
-    ...     scheduler.step()
-    >>> rates
-    [0.5, 0.75, 1.0, 0.5]
     """
 
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        schedulers: Sequence[LRScheduler],
-        milestones: Sequence[int],
-        last_epoch: int = -1,
-    ) -> None:
-        self.optimizer = checked("SequentialLR", optimizer)
-        self._schedulers, self._milestones = list(schedulers), list(milestones)
-        for position, scheduler in enumerate(self._schedulers):
-            if not isinstance(scheduler, LRScheduler):
-                raise TypeError(
-                    f"SequentialLR: schedulers[{position}] must be an LRScheduler that needs no "
-                    f"metric, got {type(scheduler).__name__}"
-                )
-            if scheduler.optimizer is not optimizer:
-                raise ValueError(f"SequentialLR: schedulers[{position}] must have this optimizer")
-        if not self._schedulers or len(self._milestones) != len(self._schedulers) - 1:
-            raise ValueError(
-                f"SequentialLR: milestones must be one fewer than schedulers "
-                f"({len(self._schedulers)}), got {len(self._milestones)}"
-            )
-        self.last_epoch = last_epoch + 1
-        # Every scheduler has taken its first step when it was made: only one's counts.
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"]
-        self._undo()
-        first = self._schedulers[bisect_right(self._milestones, 0)]
-        first._initial_step()
-        self._last_lr = first.get_last_lr()
-
-    def _undo(self) -> None:
-        for scheduler in self._schedulers:
-            if isinstance(scheduler, SequentialLR):
-                scheduler._undo()
-            scheduler.last_epoch -= 1
-
-    def _initial_step(self) -> None:
-        self.last_epoch += 1
-        self._schedulers[bisect_right(self._milestones, self.last_epoch)]._initial_step()
-
-    def step(self) -> None:
-        """Take the next rates."""
-        self.last_epoch += 1
-        index = bisect_right(self._milestones, self.last_epoch)
-        scheduler = self._schedulers[index]
-        if index > 0 and self._milestones[index - 1] == self.last_epoch:
-            for group in self.optimizer.param_groups:
-                group["lr"] = group["initial_lr"]
-            scheduler.last_epoch = -1
-            scheduler._initial_step()
-        else:
-            scheduler.step()
-        self._last_lr = scheduler.get_last_lr()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything but the optimizer, with the schedulers' own state."""
-        state = super().state_dict()
-        state["_schedulers"] = [scheduler.state_dict() for scheduler in self._schedulers]
-        return state
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over what ``state_dict`` returned."""
-        own = {key: value for key, value in state_dict.items() if key != "_schedulers"}
-        super().load_state_dict(own)
-        for scheduler, state in zip(self._schedulers, state_dict["_schedulers"]):
-            scheduler.load_state_dict(state)
+    def get_lr(self) -> list[float]:
+        if self.last_epoch == 0 or self._continued:
+            return self._current()
+        pairs = zip(self.lr_lambdas, self._current())
+        return [lr * function(self.last_epoch) for function, lr in pairs]
