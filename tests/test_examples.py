@@ -75,9 +75,10 @@ def test_lenet(example, pictures, capsys):
     assert weights.stat().st_size > 4 * 60_000
 
 
-@pytest.mark.parametrize("example", ["resnet"], indirect=True)
-def test_resnet(example, pictures):
-    arguments = ["--epochs", "6", "--batch-size", "16", "--channels", "4"]
+@pytest.mark.parametrize("example", ["convnets"], indirect=True)
+@pytest.mark.parametrize("network", ["resnet", "inception", "xception"])
+def test_convnets(example, network, pictures):
+    arguments = ["--network", network, "--epochs", "6", "--batch-size", "16", "--channels", "4"]
     assert example.main([str(pictures), *arguments]) > 0.9
 
 
@@ -95,7 +96,7 @@ def test_mel_bands_cover_the_spectrum_once(example):
     np.testing.assert_allclose(inside, 1, rtol=1e-12)
 
 
-@pytest.mark.parametrize("example", ["lenet", "resnet", "spoken_digits"], indirect=True)
+@pytest.mark.parametrize("example", ["lenet", "convnets", "spoken_digits"], indirect=True)
 def test_missing_data_is_an_error_of_the_command_line(example, tmp_path, capsys):
     with pytest.raises(SystemExit):
         example.main([str(tmp_path / "nothing")])
