@@ -18,11 +18,11 @@ Algorithm choose(const Convolution<T>& conv) {
   if (planar && is_depthwise<T>(conv.axes, conv.in_channels, conv.out_channels)) {
     return Algorithm::kDepthwise;
   }
-  if (planar && is_direct(conv)) return Algorithm::kDirect;
   // float64 is asked for to be exact: it stays with the direct sum.
   if constexpr (sizeof(T) == sizeof(float)) {
     if (conv.fast && winograd_scheme(conv) != WinogradScheme::kNone) return Algorithm::kWinograd;
   }
+  if (planar && is_direct(conv)) return Algorithm::kDirect;
   // Spreading the results of a phase costs more than a copy of the input.
   const bool direct = is_pointwise(conv) && conv.phase.step[2] == 1;
   return !direct && is_implicit(conv) ? Algorithm::kImplicit : Algorithm::kIm2col;

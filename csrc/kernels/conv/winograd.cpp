@@ -48,6 +48,17 @@ class Winograd {
     return conv_.groups * kPoints * conv_.in_channels * round_up(conv_.out_channels, kGroup<T>);
   }
 
+  // Whether the products that are saved outweigh the transforms, by measurement: for each point of
+  // a tile, reading a vector of channels takes as long as 11 multiply-adds, writing one of filters
+  // as long as 3. The direct sum has positions in its lanes, of which the last may be idle.
+  bool pays() const {
+    constexpr int64_t kRead = 11, kWrite = 3;
+    const int64_t m = conv_.out_channels, k = conv_.in_channels, width = conv_.axes[2].positions;
+    const int64_t direct = Height::kOut * Width::kOut * kTaps * round_up(width, kSize) / width;
+    return (direct - kPoints) * m * k >=
+           kPoints * kSize * (kRead * ceil_div(k, kSize) + kWrite * ceil_div(m, kSize));
+  }
+
   void transform_weights(T* target) const {
     constexpr int64_t kPacking = kGroup<T> * kChunk * kTaps + kSize;
     Convolution<T> ordered = conv_;
@@ -520,17 +531,22 @@ bool fits(WinogradScheme scheme, const Convolution<T>& conv) {
 
 }  // namespace
 
-// Worth it where the products that are saved outweigh the transforms: by measurement, from 16
-// channels on. Large tiles leave too much of a small map empty.
+// Large tiles leave too much of a small map empty. With few channels only the schemes for square
+// taps compete with a direct sum.
 template <class T>
 WinogradScheme winograd_scheme(const Convolution<T>& conv) {
-  const int64_t m = conv.out_channels, k = conv.in_channels;
-  if (m < 16 || k < 16) return WinogradScheme::kNone;
+  constexpr int64_t kFewChannels = 16;
   WinogradScheme scheme = scheme_for(conv);
   const bool large = scheme == WinogradScheme::k3x3 || scheme == WinogradScheme::kMedium3x3;
   if (large && !fits(scheme, conv)) scheme = WinogradScheme::kSmall3x3;
   if (scheme == WinogradScheme::k2x2 && !fits(scheme, conv)) scheme = WinogradScheme::kSmall2x2;
-  return fits(scheme, conv) ? scheme : WinogradScheme::kNone;
+  if (!fits(scheme, conv)) return WinogradScheme::kNone;
+  if (min_of(conv.out_channels, conv.in_channels) >= kFewChannels) return scheme;
+  const bool square = scheme == WinogradScheme::k3x3 || scheme == WinogradScheme::kMedium3x3 ||
+                      scheme == WinogradScheme::kSmall3x3 || scheme == WinogradScheme::k5x5;
+  const bool pays =
+      square && with_scheme(scheme, conv, [](const auto& winograd) { return winograd.pays(); });
+  return pays ? scheme : WinogradScheme::kNone;
 }
 
 template <class T>
