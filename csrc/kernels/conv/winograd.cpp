@@ -2,7 +2,6 @@
 
 #include "kernels/conv/gather.h"
 #include "kernels/conv/winograd_multiply.h"
-#include "kernels/conv/winograd_transform.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {
@@ -17,17 +16,17 @@ struct Tiling {
   int64_t segments, width, all_units, units, tiles;
 };
 
-template <class F>
-Axis tile_axis(const Axis& axis) {
-  const int64_t lowest = min_of(axis.first, axis.first + (F::kTaps - 1) * axis.tap_step);
-  return {axis.source, ceil_div(axis.positions, F::kOut), F::kOut * F::kStep, F::kIn, lowest, 1};
+Axis tile_axis(const Axis& axis, const WinogradTile& tile) {
+  const int64_t lowest = min_of(axis.first, axis.first + (tile.taps - 1) * axis.tap_step);
+  return {
+      axis.source, ceil_div(axis.positions, tile.out), tile.out * tile.step, tile.in, lowest, 1};
 }
 
-template <class Height, class Width, class T>
-Tiling make_tiling(const Convolution<T>& conv) {
+template <class T>
+Tiling make_tiling(const Convolution<T>& conv, const WinogradTransforms<T>& transforms) {
   Tiling t{};
-  t.rows = tile_axis<Height>(conv.axes[1]);
-  t.cols = tile_axis<Width>(conv.axes[2]);
+  t.rows = tile_axis(conv.axes[1], transforms.height);
+  t.cols = tile_axis(conv.axes[2], transforms.width);
   t.segments = ceil_div(t.cols.positions, kBlockTiles);
   t.width = ceil_div(t.cols.positions, t.segments);
   t.all_units = conv.batch * t.rows.positions * t.segments;
@@ -36,17 +35,18 @@ Tiling make_tiling(const Convolution<T>& conv) {
   return t;
 }
 
-// With the one-dimensional transforms of the two dimensions.
-template <class T, class Height, class Width>
+template <class T>
 class Winograd {
  public:
-  explicit Winograd(const Convolution<T>& conv)
-      : conv_(conv), tiling_(make_tiling<Height, Width>(conv)) {}
+  Winograd(const Convolution<T>& conv, WinogradScheme scheme)
+      : conv_(conv),
+        transforms_(winograd_transforms<T>(scheme)),
+        height_(transforms_.height),
+        width_(transforms_.width),
+        tiling_(make_tiling(conv, transforms_)) {}
 
   // Elements of the transformed weights.
-  int64_t weights() const {
-    return conv_.groups * kPoints * conv_.in_channels * round_up(conv_.out_channels, kGroup<T>);
-  }
+  int64_t weights() const { return conv_.groups * filter_groups() * panel_size(); }
 
   // Whether the products that are saved outweigh the transforms, by measurement: for each point of
   // a tile, reading a vector of channels takes as long as 11 multiply-adds, writing one of filters
@@ -60,40 +60,45 @@ class Winograd {
   }
 
   void transform_weights(T* target) const {
-    constexpr int64_t kPacking = kGroup<T> * kChunk * kTaps + kSize;
     Convolution<T> ordered = conv_;
     const Weights<T> filters = ascending_taps(&ordered);
-    const int64_t panels = filter_groups(), items = panels * conv_.groups;
-    const int64_t panel_size = kPoints * conv_.in_channels * kGroup<T>;
-    const int64_t grain = max_of(1, (int64_t{1} << 15) / panel_size);
-    const int64_t part = round_up(kPacking, 16);
+    const int64_t items = filter_groups() * conv_.groups;
+    const int64_t grain = max_of(1, (int64_t{1} << 15) / panel_size());
     const int workers = plan_workers(ceil_div(items, grain));
-    Workspace workspace(workers * part * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
-    T* const memory = workspace.take<T>(workers * part);
+    Workspace workspace(workers * packing() * static_cast<int64_t>(sizeof(T)) +
+                        Workspace::kAlignment);
+    T* const memory = workspace.take<T>(workers * packing());
     parallel_for(items, grain, [&](int64_t begin, int64_t end, int worker) {
       for (int64_t i = begin; i < end; ++i) {
-        Weights<T> w = filters;
-        w.data += i / panels * conv_.group_weights;
-        transform_panel(w, i % panels * kGroup<T>, memory + worker * part, target + i * panel_size);
+        transform_panel(filters, i, memory + worker * packing(), target + i * panel_size());
       }
     });
   }
 
+  // Whether every panel of weights is used once: then it is transformed just before.
+  bool is_one_block() const { return tiling_.all_units <= tiling_.units; }
+
+  // With null for weights where is_one_block.
   void run(const T* weights) const {
+    Convolution<T> ordered = conv_;
+    const Weights<T> filters = ascending_taps(&ordered);
     const int64_t panels = filter_groups();
     const int64_t blocks = ceil_div(tiling_.all_units, tiling_.units) * conv_.groups;
     // Few blocks are shared by several threads, each with some of the filters.
     const int64_t shares = min_of(panels, ceil_div(plan_workers(num_threads()), blocks));
     const int64_t share = ceil_div(panels, shares);
-    const int64_t inputs = kPoints * point_stride(), products = kPoints * product_stride();
+    const int64_t points = transforms_.points();
+    const int64_t inputs = points * point_stride(), products = points * product_stride();
     const int64_t pixels =
-        max_of(Height::kIn * (row_pixels() + kSize), (Height::kOut + 1) * output_pixels()) * kSize;
-    const int64_t part = round_up(inputs + products + pixels, 16);
+        max_of(height_.in * (row_pixels() + kSize), (height_.out + 1) * output_pixels()) * kSize;
+    const int64_t transformed = weights == nullptr ? panel_size() + packing() : 0;
+    const int64_t part = round_up(inputs + products + pixels + transformed, 16);
     const int workers = plan_workers(blocks * shares);
     Workspace workspace(workers * part * static_cast<int64_t>(sizeof(T)) + Workspace::kAlignment);
     T* const memory = workspace.take<T>(workers * part);
     parallel_for(blocks * shares, 1, [&](int64_t begin, int64_t end, int worker) {
       T* const v = memory + worker * part;
+      T* const own = v + inputs + products + pixels;
       for (int64_t i = begin; i < end; ++i) {
         const int64_t block = i / shares, first = i % shares * share;
         const int64_t group = block % conv_.groups;
@@ -104,8 +109,10 @@ class Winograd {
                          v + inputs + products);
         }
         for (int64_t panel = first; panel < min_of(first + share, panels); ++panel) {
+          const int64_t index = group * panels + panel;
+          if (weights == nullptr) transform_panel(filters, index, own + panel_size(), own);
           multiply(units * tiling_.width, v,
-                   weights + (group * panels + panel) * kPoints * conv_.in_channels * kGroup<T>,
+                   weights == nullptr ? own : weights + index * panel_size(),
                    conv_.out_channels - panel * kGroup<T>, v + inputs);
           for (int64_t u = 0; u < units; ++u) {
             store_unit(group, panel * kGroup<T>, unit_at(unit + u),
@@ -118,15 +125,15 @@ class Winograd {
 
  private:
   static constexpr int64_t kSize = Vec<T>::kSize;
-  static constexpr int64_t kPoints = Height::kPoints * Width::kPoints;
-  static constexpr int64_t kTaps = Height::kTaps * Width::kTaps;
-  static constexpr int64_t kTileStep =
-      Width::kOut * Width::kStep;        // pixels from a tile to the next
   static constexpr int64_t kChunk = 32;  // channels of weights packed at a time
 
   int64_t filter_groups() const { return ceil_div(conv_.out_channels, kGroup<T>); }
-  int64_t row_pixels() const { return (tiling_.width - 1) * kTileStep + Width::kIn; }
-  int64_t output_pixels() const { return round_up(tiling_.width * Width::kOut, kSize); }
+  // Elements of the transformed weights of kGroup filters, and of what packs their taps.
+  int64_t panel_size() const { return transforms_.points() * conv_.in_channels * kGroup<T>; }
+  int64_t packing() const { return round_up(kGroup<T> * kChunk * transforms_.taps() + kSize, 16); }
+  int64_t tile_step() const { return width_.out * width_.step; }  // pixels from a tile to the next
+  int64_t row_pixels() const { return (tiling_.width - 1) * tile_step() + width_.in; }
+  int64_t output_pixels() const { return round_up(tiling_.width * width_.out, kSize); }
   // From a point's transformed inputs, or products, to the next: a line more than they are, since
   // at a power of two all points would meet in the same sets of the cache.
   int64_t point_stride() const {
@@ -144,44 +151,20 @@ class Winograd {
             min_of(tiling_.width, tiling_.cols.positions - col)};
   }
 
-  // Filters row .. row + kGroup-1: [point][channel][kGroup], zero past the last filter.
-  void transform_panel(const Weights<T>& w, int64_t row, T* packed, T* target) const {
+  // Panel `index` of all groups' filters: [point][channel][kGroup], zero past the last filter.
+  void transform_panel(Weights<T> w, int64_t index, T* packed, T* target) const {
+    w.data += index / filter_groups() * conv_.group_weights;
+    const int64_t row = index % filter_groups() * kGroup<T>, taps = transforms_.taps();
     const int64_t rows = min_of(kGroup<T>, conv_.out_channels - row), k = conv_.in_channels;
     for (int64_t first = 0; first < k; first += kChunk) {
       const int64_t channels = min_of(kChunk, k - first);
-      w.pack(packed, row, rows, rows, first * kTaps, channels * kTaps);
+      w.pack(packed, row, rows, rows, first * taps, channels * taps);
       for (int64_t c = 0; c < channels; ++c) {
         for (int64_t i = 0; i < kGroup<T>; i += kSize) {
-          transform_filter(packed + c * kTaps * rows + i, rows,
-                           target + (first + c) * kGroup<T> + i, k * kGroup<T>,
-                           max_of(0, min_of(kSize, rows - i)));
+          transforms_.weights(packed + c * taps * rows + i, rows,
+                              target + (first + c) * kGroup<T> + i, k * kGroup<T>,
+                              max_of(0, min_of(kSize, rows - i)));
         }
-      }
-    }
-  }
-
-  // The taps of `lanes` filters, `stride` apart.
-  static void transform_filter(const T* taps, int64_t stride, T* target, int64_t point_stride,
-                               int64_t lanes) {
-    Vec<T> half[Height::kPoints][Width::kTaps];
-    FASTNN_UNROLL
-    for (int s = 0; s < Width::kTaps; ++s) {
-      Vec<T> column[Height::kTaps], t[Height::kPoints];
-      FASTNN_UNROLL
-      for (int r = 0; r < Height::kTaps; ++r) {
-        column[r] = Vec<T>::load(taps + (r * Width::kTaps + s) * stride, lanes);
-      }
-      Height::weights(column, t);
-      FASTNN_UNROLL
-      for (int i = 0; i < Height::kPoints; ++i) half[i][s] = t[i];
-    }
-    FASTNN_UNROLL
-    for (int i = 0; i < Height::kPoints; ++i) {
-      Vec<T> t[Width::kPoints];
-      Width::weights(half[i], t);
-      FASTNN_UNROLL
-      for (int j = 0; j < Width::kPoints; ++j) {
-        t[j].store(target + (i * Width::kPoints + j) * point_stride);
       }
     }
   }
@@ -192,12 +175,10 @@ class Winograd {
     const T* const x = conv_.x + (unit.image * conv_.groups + group) * k * plane;
     const int64_t pitch = (row_pixels() + kSize) * kSize;
     for (int64_t c = 0; c < k; c += kSize, v += tiling_.tiles * kSize) {
-      for (int64_t i = 0; i < Height::kIn; ++i) {
+      for (int64_t i = 0; i < height_.in; ++i) {
         load_row(x + c * plane, min_of(kSize, k - c), unit, i, pixels + i * pitch);
       }
-      for (int64_t t = 0; t < unit.tiles; ++t) {
-        transform_tile(pixels + t * kTileStep * kSize, pitch, v + t * kSize);
-      }
+      transforms_.input(pixels, pitch, v, point_stride(), unit.tiles);
     }
   }
 
@@ -206,7 +187,7 @@ class Winograd {
     const int64_t size = tiling_.cols.source, plane = conv_.axes[1].source * size;
     const int64_t row = padded_index(
         conv_.mode, unit.row * tiling_.rows.step + tiling_.rows.first + i, tiling_.rows.source);
-    const int64_t left = unit.col * kTileStep + tiling_.cols.first, count = row_pixels();
+    const int64_t left = unit.col * tile_step() + tiling_.cols.first, count = row_pixels();
     if (row < 0) return fill_zero(target, 0, count);
     const T* const source = x + row * size;
     const int64_t begin = min_of(count, max_of(0, -left));
@@ -238,33 +219,8 @@ class Winograd {
     for (int64_t p = begin; p < end; ++p) Vec<T>::zero().store(target + p * kSize);
   }
 
-  void transform_tile(const T* pixels, int64_t pitch, T* target) const {
-    const int64_t point_stride = this->point_stride();
-    Vec<T> half[Height::kPoints][Width::kIn];
-    FASTNN_UNROLL
-    for (int j = 0; j < Width::kIn; ++j) {
-      Vec<T> column[Height::kIn], t[Height::kPoints];
-      FASTNN_UNROLL
-      for (int i = 0; i < Height::kIn; ++i) {
-        column[i] = Vec<T>::load(pixels + i * pitch + j * kSize);
-      }
-      Height::input(column, t);
-      FASTNN_UNROLL
-      for (int i = 0; i < Height::kPoints; ++i) half[i][j] = t[i];
-    }
-    FASTNN_UNROLL
-    for (int i = 0; i < Height::kPoints; ++i) {
-      Vec<T> t[Width::kPoints];
-      Width::input(half[i], t);
-      FASTNN_UNROLL
-      for (int j = 0; j < Width::kPoints; ++j) {
-        t[j].store(target + (i * Width::kPoints + j) * point_stride);
-      }
-    }
-  }
-
   void multiply(int64_t tiles, const T* v, const T* u, int64_t filters, T* products) const {
-    for (int64_t point = 0; point < kPoints; ++point) {
+    for (int64_t point = 0; point < transforms_.points(); ++point) {
       multiply_winograd<T>({tiles, conv_.in_channels, v + point * point_stride(),
                             tiling_.tiles * kSize, u + point * conv_.in_channels * kGroup<T>,
                             products + point * product_stride(), filters});
@@ -276,19 +232,17 @@ class Winograd {
                   T* pixels) const {
     const int64_t rows = min_of(kGroup<T>, conv_.out_channels - row);
     const int64_t pitch = output_pixels() * kSize, plane = product(conv_.output);
-    const int64_t top = unit.row * Height::kOut, left = unit.col * Width::kOut;
-    const int64_t height = min_of(Height::kOut, conv_.axes[1].positions - top);
-    const int64_t width = min_of(unit.tiles * Width::kOut, conv_.axes[2].positions - left);
+    const int64_t top = unit.row * height_.out, left = unit.col * width_.out;
+    const int64_t height = min_of(height_.out, conv_.axes[1].positions - top);
+    const int64_t width = min_of(unit.tiles * width_.out, conv_.axes[2].positions - left);
     const Phase& phase = conv_.phase;
     for (int64_t first = 0; first < rows; first += kSize) {
       const int64_t filter = group * conv_.out_channels + row + first;
       const int64_t lanes = min_of(kSize, rows - first);
       const Vec<T> bias =
           conv_.bias == nullptr ? Vec<T>::zero() : Vec<T>::load(conv_.bias + filter, lanes);
-      for (int64_t t = 0; t < unit.tiles; ++t) {
-        transform_products(products + t * kGroup<T> + first, bias, pixels + t * Width::kOut * kSize,
-                           pitch);
-      }
+      transforms_.output(products + first, product_stride(), kGroup<T>, bias, pixels, pitch,
+                         unit.tiles);
       T* const y = conv_.y + (unit.image * conv_.groups * conv_.out_channels + filter) * plane +
                    phase.first[2] + left * phase.step[2];
       for (int64_t i = 0; i < height; ++i) {
@@ -296,7 +250,7 @@ class Winograd {
         if (phase.step[2] == 1) {
           store_row(pixels + i * pitch, lanes, width, target, plane);
         } else {
-          T* const values = pixels + Height::kOut * pitch;
+          T* const values = pixels + height_.out * pitch;
           store_row(pixels + i * pitch, lanes, width, values, output_pixels());
           scatter_row(values, lanes, width, target);
         }
@@ -323,29 +277,6 @@ class Winograd {
     }
   }
 
-  void transform_products(const T* products, Vec<T> bias, T* target, int64_t pitch) const {
-    const int64_t product_stride = this->product_stride();
-    Vec<T> half[Height::kOut][Width::kPoints];
-    FASTNN_UNROLL
-    for (int j = 0; j < Width::kPoints; ++j) {
-      Vec<T> column[Height::kPoints], y[Height::kOut];
-      FASTNN_UNROLL
-      for (int i = 0; i < Height::kPoints; ++i) {
-        column[i] = Vec<T>::load(products + (i * Width::kPoints + j) * product_stride);
-      }
-      Height::output(column, y);
-      FASTNN_UNROLL
-      for (int i = 0; i < Height::kOut; ++i) half[i][j] = y[i];
-    }
-    FASTNN_UNROLL
-    for (int i = 0; i < Height::kOut; ++i) {
-      Vec<T> y[Width::kOut];
-      Width::output(half[i], y);
-      FASTNN_UNROLL
-      for (int j = 0; j < Width::kOut; ++j) (y[j] + bias).store(target + i * pitch + j * kSize);
-    }
-  }
-
   // pixels[pixel][channel] to rows of `width` pixels in `channels` planes.
   static void store_row(const T* pixels, int64_t channels, int64_t width, T* y, int64_t plane) {
     for (int64_t p = 0; p < width; p += kSize) {
@@ -362,69 +293,10 @@ class Winograd {
   }
 
   const Convolution<T>& conv_;
+  const WinogradTransforms<T>& transforms_;
+  const WinogradTile &height_, &width_;
   Tiling tiling_;
 };
-
-// Calls f with the algorithm of the scheme.
-template <class T, class F>
-auto with_scheme(WinogradScheme scheme, const Convolution<T>& conv, const F& f) {
-  using One = WinogradOneTap<1>;
-  using Two = WinogradSixPoints<2>;
-  using OneStep2 = WinogradOneTap<1, 2>;
-  using Three = WinogradSixPoints<3>;
-  using Five = WinogradSixPoints<5>;
-  using Seven = WinogradSum<1, WinogradSixPoints<4>, WinogradFivePoints>;
-  using ThreeStep2 = WinogradSum<2, WinogradThreePoints, WinogradOneTap<2>>;
-  using FourStep2 = WinogradSum<2, WinogradFourPoints<2>, WinogradFourPoints<2>>;
-  using WideThreeStep2 = WinogradSum<2, Two, WinogradOneTap<5>>;
-  switch (scheme) {
-    case WinogradScheme::k1x1:
-      if (conv.axes[2].step == 2) return f(Winograd<T, OneStep2, OneStep2>(conv));
-      return f(Winograd<T, One, One>(conv));
-    case WinogradScheme::kMedium3x3:
-      return f(Winograd<T, Three, WinogradFourPoints<3>>(conv));
-    case WinogradScheme::kSmall3x3:
-      return f(Winograd<T, WinogradFourPoints<3>, WinogradFourPoints<3>>(conv));
-    case WinogradScheme::k5x5:
-      return f(Winograd<T, Five, Five>(conv));
-    case WinogradScheme::k2x2:
-      return f(Winograd<T, Two, Two>(conv));
-    case WinogradScheme::kSmall2x2:
-      return f(Winograd<T, WinogradFourPoints<2>, WinogradFourPoints<2>>(conv));
-    case WinogradScheme::k2x1:
-      return f(Winograd<T, Two, One>(conv));
-    case WinogradScheme::k1x2:
-      return f(Winograd<T, One, Two>(conv));
-    case WinogradScheme::k3x2:
-      return f(Winograd<T, Three, Two>(conv));
-    case WinogradScheme::k2x3:
-      return f(Winograd<T, Two, Three>(conv));
-    case WinogradScheme::k5x2:
-      return f(Winograd<T, Five, Two>(conv));
-    case WinogradScheme::k5x3:
-      return f(Winograd<T, Five, Three>(conv));
-    case WinogradScheme::k1x3:
-      return f(Winograd<T, One, Three>(conv));
-    case WinogradScheme::k3x1:
-      return f(Winograd<T, Three, One>(conv));
-    case WinogradScheme::k1x5:
-      return f(Winograd<T, One, Five>(conv));
-    case WinogradScheme::k1x7:
-      return f(Winograd<T, One, Seven>(conv));
-    case WinogradScheme::k7x1:
-      return f(Winograd<T, Seven, One>(conv));
-    case WinogradScheme::k3x3Step2:
-      return f(Winograd<T, ThreeStep2, ThreeStep2>(conv));
-    case WinogradScheme::k4x4Step2:
-      return f(Winograd<T, FourStep2, FourStep2>(conv));
-    case WinogradScheme::k1x3Step2:
-      return f(Winograd<T, One, WideThreeStep2>(conv));
-    case WinogradScheme::k3x3:
-    case WinogradScheme::kNone:
-      break;
-  }
-  return f(Winograd<T, Three, Three>(conv));
-}
 
 bool is_dense(const Axis& axis) {
   return axis.step == 1 && (axis.taps == 1 || axis.tap_step == 1 || axis.tap_step == -1);
@@ -467,7 +339,8 @@ WinogradScheme pointwise_scheme(const Convolution<T>& conv) {
   const bool suits = (width.step == 2 || wasteful) && height.step == width.step && width.step <= 2;
   const bool large = min_of(conv.in_channels, conv.out_channels) >= kLeastChannels &&
                      conv.in_channels * conv.out_channels >= kLeastProduct;
-  return suits && large ? WinogradScheme::k1x1 : WinogradScheme::kNone;
+  if (!suits || !large) return WinogradScheme::kNone;
+  return width.step == 2 ? WinogradScheme::k1x1Step2 : WinogradScheme::k1x1;
 }
 
 // The scheme for the taps and the size of the map.
@@ -506,6 +379,7 @@ WinogradScheme scheme_for(const Convolution<T>& conv) {
 int64_t most_channels(WinogradScheme scheme) {
   switch (scheme) {
     case WinogradScheme::k1x1:
+    case WinogradScheme::k1x1Step2:
       return kMostChannels * 16;  // one point instead of 16 or more
     case WinogradScheme::kSmall3x3:
     case WinogradScheme::kSmall2x2:
@@ -523,10 +397,9 @@ int64_t most_channels(WinogradScheme scheme) {
 
 template <class T>
 bool fits(WinogradScheme scheme, const Convolution<T>& conv) {
-  const int64_t elements =
-      with_scheme(scheme, conv, [](const auto& winograd) { return winograd.weights(); });
   return scheme != WinogradScheme::kNone && conv.in_channels <= most_channels(scheme) &&
-         elements * static_cast<int64_t>(sizeof(T)) <= kMaxWinogradWeights;
+         Winograd<T>(conv, scheme).weights() * static_cast<int64_t>(sizeof(T)) <=
+             kMaxWinogradWeights;
 }
 
 }  // namespace
@@ -551,23 +424,22 @@ WinogradScheme winograd_scheme(const Convolution<T>& conv) {
 
 template <class T>
 int64_t winograd_weights(const Convolution<T>& conv) {
-  return with_scheme(winograd_scheme(conv), conv, [](const auto& w) { return w.weights(); });
+  return Winograd<T>(conv, winograd_scheme(conv)).weights();
 }
 
 template <class T>
 void transform_winograd_weights(const Convolution<T>& conv, T* target) {
-  with_scheme(winograd_scheme(conv), conv, [=](const auto& w) { w.transform_weights(target); });
+  Winograd<T>(conv, winograd_scheme(conv)).transform_weights(target);
 }
 
 template <class T>
 void convolve_winograd(const Convolution<T>& conv) {
-  with_scheme(winograd_scheme(conv), conv, [&](const auto& winograd) {
-    if (conv.prepared != nullptr) return winograd.run(conv.prepared);
-    Workspace workspace(winograd.weights() * static_cast<int64_t>(sizeof(T)));
-    T* const weights = workspace.template take<T>(winograd.weights());
-    winograd.transform_weights(weights);
-    winograd.run(weights);
-  });
+  const Winograd<T> winograd(conv, winograd_scheme(conv));
+  if (conv.prepared != nullptr || winograd.is_one_block()) return winograd.run(conv.prepared);
+  Workspace workspace(winograd.weights() * static_cast<int64_t>(sizeof(T)));
+  T* const weights = workspace.take<T>(winograd.weights());
+  winograd.transform_weights(weights);
+  winograd.run(weights);
 }
 
 template WinogradScheme winograd_scheme(const Convolution<float>&);

@@ -18,39 +18,15 @@
 // as it is written, so that maps of any width fill the vectors. For each of the points, the
 // transformed inputs (tiles, channels) are multiplied by the transformed weights (channels,
 // filters). Workspace: transformed weights, points * channels * filters (rounded up to kGroup)
-// elements of every group, at most kMaxWinogradWeights bytes, unless conv.prepared has them; and a
-// thread points * (channels + kGroup) * kBlockTiles elements and the pixels of a row of tiles: at
-// most 12 MiB.
+// elements of every group, at most kMaxWinogradWeights bytes, unless conv.prepared has them or all
+// tiles are one block, which needs those of kGroup filters at a time; and a thread points *
+// (channels + kGroup) * kBlockTiles elements and the pixels of a row of tiles: at most 12 MiB.
 #pragma once
 
 #include "kernels/conv/convolution.h"
+#include "kernels/conv/winograd_schemes.h"
 
 namespace fastnn::FASTNN_ISA {
-
-enum class WinogradScheme {
-  kNone,
-  k1x1,
-  k3x3,
-  kMedium3x3,
-  kSmall3x3,
-  k5x5,
-  k2x2,
-  kSmall2x2,
-  k2x1,
-  k1x2,
-  k3x2,
-  k2x3,
-  k5x2,
-  k5x3,
-  k1x3,
-  k3x1,
-  k1x5,
-  k1x7,
-  k7x1,
-  k3x3Step2,
-  k4x4Step2,
-  k1x3Step2
-};
 
 template <class T>
 WinogradScheme winograd_scheme(const Convolution<T>& conv);

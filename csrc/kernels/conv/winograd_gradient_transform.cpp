@@ -12,30 +12,6 @@ struct TransformOf<1> {
   using Type = WinogradOneTap<1>;
 };
 
-// store(i, j, ·) for the transform in both dimensions of load(i, j).
-template <class T, int kRowsIn, int kRowsOut, int kColsIn, int kColsOut, class Load, class Height,
-          class Width, class Store>
-FASTNN_INLINE void transform_planes(const Load& load, const Height& height, const Width& width,
-                                    const Store& store) {
-  Vec<T> half[kRowsOut][kColsIn];
-  FASTNN_UNROLL
-  for (int j = 0; j < kColsIn; ++j) {
-    Vec<T> column[kRowsIn], t[kRowsOut];
-    FASTNN_UNROLL
-    for (int i = 0; i < kRowsIn; ++i) column[i] = load(i, j);
-    height(column, t);
-    FASTNN_UNROLL
-    for (int i = 0; i < kRowsOut; ++i) half[i][j] = t[i];
-  }
-  FASTNN_UNROLL
-  for (int i = 0; i < kRowsOut; ++i) {
-    Vec<T> t[kColsOut];
-    width(half[i], t);
-    FASTNN_UNROLL
-    for (int j = 0; j < kColsOut; ++j) store(i, j, t[j]);
-  }
-}
-
 template <class T, class Height, class Width>
 void transform_input(const T* pixels, int64_t pitch, T* target, int64_t stride) {
   transform_planes<T, Height::kIn, Height::kIn, Width::kIn, Width::kIn>(

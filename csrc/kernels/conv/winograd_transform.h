@@ -236,4 +236,28 @@ struct WinogradSum {
   }
 };
 
+// store(i, j, ·) for the transform in both dimensions of load(i, j).
+template <class T, int kRowsIn, int kRowsOut, int kColsIn, int kColsOut, class Load, class Height,
+          class Width, class Store>
+FASTNN_INLINE void transform_planes(const Load& load, const Height& height, const Width& width,
+                                    const Store& store) {
+  Vec<T> half[kRowsOut][kColsIn];
+  FASTNN_UNROLL
+  for (int j = 0; j < kColsIn; ++j) {
+    Vec<T> column[kRowsIn], t[kRowsOut];
+    FASTNN_UNROLL
+    for (int i = 0; i < kRowsIn; ++i) column[i] = load(i, j);
+    height(column, t);
+    FASTNN_UNROLL
+    for (int i = 0; i < kRowsOut; ++i) half[i][j] = t[i];
+  }
+  FASTNN_UNROLL
+  for (int i = 0; i < kRowsOut; ++i) {
+    Vec<T> t[kColsOut];
+    width(half[i], t);
+    FASTNN_UNROLL
+    for (int j = 0; j < kColsOut; ++j) store(i, j, t[j]);
+  }
+}
+
 }  // namespace fastnn::FASTNN_ISA
