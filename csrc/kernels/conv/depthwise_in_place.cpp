@@ -25,6 +25,7 @@ struct RowTile {
   int64_t source_width, first;  // `first`: the input column of tap 0 of output column 0
   T weights[kTaps][kTaps];
   T bias;
+  bool adds;  // to what lies in y: the channels before this one
   T* y;
   int64_t width;
 };
@@ -65,13 +66,20 @@ FASTNN_INLINE void add_row(int r, const TileWeights<T, kTaps, kStep>& weights,
 }
 
 // The vector of output columns from `col` on, which sees input columns from `column` on.
-template <bool kOneVector, bool kMasked, int kRows, class T, int kTaps, int kStep, int kSources>
+template <bool kOneVector, bool kMasked, bool kSum, int kRows, class T, int kTaps, int kStep,
+          int kSources>
 FASTNN_INLINE void filter_vector(const RowTile<T, kTaps, kStep>& tile,
                                  const TileWeights<T, kTaps, kStep>& weights, int64_t col,
                                  int64_t column, Vec<T> (&before)[kSources][kStep]) {
   Vec<T> acc[kRows];
   FASTNN_UNROLL
-  for (int i = 0; i < kRows; ++i) acc[i] = Vec<T>::zero();
+  for (int i = 0; i < kRows; ++i) {
+    acc[i] = Vec<T>::zero();
+    if (kSum && tile.adds) {
+      acc[i] =
+          Vec<T>::load(tile.y + i * tile.width + col, kMasked ? tile.width - col : Vec<T>::kSize);
+    }
+  }
   FASTNN_UNROLL
   for (int r = 0; r < kSources; ++r) {
     // With a step of 2 the processor fetches too late what the next tile reads.
@@ -99,44 +107,35 @@ FASTNN_INLINE void filter_vector(const RowTile<T, kTaps, kStep>& tile,
 }
 
 // kRows output rows.
-template <bool kOneVector, class T, int kTaps, int kStep, int kRows>
+template <bool kOneVector, bool kSum, class T, int kTaps, int kStep, int kRows>
 void filter_rows(const RowTile<T, kTaps, kStep>& tile) {
-  constexpr int64_t kSize = Vec<T>::kSize;
   constexpr int kSources = source_rows(kTaps, kStep, kRows);
   const TileWeights<T, kTaps, kStep> weights(tile);
-  Vec<T> before[kSources][kStep];
-  if constexpr (kOneVector) {
-    return filter_vector<true, true, kRows>(tile, weights, 0, tile.first, before);
-  }
-  int64_t column = tile.first + kTaps - kStep;
-  FASTNN_UNROLL
-  for (int r = 0; r < kSources; ++r) {
-    load_phases<true>(tile.rows[r], column - kStep * kSize, tile.source_width, before[r]);
-  }
-  for (int64_t col = 0; col < tile.width; col += kSize, column += kStep * kSize) {
-    if (column >= 0 && column + kStep * kSize <= tile.source_width && col + kSize <= tile.width) {
-      filter_vector<false, false, kRows>(tile, weights, col, column, before);
-    } else {
-      filter_vector<false, true, kRows>(tile, weights, col, column, before);
-    }
-  }
+  for_columns<kOneVector, kTaps, kStep, kSources>(
+      tile.rows, tile.source_width, tile.first, tile.width,
+      [&](auto masked, int64_t col, int64_t column, auto& before) FASTNN_INLINE_LAMBDA {
+        filter_vector<kOneVector, masked.value, kSum, kRows>(tile, weights, col, column, before);
+      });
 }
 
-template <bool kOneVector, class T, int kTaps, int kStep, int kRows>
+template <bool kOneVector, bool kSum, class T, int kTaps, int kStep, int kRows>
 void choose_rows(int64_t rows, const RowTile<T, kTaps, kStep>& tile) {
-  if (rows == kRows) return filter_rows<kOneVector, T, kTaps, kStep, kRows>(tile);
-  if constexpr (kRows > 1) choose_rows<kOneVector, T, kTaps, kStep, kRows - 1>(rows, tile);
+  if (rows == kRows) return filter_rows<kOneVector, kSum, T, kTaps, kStep, kRows>(tile);
+  if constexpr (kRows > 1) {
+    choose_rows<kOneVector, kSum, T, kTaps, kStep, kRows - 1>(rows, tile);
+  }
 }
 
-template <class T, int kTaps, int kStep>
+// kSum: of several channels.
+template <class T, int kTaps, int kStep, bool kSum>
 class InPlace {
  public:
   explicit InPlace(const Convolution<T>& conv) : conv_(conv), weights_(ascending_taps(&conv_)) {}
 
   void run() {
-    const Axis &height = conv_.axes[1], &width = conv_.axes[2];
+    const Axis& width = conv_.axes[2];
     const int64_t planes = conv_.batch * conv_.groups * conv_.out_channels;
-    const int64_t work = max_of(1, height.positions * width.positions * kTaps * kTaps);
+    const int64_t work = max_of(1, positions_of(conv_.axes) * weights_.columns);
     const int64_t zeros = round_up(width.source, Vec<T>::kSize);
     Workspace workspace(zeros * static_cast<int64_t>(sizeof(T)));
     T* const zero_row = workspace.take<T>(zeros);
@@ -153,38 +152,50 @@ class InPlace {
   void filter_plane(int64_t index) const {
     const Axis &height = conv_.axes[1], &width = conv_.axes[2];
     const int64_t plane = index / conv_.out_channels, m = index % conv_.out_channels;
-    const int64_t group = plane % conv_.groups, filter = group * conv_.out_channels + m;
-    const T* const x = conv_.x + plane * height.source * width.source;
+    const int64_t group = plane % conv_.groups, channels = kSum ? conv_.in_channels : 1;
+    const T* const x = conv_.x + plane * channels * height.source * width.source;
     T* const y = conv_.y + index * height.positions * width.positions;
     const T* const weights = weights_.data + group * conv_.group_weights + m * weights_.row_stride;
+    const T bias = conv_.bias == nullptr ? T(0) : conv_.bias[group * conv_.out_channels + m];
     RowTile<T, kTaps, kStep> tile{};
     tile.source_width = width.source;
     tile.first = width.first;
-    tile.bias = conv_.bias == nullptr ? T(0) : conv_.bias[filter];
     tile.width = width.positions;
-    for (int h = 0; h < kTaps; ++h) {
-      for (int w = 0; w < kTaps; ++w) {
-        tile.weights[h][w] = weights[h * weights_.tap_stride[1] + w * weights_.tap_stride[2]];
-      }
-    }
-    const bool one_vector =
-        tile.width <= Vec<T>::kSize && tile.source_width - tile.first <= kStep * Vec<T>::kSize;
     const int64_t tiles = ceil_div(height.positions, kTileRows);
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t row = t * height.positions / tiles;
       const int64_t rows = (t + 1) * height.positions / tiles - row;
-      for (int r = 0; r < source_rows(kTaps, kStep, static_cast<int>(rows)); ++r) {
-        const int64_t source = height.first + row * kStep + r;
-        const bool inside = source >= 0 && source < height.source;
-        tile.rows[r] = inside ? x + source * width.source : zero_row_;
-      }
       tile.y = y + row * width.positions;
-      if (one_vector) {
-        choose_rows<true, T, kTaps, kStep, kTileRows>(rows, tile);
-      } else {
-        choose_rows<false, T, kTaps, kStep, kTileRows>(rows, tile);
+      for (int64_t c = 0; c < channels; ++c) {
+        tile.adds = c > 0;
+        tile.bias = c + 1 < channels ? T(0) : bias;
+        if (t == 0 || channels > 1) read_weights(weights + c * weights_.channel_stride, &tile);
+        filter_tile(x + c * height.source * width.source, row, rows, &tile);
       }
       conv_.finish(tile.y, rows * width.positions);
+    }
+  }
+
+  void read_weights(const T* weights, RowTile<T, kTaps, kStep>* tile) const {
+    for (int h = 0; h < kTaps; ++h) {
+      for (int w = 0; w < kTaps; ++w) {
+        tile->weights[h][w] = weights[h * weights_.tap_stride[1] + w * weights_.tap_stride[2]];
+      }
+    }
+  }
+
+  // Rows row .. row + rows-1 of y, from one channel's plane.
+  void filter_tile(const T* x, int64_t row, int64_t rows, RowTile<T, kTaps, kStep>* tile) const {
+    const Axis &height = conv_.axes[1], &width = conv_.axes[2];
+    for (int r = 0; r < source_rows(kTaps, kStep, static_cast<int>(rows)); ++r) {
+      const int64_t source = height.first + row * kStep + r;
+      const bool inside = source >= 0 && source < height.source;
+      tile->rows[r] = inside ? x + source * width.source : zero_row_;
+    }
+    if (tile->width <= Vec<T>::kSize && width.source - width.first <= kStep * Vec<T>::kSize) {
+      choose_rows<true, kSum, T, kTaps, kStep, kTileRows>(rows, *tile);
+    } else {
+      choose_rows<false, kSum, T, kTaps, kStep, kTileRows>(rows, *tile);
     }
   }
 
@@ -204,16 +215,20 @@ bool is_in_place(const Convolution<T>& conv) {
     result = result && axis.step == height.step && axis.taps == height.taps &&
              (axis.tap_step == 1 || axis.tap_step == -1) && axis.positions == conv.output[i];
   }
+  if (conv.in_channels > 1) {
+    return result && conv.out_channels == 1 && height.taps == 3 && height.step == 1;
+  }
   return result && (height.taps == 3 || height.taps == 5) && height.step <= 2;
 }
 
 template <class T>
 void convolve_in_place(const Convolution<T>& conv) {
+  if (conv.in_channels > 1) return InPlace<T, 3, 1, true>(conv).run();
   const bool wide = conv.axes[1].taps == 5;
   if (conv.axes[1].step == 1) {
-    return wide ? InPlace<T, 5, 1>(conv).run() : InPlace<T, 3, 1>(conv).run();
+    return wide ? InPlace<T, 5, 1, false>(conv).run() : InPlace<T, 3, 1, false>(conv).run();
   }
-  return wide ? InPlace<T, 5, 2>(conv).run() : InPlace<T, 3, 2>(conv).run();
+  return wide ? InPlace<T, 5, 2, false>(conv).run() : InPlace<T, 3, 2, false>(conv).run();
 }
 
 #define FASTNN_INSTANTIATE(T)                       \

@@ -1,6 +1,7 @@
 #include "kernels/conv/direct.h"
 
 #include "kernels/conv/depthwise.h"
+#include "kernels/conv/depthwise_in_place.h"
 #include "kernels/conv/few_inputs.h"
 #include "kernels/conv/plane_filter.h"
 
@@ -182,11 +183,13 @@ bool is_direct(const Convolution<T>& conv) {
                    (k == 1 && conv.weights.columns == kFewInputs);
   if (!few || k < 1 || !is_planar(conv.axes) || conv.axes[2].positions < Vec<T>::kSize / 2)
     return false;
+  if (k > 1 && is_in_place(conv)) return true;
   return block_size(conv, choose_strip<T>(conv.axes, k, 1)) <= kPlaneBlock;
 }
 
 template <class T>
 void convolve_direct(const Convolution<T>& conv) {
+  if (conv.in_channels > 1 && is_in_place(conv)) return convolve_in_place(conv);
   Convolution<T> ordered = conv;
   const Weights<T> weights = ascending_taps(&ordered);
   const Strip strip = choose_strip<T>(ordered.axes, ordered.in_channels, 1);
