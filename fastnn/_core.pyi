@@ -179,7 +179,9 @@ def gelu_tanh_backward(grad_output: typing.Any, saved: typing.Any, first: typing
 def gelu_tanh_forward(input: typing.Any, out: typing.Any = None, inplace: bool = False, first: typing.Any = 0.0, second: typing.Any = 0.0) -> typing.Any:
     ...
 def get_conv_precision() -> str:
-    ...
+    """
+    What set_conv_precision was given: 'default' or 'highest'.
+    """
 def get_num_threads() -> int:
     ...
 def glu_backward(grad_output: typing.Any, input: typing.Any, dim: typing.Any) -> typing.Any:
@@ -398,8 +400,11 @@ def selu_backward(grad_output: typing.Any, saved: typing.Any, first: typing.Any 
     ...
 def selu_forward(input: typing.Any, out: typing.Any = None, inplace: bool = False, first: typing.Any = 0.0, second: typing.Any = 0.0) -> typing.Any:
     ...
-def set_conv_precision(arg0: str) -> None:
-    ...
+def set_conv_precision(precision: typing.Any) -> None:
+    """
+    'highest' forbids Winograd in convolutions of float32, whose rounding error is larger than
+    the direct sum's; 'default' allows it.
+    """
 def set_grad_enabled(value: bool) -> bool:
     """
     Returns what it was.

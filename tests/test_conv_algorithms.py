@@ -470,6 +470,9 @@ def test_conv_precision(rng):
     assert highest < 2e-6
     with pytest.raises(ValueError, match="set_conv_precision: precision must be"):
         fastnn.set_conv_precision("low")
+    for wrong in (3, None, True, b"default", ["default"]):
+        with pytest.raises(TypeError, match="set_conv_precision: precision must be a str, got "):
+            fastnn.set_conv_precision(wrong)
 
 
 # in_channels, out_channels, size, kernel, stride, groups: one of every algorithm

@@ -263,8 +263,13 @@ void init_conv(py::module_& m) {
   m.def("conv3d_backward_input", &conv_backward_input);
   m.def("conv3d_backward_weight", &conv_backward_weight);
   m.def("conv3d_backward_bias", &conv_backward_bias);
-  m.def("set_conv_precision", &set_conv_precision);
-  m.def("get_conv_precision", [] { return fast_convolution() ? "default" : "highest"; });
+  m.def(
+      "set_conv_precision", &set_conv_precision, py::arg("precision"),
+      "'highest' forbids Winograd in convolutions of float32, whose rounding error is larger than\n"
+      "the direct sum's; 'default' allows it.");
+  m.def(
+      "get_conv_precision", [] { return fast_convolution() ? "default" : "highest"; },
+      "What set_conv_precision was given: 'default' or 'highest'.");
   m.def("unfold_forward", &unfold_forward);
   m.def("fold_forward", &fold_forward);
   m.def("conv_plan", &conv_plan, "(padding before, padding after, output size) by dimension");

@@ -154,12 +154,16 @@ void check_groups(const Check& check, const char* name, int64_t axis, int64_t ch
 
 bool fast_convolution() { return fast; }
 
-void set_conv_precision(const std::string& precision) {
-  if (precision != "default" && precision != "highest") {
-    throw py::value_error("set_conv_precision: precision must be 'default' or 'highest', got '" +
-                          precision + "'");
+void set_conv_precision(py::handle precision) {
+  const Check check("set_conv_precision");
+  if (!PyUnicode_Check(precision.ptr())) {
+    check.type_error("precision must be a str, got " + repr_of(precision));
   }
-  fast = precision == "default";
+  const auto name = precision.cast<std::string>();
+  if (name != "default" && name != "highest") {
+    check.value_error("precision must be 'default' or 'highest', got " + repr_of(precision));
+  }
+  fast = name == "default";
 }
 
 PaddingMode padding_mode(const Check& check, py::handle value) {

@@ -16,7 +16,7 @@ struct ConvSettings {
 
 // Whether algorithms with larger rounding errors (Winograd) are allowed, in the whole process.
 bool fast_convolution();
-void set_conv_precision(const std::string& precision);
+void set_conv_precision(py::handle precision);
 
 PaddingMode padding_mode(const Check& check, py::handle value);
 
