@@ -54,9 +54,11 @@ class Winograd {
   bool pays() const {
     constexpr int64_t kRead = 11, kWrite = 3;
     const int64_t m = conv_.out_channels, k = conv_.in_channels, width = conv_.axes[2].positions;
-    const int64_t direct = Height::kOut * Width::kOut * kTaps * round_up(width, kSize) / width;
-    return (direct - kPoints) * m * k >=
-           kPoints * kSize * (kRead * ceil_div(k, kSize) + kWrite * ceil_div(m, kSize));
+    const int64_t points = transforms_.points();
+    const int64_t direct =
+        height_.out * width_.out * transforms_.taps() * round_up(width, kSize) / width;
+    return (direct - points) * m * k >=
+           points * kSize * (kRead * ceil_div(k, kSize) + kWrite * ceil_div(m, kSize));
   }
 
   void transform_weights(T* target) const {
@@ -417,9 +419,7 @@ WinogradScheme winograd_scheme(const Convolution<T>& conv) {
   if (min_of(conv.out_channels, conv.in_channels) >= kFewChannels) return scheme;
   const bool square = scheme == WinogradScheme::k3x3 || scheme == WinogradScheme::kMedium3x3 ||
                       scheme == WinogradScheme::kSmall3x3 || scheme == WinogradScheme::k5x5;
-  const bool pays =
-      square && with_scheme(scheme, conv, [](const auto& winograd) { return winograd.pays(); });
-  return pays ? scheme : WinogradScheme::kNone;
+  return square && Winograd<T>(conv, scheme).pays() ? scheme : WinogradScheme::kNone;
 }
 
 template <class T>
