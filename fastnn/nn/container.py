@@ -6,10 +6,11 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
+from fastnn import _shape as S
 from fastnn.autograd import Result, array, is_grad_enabled
+from fastnn.functional._args import integer
 from fastnn.nn.elementwise import fused_activation
 from fastnn.nn.module import Module, Parameter, can_fuse
-from fastnn.tensor import Tensor
 
 __all__ = [
     "Flatten",
@@ -319,11 +320,12 @@ class Flatten(Module):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start_dim = start_dim
-        self.end_dim = end_dim
+        self.start_dim = integer("Flatten", "start_dim", start_dim)
+        self.end_dim = integer("Flatten", "end_dim", end_dim)
 
     def forward(self, input: Any) -> Result:
-        return _tensor(input).flatten(self.start_dim, self.end_dim)
+        result: Result = S.flatten(input, self.start_dim, self.end_dim)
+        return result
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
@@ -350,7 +352,8 @@ class Unflatten(Module):
             raise ValueError(f"Unflatten: dim must be in [{-ndim}, {ndim - 1}], got {self.dim}")
         dim = self.dim % ndim
         sizes = _sizes(shape[dim], self.unflattened_size)
-        return _tensor(input).reshape(*shape[:dim], *sizes, *shape[dim + 1 :])
+        result: Result = S.reshape(input, (*shape[:dim], *sizes, *shape[dim + 1 :]))
+        return result
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
@@ -366,10 +369,6 @@ def _parameter_lines(module: Module) -> str:
         for name, p in module._parameters.items()
         if p is not None
     )
-
-
-def _tensor(input: Any) -> Tensor:
-    return input if isinstance(input, Tensor) else Tensor(input)
 
 
 def _sizes(size: int, wanted: tuple[int, ...]) -> tuple[int, ...]:
