@@ -23,8 +23,9 @@ Algorithm choose(const Convolution<T>& conv) {
     if (conv.fast && winograd_scheme(conv) != WinogradScheme::kNone) return Algorithm::kWinograd;
   }
   if (planar && is_direct(conv)) return Algorithm::kDirect;
-  // Spreading the results of a phase costs more than a copy of the input.
-  const bool direct = is_pointwise(conv) && conv.phase.step[2] == 1;
+  // Of a step's positions a single tap reads only some. Spreading the results of a phase costs
+  // more than a copy of the input.
+  const bool direct = taps_of(conv.axes) == 1 && conv.phase.step[2] == 1;
   return !direct && is_implicit(conv) ? Algorithm::kImplicit : Algorithm::kIm2col;
 }
 

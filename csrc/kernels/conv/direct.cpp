@@ -179,7 +179,8 @@ int64_t block_size(const Convolution<T>& conv, const Strip& strip) {
 template <class T>
 bool is_direct(const Convolution<T>& conv) {
   const int64_t m = conv.out_channels, k = conv.in_channels;
-  const bool few = (m <= 4 && k <= 256) || (m <= 16 && k <= 16) || (m <= 32 && k <= 4) ||
+  const bool some = m <= 16 && k <= 16 && conv.weights.columns > k;
+  const bool few = (m <= 4 && k <= 256) || some || (m <= 32 && k <= 4) ||
                    (k == 1 && conv.weights.columns == kFewInputs);
   if (!few || k < 1 || !is_planar(conv.axes) || conv.axes[2].positions < Vec<T>::kSize / 2)
     return false;
