@@ -39,6 +39,16 @@ struct AdaptiveAxes {
       : depth{in[0], out[0]}, height{in[1], out[1]}, width{in[2], out[2]} {}
 };
 
+// The windows where the sizes divide; otherwise windows that no plane can have.
+PoolAxes even_windows(const AdaptiveAxes& axes) {
+  const auto even = [](const AdaptiveAxis& axis) {
+    const bool whole = axis.out > 0 && axis.in % axis.out == 0;
+    const int64_t kernel = whole ? axis.in / axis.out : kMaxSlidingStride + 1;
+    return PoolAxis{axis.in, axis.out, kernel, kernel, 0, 1};
+  };
+  return {even(axes.depth), even(axes.height), even(axes.width)};
+}
+
 py::object adaptive_avg_forward(py::handle input, int dims, py::handle output_size,
                                 py::handle out) {
   const Check check(named(kAdaptiveAvg, dims));
@@ -56,6 +66,13 @@ py::object adaptive_avg_forward(py::handle input, int dims, py::handle output_si
   });
 }
 
+// The last `dims` sizes of an array.
+Spatial spatial_size(const py::array& x, int dims) {
+  Spatial size{1, 1, 1};
+  for (int i = 0; i < dims; ++i) size[static_cast<size_t>(2 - i)] = extent(x, x.ndim() - 1 - i);
+  return size;
+}
+
 py::object adaptive_avg_backward(py::handle grad_output, const Shape& input_shape, int dims) {
   const Check check(named(kAdaptiveAvg, dims));
   return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
@@ -63,9 +80,7 @@ py::object adaptive_avg_backward(py::handle grad_output, const Shape& input_shap
     const auto grad = check.contiguous<T>("grad_output", grad_output);
     const PoolShape shape(check, "input", input_shape, dims);
     check.rank("grad_output", grad, static_cast<int64_t>(input_shape.size()));
-    Spatial size{1, 1, 1};
-    for (int i = 0; i < dims; ++i)
-      size[static_cast<size_t>(2 - i)] = extent(grad, grad.ndim() - 1 - i);
+    const Spatial size = spatial_size(grad, dims);
     check.shape("grad_output", grad, shape.with(size, dims), "input's batch and channels");
     const AdaptiveAxes axes(shape.size, size);
     auto grad_x = check.output<T>(input_shape);
@@ -76,9 +91,9 @@ py::object adaptive_avg_backward(py::handle grad_output, const Shape& input_shap
   });
 }
 
-// y, or (y, indices).
-py::object adaptive_max_forward(py::handle input, int dims, py::handle output_size,
-                                bool return_indices, py::handle out) {
+// y, or (y, indices), or (y, what adaptive_max_backward needs: taps in uint8 or indices).
+py::object adaptive_max_forward(py::handle input, int dims, py::handle output_size, Keep keep,
+                                py::handle out) {
   const Check check(named(kAdaptiveMax, dims));
   return check.dispatch("input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
@@ -88,9 +103,17 @@ py::object adaptive_max_forward(py::handle input, int dims, py::handle output_si
     const AdaptiveAxes axes(shape.size, size);
     const Shape y_shape = shape.with(size, dims);
     auto y = check.output<T>(y_shape, out, {input});
+    if (keep == Keep::kForBackward && even_windows(axes).compact()) {
+      const PoolAxes even = even_windows(axes);
+      auto taps = new_array<uint8_t>(y_shape);
+      run(pool_kernels().max_pool3d_forward,
+          MaxPoolForwardArgs<T>{shape.planes, even.depth, even.height, even.width, x.data(),
+                                y.mutable_data(), /*indices=*/nullptr, taps.mutable_data()});
+      return py::make_tuple(y, taps);
+    }
     AdaptiveMaxPoolForwardArgs<T> args{shape.planes, axes.depth,       axes.height, axes.width,
                                        x.data(),     y.mutable_data(), nullptr};
-    if (!return_indices) {
+    if (keep == Keep::kNothing) {
       run(pool_kernels().adaptive_max_pool3d_forward, args);
       return std::move(y);
     }
@@ -101,14 +124,21 @@ py::object adaptive_max_forward(py::handle input, int dims, py::handle output_si
   });
 }
 
-py::object adaptive_max_backward(py::handle grad_output, py::handle indices,
-                                 const Shape& input_shape, int dims) {
+py::object adaptive_max_backward(py::handle grad_output, py::handle saved, const Shape& input_shape,
+                                 int dims) {
   const Check check(named(kAdaptiveMax, dims));
   return check.dispatch("grad_output", grad_output, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const auto grad = check.contiguous<T>("grad_output", grad_output);
     const PoolShape shape(check, "input", input_shape, dims);
-    return scatter_to_indices(check, grad, shape, indices, dims);
+    if (!py::isinstance<py::array_t<uint8_t>>(saved)) {
+      return scatter_to_indices(check, grad, shape, saved, dims);
+    }
+    check.rank("grad_output", grad, static_cast<int64_t>(input_shape.size()));
+    const Spatial size = spatial_size(grad, dims);
+    const PoolAxes even = even_windows(AdaptiveAxes(shape.size, size));
+    if (!even.compact()) check.value_error("saved must be indices for windows of this size");
+    return gather_from_taps(check, grad, shape, saved, even, dims);
   });
 }
 
@@ -131,19 +161,19 @@ void init_adaptive_pool(py::module_& m) {
       py::arg("grad_output"), py::arg("input_shape"), py::arg("dims"));
   m.def(
       "adaptive_max_pool3d_forward",
-      [](py::handle input, int dims, py::handle output_size, bool return_indices, py::handle out) {
+      [](py::handle input, int dims, py::handle output_size, int keep, py::handle out) {
         check_dims(dims);
-        return adaptive_max_forward(input, dims, output_size, return_indices, out);
+        return adaptive_max_forward(input, dims, output_size, static_cast<Keep>(keep), out);
       },
-      py::arg("input"), py::arg("dims"), py::arg("output_size"), py::arg("return_indices"),
-      py::arg("out") = py::none());
+      py::arg("input"), py::arg("dims"), py::arg("output_size"), py::arg("keep"),
+      py::arg("out") = py::none(), "keep: as for max_pool3d_forward");
   m.def(
       "adaptive_max_pool3d_backward",
-      [](py::handle grad_output, py::handle indices, const Shape& input_shape, int dims) {
+      [](py::handle grad_output, py::handle saved, const Shape& input_shape, int dims) {
         check_dims(dims);
-        return adaptive_max_backward(grad_output, indices, input_shape, dims);
+        return adaptive_max_backward(grad_output, saved, input_shape, dims);
       },
-      py::arg("grad_output"), py::arg("indices"), py::arg("input_shape"), py::arg("dims"));
+      py::arg("grad_output"), py::arg("saved"), py::arg("input_shape"), py::arg("dims"));
 }
 
 }  // namespace fastnn

@@ -12,8 +12,6 @@ constexpr const char* kAvgPool[3] = {"avg_pool1d", "avg_pool2d", "avg_pool3d"};
 constexpr const char* kLpPool[3] = {"lp_pool1d", "lp_pool2d", "lp_pool3d"};
 constexpr const char* kMaxUnpool[3] = {"max_unpool1d", "max_unpool2d", "max_unpool3d"};
 
-enum class Keep : int { kNothing, kIndices, kForBackward };
-
 // y, or (y, indices), or (y, what max_pool3d_backward needs: taps in uint8 or indices).
 py::object max_pool_forward(py::handle input, int dims, const PoolWindow& window, Keep keep,
                             py::handle out) {
@@ -56,13 +54,7 @@ py::object max_pool_backward(py::handle grad_output, py::handle saved, const Sha
     if (!axes.compact() || !py::isinstance<py::array_t<uint8_t>>(saved)) {
       return scatter_to_indices(check, grad, shape, saved, dims);
     }
-    const auto taps = py::reinterpret_borrow<Array<uint8_t>>(saved);
-    check.shape("saved", taps, shape_of(grad), "grad_output.shape");
-    auto grad_x = check.output<T>(input_shape);
-    run(pool_kernels().max_pool3d_backward,
-        MaxPoolBackwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, grad.data(),
-                               taps.data(), grad_x.mutable_data()});
-    return std::move(grad_x);
+    return gather_from_taps(check, grad, shape, saved, axes, dims);
   });
 }
 

@@ -52,6 +52,22 @@ inline void check_dims(int dims) {
   if (dims < 1 || dims > 3) throw py::value_error("dims must be 1, 2 or 3");
 }
 
+// What a forward pass returns beside its maxima.
+enum class Keep : int { kNothing, kIndices, kForBackward };
+
+// Max pooling's backward pass from taps; they are trusted to be contiguous, as they were made.
+template <class T>
+py::object gather_from_taps(const Check& check, const Array<T>& grad, const PoolShape& shape,
+                            py::handle saved, const PoolAxes& axes, int dims) {
+  const auto taps = py::reinterpret_borrow<Array<uint8_t>>(saved);
+  check.shape("saved", taps, shape_of(grad), "grad_output.shape");
+  auto grad_x = check.output<T>(shape.with(shape.size, dims));
+  run(pool_kernels().max_pool3d_backward,
+      MaxPoolBackwardArgs<T>{shape.planes, axes.depth, axes.height, axes.width, grad.data(),
+                             taps.data(), grad_x.mutable_data()});
+  return std::move(grad_x);
+}
+
 // The scatter of a plane's gradients to the indices that its maxima came from.
 template <class T>
 py::object scatter_to_indices(const Check& check, const Array<T>& grad, const PoolShape& shape,

@@ -7,7 +7,12 @@ from typing import Any
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
 from fastnn.functional._args import flag, recorded, refuse_out_while_recording
-from fastnn.functional._max_pool import refuse_out_of_two
+from fastnn.functional._max_pool import (
+    KEEP_FOR_BACKWARD,
+    KEEP_INDICES,
+    KEEP_NOTHING,
+    refuse_out_of_two,
+)
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -133,17 +138,19 @@ def _adaptive_max_pool(
         refuse_out_while_recording(f"adaptive_max_pool{dims}d", out, input)
         if return_indices:
             refuse_out_of_two(f"adaptive_max_pool{dims}d", out)
+    indices_too = flag(f"adaptive_max_pool{dims}d", "return_indices", return_indices)
     if not recorded(input):
-        indices_too = flag(f"adaptive_max_pool{dims}d", "return_indices", return_indices)
-        return _core.adaptive_max_pool3d_forward(x, dims, output_size, indices_too, out)
-    y, indices = _core.adaptive_max_pool3d_forward(x, dims, output_size, True, None)
+        keep = KEEP_INDICES if indices_too else KEEP_NOTHING
+        return _core.adaptive_max_pool3d_forward(x, dims, output_size, keep, out)
+    keep = KEEP_INDICES if indices_too else KEEP_FOR_BACKWARD
+    y, saved = _core.adaptive_max_pool3d_forward(x, dims, output_size, keep)
     shape = x.shape
 
     def backward(grad: Any, needs: tuple[bool, ...]) -> Gradients:
-        grad = grad[0] if return_indices else grad
-        return (_core.adaptive_max_pool3d_backward(grad, indices, shape, dims),)
+        grad = grad[0] if indices_too else grad
+        return (_core.adaptive_max_pool3d_backward(grad, saved, shape, dims),)
 
-    outputs = (y, indices) if return_indices else y
+    outputs = (y, saved) if indices_too else y
     return record(outputs, (input,), backward, name=f"adaptive_max_pool{dims}d")
 
 

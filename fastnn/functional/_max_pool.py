@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 Size = Any  # an int or a tuple of ints
-_NOTHING, _INDICES, _FOR_BACKWARD = 0, 1, 2  # what max_pool3d_forward keeps
+KEEP_NOTHING, KEEP_INDICES, KEEP_FOR_BACKWARD = 0, 1, 2  # what max_pool3d_forward keeps
 
 
 def refuse_out_of_two(op: str, out: Array | None) -> None:
@@ -45,9 +45,9 @@ def _max_pool(
         if return_indices:
             refuse_out_of_two(f"max_pool{dims}d", out)
     if not recorded(input):
-        keep = _INDICES if return_indices else _NOTHING
+        keep = KEEP_INDICES if return_indices else KEEP_NOTHING
         return _core.max_pool3d_forward(x, dims, *window, keep=keep, out=out)
-    keep = _INDICES if return_indices else _FOR_BACKWARD
+    keep = KEEP_INDICES if return_indices else KEEP_FOR_BACKWARD
     y, saved = _core.max_pool3d_forward(x, dims, *window, keep=keep)
     shape = x.shape
 

@@ -93,12 +93,13 @@ void spread_average(const AvgPoolBackwardArgs<T>& args, Divisor<T>& divisor) {
     typename Spread<T>::Slices slices;
     for (int64_t i = begin; i < end; ++i) {
       const Blocks::Block b = blocks[i];
-      spread.cover(b.d, slices);
+      spread.cover(b.slice % depth.in, slices);
       const auto outputs = spread.outputs_of(b);
       for (int64_t s = 0; s < slices.count; ++s) {
         const int64_t od = slices.out[s];
-        const T* slice =
-            args.grad_y + (b.plane * depth.out + od) * height.out * width.out + outputs.column;
+        const T* slice = args.grad_y +
+                         (b.slice / depth.in * depth.out + od) * height.out * width.out +
+                         outputs.column;
         spread.load_slice(outputs, T{0}, shares + s * spread.slice_rows * spread.pitch,
                           Shares<T>(divisor, slice, outputs.column, od));
       }
@@ -200,14 +201,15 @@ bool slide_back(const AvgPoolBackwardArgs<T>& args, const Divisor<T>& divisor) {
 template <class T>
 void fill_planes(const AvgPoolBackwardArgs<T>& args, T count) {
   const int64_t size = args.depth.in * args.height.in * args.width.in;
-  parallel_for(args.planes, larger(1, kPartWork / larger(size, 1)),
-               [&](int64_t begin, int64_t end, int) {
-                 for (int64_t plane = begin; plane < end; ++plane) {
-                   const T share = args.grad_y[plane] / count;
-                   T* grad_x = args.grad_x + plane * size;
-                   for (int64_t i = 0; i < size; ++i) grad_x[i] = share;
-                 }
-               });
+  parallel_for(
+      args.planes, larger(1, kPartWork / larger(size, 1)), [&](int64_t begin, int64_t end, int) {
+        for (int64_t plane = begin; plane < end; ++plane) {
+          const T share = args.grad_y[plane] / count;
+          T* grad_x = args.grad_x + plane * size;
+          for_vectors<T>(size,
+                         [&](int64_t i, auto lanes) { lanes.store(Vec<T>(share), grad_x + i); });
+        }
+      });
 }
 
 }  // namespace

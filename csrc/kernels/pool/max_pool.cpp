@@ -1,7 +1,6 @@
 // Max pooling. Values alone go down the rows of a window, then across (slide.h): NaN is passed on,
 // and the order of equals does not show. With taps or indices every window is searched in
-// row-major order, kSize neighbouring windows at a time (tap_search.h); windows too large for that
-// one by one.
+// row-major order, many windows at a time (tap_search.h); windows too large for that one by one.
 #include "kernels/pool/search.h"
 #include "kernels/pool/slide.h"
 #include "kernels/pool/tap_search.h"
@@ -33,7 +32,7 @@ void max_pool3d_forward(const MaxPoolForwardArgs<T>& original) {
   const bool values_only = args.indices == nullptr && args.taps == nullptr;
   const PoolAxis &depth = args.depth, &height = args.height, &width = args.width;
   if (!values_only) {
-    if (!slides(depth, height, width)) {
+    if (!slides(depth, height, width) || (args.indices != nullptr && !countable(args))) {
       return search_windows(args.planes, depth, height, width, args.x, args.y, args.indices);
     }
     // Indices count from the start of their own plane.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/pool/window.h"
+#include "kernels/rows.h"
 
 namespace fastnn::FASTNN_ISA::pool {
 
@@ -110,7 +111,9 @@ void add_windows(int64_t planes, const Axis& depth, const Axis& height, const Ax
         const Place o(i, depth, height, width);
         const T grad = share(grad_y[plane * outputs + i], o);
         for_each_row(depth, height, width, o, [&](int64_t at, int64_t n) {
-          for (int64_t k = 0; k < n; ++k) to[at + k] += grad;
+          for_vectors<T>(n, [&](int64_t k, auto lanes) {
+            lanes.store(lanes.load(to + at + k) + Vec<T>(grad), to + at + k);
+          });
         });
       }
     }

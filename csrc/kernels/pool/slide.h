@@ -49,7 +49,8 @@ FASTNN_INLINE void fold_fixed_rows(const Op& op, const RowLayout<T>& layout, con
   } source{op, {}};
   FASTNN_UNROLL
   for (int r = 0; r < kRows; ++r) source.rows[r] = list.rows[r] + column;
-  write_row(layout, left, valid, columns, Op::template neutral<T>(), scratch, source);
+  write_row(layout.stride, layout.half, left, valid, columns, Op::template neutral<T>(), scratch,
+            source);
 }
 
 template <class T, class Op>
@@ -74,7 +75,7 @@ void fold_many_rows(const Op& op, const RowLayout<T>& layout, const RowList<T>& 
       return folded;
     }
   };
-  write_row(layout, left, valid, columns, Op::template neutral<T>(), scratch,
+  write_row(layout.stride, layout.half, left, valid, columns, Op::template neutral<T>(), scratch,
             Source{op, list, column});
 }
 

@@ -64,7 +64,7 @@ struct Spread {
         across(w),
         down(h),
         slices(smaller(d.out, (window_extent(d) - 1) / d.stride + 1)),
-        blocks(planes, d.in, h.in, w.in, block_rows(arrays), block_columns()) {}
+        blocks(planes, d.in, h.in, w.in, block_rows(arrays), block_columns(), 1) {}
 
   int64_t held() const { return slices * slice_rows * pitch; }
   int64_t spare() const { return width.stride > 2 ? width.stride * spare_pitch : 0; }

@@ -1,255 +1,385 @@
-// Max pooling that remembers which tap won, kSize neighbouring windows at a time. Taps are counted
-// in T, exact up to the 2^15 elements that a sliding window may have.
+// Max pooling that remembers which element of its window won, as a tap or as its place: a block of
+// outputs at a time, of many rows and planes.
 //
-// The input rows of a block of outputs go to scratch with -inf around them, so that a tap is a
-// constant offset. Where all elements are finite the search needs one comparison a tap.
+// The input of a block goes to scratch with -inf around it, its rows and columns sorted by what
+// they are modulo the strides. One tap of all windows is then one run of elements, in lines that
+// have gaps where windows overlap. Without a NaN the first that is larger than -inf wins, and so
+// on; if there is one, or a window of -inf alone, the search begins again at the first element
+// inside the input.
 //
-// Workspace a thread: max(16 KiB, the input rows of one row of up to 1024 outputs) + the outputs of
-// a block; shared min(width.out, 27 Ki) + 2 x window elements.
+// Winners are numbered in T, exactly: up to 2^15 taps, or places less than 2^24 from the window's
+// start.
+//
+// Workspace a thread: about 16 KiB, or the input of one row of up to 1024 outputs, + three numbers
+// for each of a block's outputs; shared min(width.out, 27 Ki) + 2 x window elements.
 #pragma once
 
 #include "kernels/pool/column_table.h"
-#include "kernels/rows.h"
+#include "kernels/pool/tap_bytes.h"
 
 namespace fastnn::FASTNN_ISA::pool {
 
 template <class T>
-constexpr T kNoneWon = 1 << 20;  // beyond every tap
+constexpr T kNoneWon = 1 << 24;
 
-// What every part reads: for each output column the first tap inside the input (kNoneWon where
-// there is none), and where each tap lies, relative to the window's start, in its plane and in a
-// block of scratch.
+// How the windows of a block lie in scratch.
 template <class T>
-struct TapTables {
-  ColumnTable<T> first_columns;
-  int64_t *places, *offsets;
-  int64_t volume;
+struct SearchLayout {
+  static constexpr int64_t kSize = Vec<T>::kSize;
+  static constexpr int64_t kStep = 4;  // vectors that are searched together
+  int64_t row_stride, column_stride;
+  int64_t columns, pitch;       // of outputs, and of a line
+  int64_t rows, lines, slices;  // of outputs; lines of a slice; slices of outputs in a block
+  int64_t area, size;           // elements of one phase, and of all
 
-  static int64_t bytes(const MaxPoolForwardArgs<T>& args) {
-    return Workspace::padded_bytes(ColumnTable<T>::elements(args.width.out) *
-                                   static_cast<int64_t>(sizeof(T))) +
-           2 * Workspace::padded_bytes(window_volume(args) * 8);
-  }
-  static int64_t window_volume(const MaxPoolForwardArgs<T>& args) {
-    return args.depth.kernel * args.height.kernel * args.width.kernel;
+  SearchLayout(int64_t planes, const PoolAxis& depth, const PoolAxis& height, const PoolAxis& width)
+      : row_stride(height.stride), column_stride(width.stride) {
+    columns = smaller(width.out, kTileColumns);
+    pitch = columns - 1 + divide_up(window_extent(width), column_stride);
+    const int64_t more_lines = divide_up(window_extent(height), row_stride) - 1;
+    const int64_t phases = depth.kernel * row_stride * column_stride;
+    const int64_t room = kBlockBytes / static_cast<int64_t>(sizeof(T)) / (phases * pitch);
+    rows = larger(1, smaller(height.out, room - more_lines));
+    lines = rows + more_lines;
+    const bool whole = rows == height.out && columns == width.out;
+    slices = whole ? larger(1, smaller(planes * depth.out, room / lines)) : 1;
+    area = slices * lines * pitch + pitch + kStep * kSize;
+    size = phases * area;
   }
 
-  // Rows of scratch are layout.pitch apart, slices `slice_rows` rows.
-  TapTables(const MaxPoolForwardArgs<T>& args, const RowLayout<T>& layout, int64_t slice_rows,
-            Workspace& workspace)
-      : places(workspace.take<int64_t>(window_volume(args))),
-        offsets(workspace.take<int64_t>(window_volume(args))),
-        volume(window_volume(args)) {
-    first_columns.prepare(workspace.take<T>(ColumnTable<T>::elements(args.width.out)),
-                          args.width.out, T{0}, [&](int64_t o) {
-                            const Range inside = taps_inside(args.width, o);
-                            return inside.begin < inside.end ? static_cast<T>(inside.begin)
-                                                             : kNoneWon<T>;
-                          });
+  // Outputs with the gaps between them.
+  int64_t outputs(int64_t slice_count) const { return ((slice_count - 1) * lines + rows) * pitch; }
+  int64_t held() const { return divide_up(outputs(slices), kStep * kSize) * kStep * kSize + kSize; }
+
+  // Where row `row` and column `column` of the first window lie, in the area of depth tap kd.
+  int64_t offset(int64_t kd, int64_t row, int64_t column) const {
+    const int64_t phase = (kd * row_stride + row % row_stride) * column_stride;
+    return (phase + column % column_stride) * area + row / row_stride * pitch +
+           column / column_stride;
+  }
+};
+
+// The numbers of a window's elements: those of (kd, kh, kw) are a sum of multiples.
+struct Numbering {
+  int64_t depth, height, width;
+
+  FASTNN_INLINE int64_t operator()(int64_t kd, int64_t kh, int64_t kw) const {
+    return kd * depth + kh * height + kw * width;
+  }
+  template <class T>
+  static Numbering taps(const MaxPoolForwardArgs<T>& args) {
+    return {args.height.kernel * args.width.kernel, args.width.kernel, 1};
+  }
+  template <class T>
+  static Numbering places(const MaxPoolForwardArgs<T>& args) {
+    return {args.height.in * args.width.in * args.depth.dilation,
+            args.width.in * args.height.dilation, args.width.dilation};
+  }
+};
+
+// Whether the places of a window can be counted.
+template <class T>
+bool countable(const MaxPoolForwardArgs<T>& args) {
+  return Numbering::places(args)(args.depth.kernel, args.height.kernel, args.width.kernel) <
+         static_cast<int64_t>(kNoneWon<T>);
+}
+
+template <class T>
+struct TapSearch {
+  static constexpr int64_t kSize = Vec<T>::kSize;
+  const MaxPoolForwardArgs<T>& args;
+  const SearchLayout<T> layout;
+  const Blocks blocks;
+  const Numbering number;
+  const int64_t volume;
+  ColumnTable<T> first_columns;  // for each output column its first tap inside, kNoneWon if none
+  int64_t* offsets = nullptr;
+  T* numbers = nullptr;
+
+  explicit TapSearch(const MaxPoolForwardArgs<T>& arguments)
+      : args(arguments),
+        layout(args.planes, args.depth, args.height, args.width),
+        blocks(args.planes, args.depth.out, args.height.out, args.width.out, layout.rows,
+               layout.columns, layout.slices),
+        number(args.indices != nullptr ? Numbering::places(args) : Numbering::taps(args)),
+        volume(args.depth.kernel * args.height.kernel * args.width.kernel) {}
+
+  int64_t shared_bytes() const {
+    const auto elements = ColumnTable<T>::elements(args.width.out) + volume;
+    return 2 * Workspace::padded_bytes(elements * static_cast<int64_t>(sizeof(T))) +
+           Workspace::padded_bytes(volume * 8);
+  }
+  void prepare(Workspace& workspace) {
+    T* const columns = workspace.take<T>(ColumnTable<T>::elements(args.width.out));
+    first_columns.prepare(columns, args.width.out, T{0}, [&](int64_t o) {
+      const Range inside = taps_inside(args.width, o);
+      return inside.begin < inside.end ? static_cast<T>(number(0, 0, inside.begin)) : kNoneWon<T>;
+    });
+    offsets = workspace.take<int64_t>(volume);
+    numbers = workspace.take<T>(volume);
     int64_t tap = 0;
     for (int64_t kd = 0; kd < args.depth.kernel; ++kd) {
       for (int64_t kh = 0; kh < args.height.kernel; ++kh) {
         for (int64_t kw = 0; kw < args.width.kernel; ++kw, ++tap) {
-          const int64_t d = kd * args.depth.dilation, h = kh * args.height.dilation;
-          const int64_t w = kw * args.width.dilation;
-          places[tap] = (d * args.height.in + h) * args.width.in + w;
-          offsets[tap] = (kd * slice_rows + h) * layout.pitch + layout.offset(w);
+          offsets[tap] = layout.offset(kd, kh * args.height.dilation, kw * args.width.dilation);
+          numbers[tap] = static_cast<T>(number(kd, kh, kw));
         }
       }
     }
   }
-};
 
-// Copies the input of a block of outputs to scratch; whether all of it is finite.
-template <class T>
-bool load_input_block(const MaxPoolForwardArgs<T>& args, const RowLayout<T>& layout,
-                      const Blocks::Block& b, int64_t slice_rows, T* scratch) {
-  const PoolAxis &depth = args.depth, &height = args.height, &width = args.width;
-  const T outside = negative_infinity<T>();
-  const int64_t start = window_start(width, b.w);
-  const int64_t columns = (b.columns - 1) * width.stride + window_extent(width);
-  const int64_t left = smaller(start < 0 ? -start : 0, columns);
-  const int64_t valid = larger(0, smaller(width.in - start - left, columns - left));
-  const int64_t top = window_start(height, b.h);
-  const int64_t rows = (b.rows - 1) * height.stride + window_extent(height);
-  Vec<T> products = Vec<T>::zero();  // with 0: NaN once an element is infinite or NaN
-  struct Source {
-    const T* x;
-    Vec<T>& products;
-    FASTNN_INLINE Vec<T> operator()(int64_t j) const { return seen(Vec<T>::load(x + j)); }
-    FASTNN_INLINE Vec<T> operator()(int64_t j, int64_t n) const {
-      const Vec<T> v = seen(Vec<T>::load(x + j, n));
-      return select(first_n_mask<T>(n), v, Vec<T>(negative_infinity<T>()));
-    }
-    FASTNN_INLINE Vec<T> seen(Vec<T> v) const {
-      products = fma(v, Vec<T>::zero(), products);
-      return v;
-    }
-  };
-  const Range in_depth = taps_inside(depth, b.d);
-  for (int64_t kd = in_depth.begin; kd < in_depth.end; ++kd) {
-    const int64_t d = window_start(depth, b.d) + kd * depth.dilation;
-    const T* slice = args.x + (b.plane * depth.in + d) * height.in * width.in + start + left;
-    T* to = scratch + kd * slice_rows * layout.pitch;
-    for (int64_t h = top; h < top + rows; ++h, to += layout.pitch) {
-      if (h >= 0 && h < height.in) {
-        write_row(layout, left, valid, columns, outside, to,
-                  Source{slice + h * width.in, products});
-      } else {
-        for (int64_t j = 0; j < layout.pitch; j += Vec<T>::kSize) Vec<T>(outside).store(to + j);
+  // Copies the input of a block of outputs to scratch; whether there is a NaN.
+  bool load(const Blocks::Block& b, T* scratch) const {
+    const PoolAxis &depth = args.depth, &height = args.height, &width = args.width;
+    const int64_t start = window_start(width, b.w), top = window_start(height, b.h);
+    const InputRow source(layout, start < 0 ? -start : 0, width.in - larger(start, 0));
+    const int64_t rows = (b.rows - 1) * height.stride + window_extent(height);
+    Mask<T> nan = first_n_mask<T>(0);
+    for (int64_t s = 0; s < b.slices; ++s) {
+      const int64_t plane = (b.slice + s) / depth.out;
+      const int64_t first = window_start(depth, (b.slice + s) % depth.out);
+      for (int64_t kd = 0; kd < depth.kernel; ++kd) {
+        const int64_t d = first + kd * depth.dilation;
+        const bool inside = d >= 0 && d < depth.in;
+        const T* slice = args.x + (plane * depth.in + d) * height.in * width.in + larger(start, 0);
+        T* line = scratch + layout.offset(kd, 0, 0) + s * layout.lines * layout.pitch;
+        for (int64_t row = 0; row < rows; line += layout.pitch) {
+          T* to = line;
+          const int64_t end = smaller(rows, row + height.stride);
+          for (; row < end; ++row, to += layout.column_stride * layout.area) {
+            const int64_t h = top + row;
+            if (inside && h >= 0 && h < height.in) {
+              nan = nan | source.copy(slice + h * width.in, to);
+            } else {
+              source.fill(0, to);
+            }
+          }
+        }
       }
     }
+    return any(nan);
   }
-  return !any(is_nan(products));
-}
 
-// The windows of a block of outputs: values to y, taps to `taps` (in T), row after row.
-template <class T>
-struct BlockSearch {
-  const MaxPoolForwardArgs<T>& args;
-  const RowLayout<T>& layout;
-  const TapTables<T>& tables;
-  const Blocks::Block& block;
-  const T* input;  // where the first window starts in scratch
-  bool finite;     // all of the input
-
-  template <int kTaps>
-  void run(T* y, const T* limit, T* taps) const {
-    if (!finite) {
-      return layout.stride <= 2 ? search<0, false, true>(y, limit, taps)
-                                : search<0, false, false>(y, limit, taps);
-    }
-    if (layout.stride > 2) return search<0, true, false>(y, limit, taps);
-    const Range in_depth = taps_inside(args.depth, block.d);
-    const bool whole = in_depth.end - in_depth.begin == args.depth.kernel;
-    whole ? search<kTaps, true, true>(y, limit, taps) : search<0, true, true>(y, limit, taps);
+  // Searches the windows of a block: the largest elements and their numbers, in lines.
+  void search(const Blocks::Block& b, const T* input, bool nan, T* best, T* winner,
+              T* first) const {
+    const int64_t n = layout.outputs(b.slices);
+    if (!nan && search_lines<true>(input, n, best, winner, nullptr)) return;
+    prepare_first(b, first);
+    search_lines<false>(input, n, best, winner, first);
   }
 
  private:
-  template <int kTaps, bool kFinite, bool kDense>
-  FASTNN_INLINE void search(T* y, const T* limit, T* taps) const {
-    const PoolAxis &height = args.height, &width = args.width;
-    const Range in_depth = taps_inside(args.depth, block.d);
-    const int64_t slice_taps = height.kernel * width.kernel;
-    const Range searched{in_depth.begin * slice_taps, in_depth.end * slice_taps};
-    const T* window = input;
-    const int64_t step = height.stride * layout.pitch, columns = block.columns;
-    const T* const first_columns = tables.first_columns.at(block.w);
-    int64_t fixed[kTaps > 0 ? kTaps : 1];  // a copy that no store can alias
-    for (int k = 0; k < kTaps; ++k) fixed[k] = tables.offsets[k];
-    for (int64_t r = 0; r < block.rows; ++r, window += step, y += width.out, taps += columns) {
-      Vec<T> before(kNoneWon<T>);  // taps in front of the first row inside the input
-      if constexpr (!kFinite) {
-        const Range in_height = taps_inside(height, block.h + r);
-        if (in_depth.begin < in_depth.end && in_height.begin < in_height.end) {
-          before = Vec<T>(
-              static_cast<T>((in_depth.begin * height.kernel + in_height.begin) * width.kernel));
+  // How a row of input is sorted into its phases: `left` columns outside, then `valid`.
+  struct InputRow {
+    const int64_t stride, pitch, area, left, valid, whole;
+    const Mask<T> part, second_part;  // of what is left of whole vectors, or pairs of them
+
+    InputRow(const SearchLayout<T>& layout, int64_t outside, int64_t inside)
+        : stride(layout.column_stride),
+          pitch(layout.pitch),
+          area(layout.area),
+          left(smaller(outside, pitch * stride)),
+          valid(larger(0, smaller(inside, pitch * stride - left))),
+          whole(valid - valid % (stride == 2 ? 2 * kSize : kSize)),
+          part(first_n_mask<T>(valid - whole)),
+          second_part(first_n_mask<T>(valid - whole - kSize)) {}
+
+    // -inf from element `from` of the lines on.
+    FASTNN_INLINE void fill(int64_t from, T* to) const {
+      for (int64_t phase = 0; phase < stride; ++phase) {
+        for (int64_t j = from; j < pitch; j += kSize) {
+          Vec<T>(negative_infinity<T>()).store(to + phase * area + j);
         }
-      }
-      for (int64_t j = 0; j < columns; j += Vec<T>::kSize) {
-        Vec<T> best(negative_infinity<T>()), best_tap(kNoneWon<T>);
-        if constexpr (!kFinite) best_tap = Vec<T>::load(first_columns + j) + before;
-        const auto visit = [&](const T* from, T tap) FASTNN_INLINE_LAMBDA {
-          const Vec<T> x = kDense ? Vec<T>::load(from + j) : layout.load(from, 0, j);
-          const Mask<T> better = kFinite ? x > best : (x > best) | is_nan(x);
-          best = kFinite ? max(best, x) : select(better, x, best);
-          best_tap = select(better, Vec<T>(tap), best_tap);
-        };
-        if constexpr (kTaps > 0) {
-          FASTNN_UNROLL
-          for (int k = 0; k < kTaps; ++k) visit(window + fixed[k], static_cast<T>(k));
-        } else {
-          for (int64_t k = searched.begin; k < searched.end; ++k) {
-            visit(window + tables.offsets[k], static_cast<T>(k));
-          }
-        }
-        store_first(y + j, best, columns - j, limit);
-        best_tap.store(taps + j);
       }
     }
+
+    // Where the row has a NaN.
+    FASTNN_INLINE Mask<T> copy(const T* x, T* to) const {
+      const Vec<T> outside(negative_infinity<T>());
+      Mask<T> nan = first_n_mask<T>(0);
+      const auto load = [&](const T* from, auto... lanes) FASTNN_INLINE_LAMBDA {
+        const Vec<T> v = Vec<T>::load(from, lanes...);
+        nan = nan | is_nan(v);
+        if constexpr (sizeof...(lanes) == 0) {
+          return v;
+        } else {
+          return select(lanes..., v, outside);
+        }
+      };
+      if (stride == 1) {
+        for (int64_t j = 0; j < left; j += kSize) outside.store(to + j);
+        for (int64_t j = 0; j < whole; j += kSize) load(x + j).store(to + left + j);
+        if (left + whole == pitch) return nan;
+        load(x + whole, part).store(to + left + whole);
+        fill(left + whole + kSize, to);
+      } else if (stride == 2) {
+        for (int64_t j = 0; 2 * j < left; j += kSize) {
+          outside.store(to + j);
+          outside.store(to + area + j);
+        }
+        T* even = to + (left & 1) * area + (left >> 1);
+        T* odd = to + (~left & 1) * area + ((left + 1) >> 1);
+        const auto split = [&](int64_t j, Vec<T> a, Vec<T> b) FASTNN_INLINE_LAMBDA {
+          deinterleave(a, b);
+          a.store(even + j / 2);
+          b.store(odd + j / 2);
+        };
+        for (int64_t j = 0; j < whole; j += 2 * kSize) split(j, load(x + j), load(x + j + kSize));
+        if (left + whole >= 2 * pitch) return nan;
+        split(whole, load(x + whole, part), load(x + whole + kSize, second_part));
+        fill((left + whole) / 2 + kSize, to);  // the last lane of a pair is free
+      } else {
+        for (int64_t phase = 0; phase < stride; ++phase, to += area) {
+          for (int64_t j = 0; j < pitch; j += kSize) {
+            const int64_t from = phase + j * stride - left;
+            if (from >= 0 && from + (kSize - 1) * stride < valid) {
+              const Vec<T> v = Vec<T>::load_strided(x + from, stride);
+              nan = nan | is_nan(v);
+              v.store(to + j);
+              continue;
+            }
+            alignas(64) T lanes[kSize];
+            for (int64_t i = 0; i < kSize; ++i) {
+              const int64_t at = from + i * stride;
+              lanes[i] = at >= 0 && at < valid ? x[at] : negative_infinity<T>();
+            }
+            load(lanes).store(to + j);
+          }
+        }
+      }
+      return nan;
+    }
+  };
+
+  // The number of each window's first element inside the input.
+  void prepare_first(const Blocks::Block& b, T* first) const {
+    const T* const columns = first_columns.at(b.w);
+    for (int64_t s = 0; s < b.slices; ++s) {
+      const Range in_depth = taps_inside(args.depth, (b.slice + s) % args.depth.out);
+      T* line = first + s * layout.lines * layout.pitch;
+      for (int64_t r = 0; r < b.rows; ++r, line += layout.pitch) {
+        const Range in_height = taps_inside(args.height, b.h + r);
+        const bool none = in_depth.begin == in_depth.end || in_height.begin == in_height.end;
+        const Vec<T> before(none ? kNoneWon<T>
+                                 : static_cast<T>(number(in_depth.begin, in_height.begin, 0)));
+        for (int64_t j = 0; j < b.columns; j += kSize) {
+          (Vec<T>::load(columns + j) + before).store(line + j);
+        }
+      }
+    }
+  }
+
+  // Whether every window has a winner. Without a NaN nothing has to be known before.
+  template <bool kPlain>
+  bool search_lines(const T* input, int64_t n, T* best, T* winner, const T* first) const {
+    constexpr int64_t kStep = SearchLayout<T>::kStep;
+    Mask<T> without = first_n_mask<T>(0);
+    for (int64_t j = 0; j < n; j += kStep * kSize) {
+      Vec<T> largest[kStep], won[kStep];
+      FASTNN_UNROLL
+      for (int64_t v = 0; v < kStep; ++v) {
+        largest[v] = Vec<T>(negative_infinity<T>());
+        won[v] = kPlain ? Vec<T>(kNoneWon<T>) : Vec<T>::load(first + j + v * kSize);
+      }
+      for (int64_t k = 0; k < volume; ++k) {
+        const T* from = input + offsets[k] + j;
+        const Vec<T> tap(numbers[k]);
+        FASTNN_UNROLL
+        for (int64_t v = 0; v < kStep; ++v) {
+          const Vec<T> x = Vec<T>::load(from + v * kSize);
+          const Mask<T> better = kPlain ? x > largest[v] : (x > largest[v]) | is_nan(x);
+          largest[v] = kPlain ? max(largest[v], x) : select(better, x, largest[v]);
+          won[v] = select(better, tap, won[v]);
+        }
+      }
+      FASTNN_UNROLL
+      for (int64_t v = 0; v < kStep; ++v) {
+        largest[v].store(best + j + v * kSize);
+        won[v].store(winner + j + v * kSize);
+        const Mask<T> none = won[v] == Vec<T>(kNoneWon<T>);
+        const int64_t left = n - j - v * kSize;
+        without = without | (left >= kSize ? none : none & first_n_mask<T>(left));
+      }
+    }
+    return !any(without);
   }
 };
 
+// A row of indices. A window without an element gets the place nearest to its start.
 template <class T>
-void to_bytes(const T* __restrict taps, int64_t n, uint8_t* __restrict bytes) {
-  for (int64_t i = 0; i < n; ++i) {
-    const auto tap = static_cast<int32_t>(taps[i]);
-    bytes[i] = static_cast<uint8_t>(tap < kNoTap ? tap : kNoTap);
-  }
-}
-
-// A window without an element gets the place nearest to its start.
-template <class T>
-void write_indices(const MaxPoolForwardArgs<T>& args, const TapTables<T>& tables, int64_t od,
-                   int64_t oh, int64_t ow, int64_t columns, const T* taps, int64_t* indices) {
+void write_indices(const MaxPoolForwardArgs<T>& args, int64_t od, int64_t oh, int64_t ow,
+                   int64_t columns, const T* winner, int64_t* indices) {
   const int64_t d = window_start(args.depth, od), h = window_start(args.height, oh);
-  const int64_t start = (d * args.height.in + h) * args.width.in;
-  for (int64_t j = 0; j < columns; ++j) {
-    const int64_t w = window_start(args.width, ow + j);
-    const auto tap = static_cast<int64_t>(taps[j]);
-    if (tap < tables.volume) {
-      indices[j] = start + w + tables.places[tap];
-    } else {
-      const auto inside = [](int64_t i, int64_t n) { return larger(0, smaller(i, n - 1)); };
-      indices[j] =
-          (inside(d, args.depth.in) * args.height.in + inside(h, args.height.in)) * args.width.in +
-          inside(w, args.width.in);
-    }
+  const int64_t w = window_start(args.width, ow);
+  int64_t start = (d * args.height.in + h) * args.width.in + w;
+  for (int64_t j = 0; j < columns; ++j, start += args.width.stride) {
+    const auto inside = [](int64_t i, int64_t n) { return larger(0, smaller(i, n - 1)); };
+    indices[j] = winner[j] < kNoneWon<T>
+                     ? start + static_cast<int64_t>(winner[j])
+                     : (inside(d, args.depth.in) * args.height.in + inside(h, args.height.in)) *
+                               args.width.in +
+                           inside(w + j * args.width.stride, args.width.in);
   }
 }
 
+// Either taps or indices are wanted; for indices the places must be countable.
 template <class T>
 void search_taps(const MaxPoolForwardArgs<T>& args) {
+  constexpr int64_t kSize = Vec<T>::kSize;
   if (args.planes * args.height.out == 0) return;
-  const PoolAxis &depth = args.depth, &height = args.height, &width = args.width;
-  const int64_t columns = smaller(width.out, kTileColumns);
-  const RowLayout<T> layout(width, columns);
-  const int64_t extent = window_extent(height);
-  const int64_t room =
-      kBlockBytes / (depth.kernel * layout.pitch * static_cast<int64_t>(sizeof(T)));
-  const int64_t rows = smaller(height.out, 1 + larger(0, room - extent) / height.stride);
-  const int64_t slice_rows = (rows - 1) * height.stride + extent;
-  const Blocks blocks(args.planes, depth.out, height.out, width.out, rows, columns);
-  const int64_t volume = TapTables<T>::window_volume(args);
-  const int64_t grain = larger(1, kPartWork / ((volume + 4) * rows * columns));
-
+  const int64_t width = args.width.out;
+  TapSearch<T> shared(args);
+  const SearchLayout<T>& layout = shared.layout;
+  const Blocks& blocks = shared.blocks;
+  const int64_t grain =
+      larger(1, kPartWork / ((shared.volume + 4) * layout.slices * layout.rows * layout.columns));
   const int64_t workers = plan_workers(divide_up(blocks.count, grain));
-  const int64_t input_size = depth.kernel * slice_rows * layout.pitch;
-  const int64_t each =
-      input_size + divide_up(rows * columns, Vec<T>::kSize) * Vec<T>::kSize + Vec<T>::kSize;
-  Workspace workspace(TapTables<T>::bytes(args) +
+  const int64_t each = layout.size + 3 * layout.held();
+  Workspace workspace(shared.shared_bytes() +
                       Workspace::padded_bytes(workers * each * static_cast<int64_t>(sizeof(T))));
-  const TapTables<T> tables(args, layout, slice_rows, workspace);
+  shared.prepare(workspace);
   T* const scratch = workspace.take<T>(workers * each);
-  const auto search = volume == 4   ? &BlockSearch<T>::template run<4>
-                      : volume == 8 ? &BlockSearch<T>::template run<8>
-                      : volume == 9 ? &BlockSearch<T>::template run<9>
-                                    : &BlockSearch<T>::template run<0>;
 
   parallel_for(blocks.count, grain, [&](int64_t begin, int64_t end, int worker) {
+    const TapSearch<T> search = shared;  // a copy that no store can alias
     T* const input = scratch + worker * each;
-    T* const taps = input + input_size;
+    T* const best = input + layout.size;
+    T* const winner = best + layout.held();
     const Blocks::Block last = blocks[end - 1];
-    const T* const limit =
-        blocks.chunks == 1 ? args.y + blocks.place(last) + last.rows * width.out : nullptr;
+    const T* const limit = blocks.chunks == 1
+                               ? args.y + blocks.place(last) + last.slices * last.rows * width
+                               : nullptr;
+    const uint8_t* const tap_limit = limit == nullptr ? nullptr : args.taps + (limit - args.y);
+    const auto write = [&](int64_t place, int64_t n, const T* y, const T* taps) {
+      for (int64_t j = 0; j < n; j += kSize) {
+        store_first(args.y + place + j, Vec<T>::load(y + j), n - j, limit);
+      }
+      for (int64_t j = 0; args.taps != nullptr && j < n; j += kSize) {
+        TapBytes<T>::store(Vec<T>::load(taps + j), args.taps + place + j, n - j, tap_limit);
+      }
+    };
+    __builtin_memset(input, 0, static_cast<size_t>(layout.size) * sizeof(T));  // also its gaps
     for (int64_t i = begin; i < end; ++i) {
       const Blocks::Block b = blocks[i];
-      const bool finite = load_input_block(args, layout, b, slice_rows, input);
+      const bool nan = search.load(b, input);
+      search.search(b, input, nan, best, winner, winner + layout.held());
       const int64_t place = blocks.place(b);
-      const BlockSearch<T> block{args, layout, tables, b, input, finite};
-      (block.*search)(args.y + place, limit, taps);
-      if (args.taps != nullptr) {
-        if (blocks.chunks == 1) {  // its rows follow each other
-          to_bytes(taps, b.rows * b.columns, args.taps + place);
-        } else {
-          for (int64_t r = 0; r < b.rows; ++r) {
-            to_bytes(taps + r * b.columns, b.columns, args.taps + place + r * width.out);
+      if (layout.pitch == width && layout.lines == b.rows) {
+        write(place, b.slices * b.rows * width, best, winner);
+      } else {
+        for (int64_t s = 0, row = 0; s < b.slices; ++s) {
+          for (int64_t r = 0; r < b.rows; ++r, ++row) {
+            const int64_t at = (s * layout.lines + r) * layout.pitch;
+            write(place + row * width, b.columns, best + at, winner + at);
           }
         }
       }
-      for (int64_t r = 0; args.indices != nullptr && r < b.rows; ++r) {
-        write_indices(args, tables, b.d, b.h + r, b.w, b.columns, taps + r * b.columns,
-                      args.indices + place + r * width.out);
+      for (int64_t row = 0; args.indices != nullptr && row < b.slices * b.rows; ++row) {
+        const int64_t slice = row / b.rows, r = row % b.rows;
+        write_indices(args, (b.slice + slice) % args.depth.out, b.h + r, b.w, b.columns,
+                      winner + (slice * layout.lines + r) * layout.pitch,
+                      args.indices + place + row * width);
       }
     }
   });

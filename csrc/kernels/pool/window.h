@@ -158,14 +158,15 @@ struct RowLayout {
 };
 
 // Writes `left` columns of padding, `valid` columns from source(j) (kSize columns from j) and
-// source(j, n) (the first n of them, the others `fill`), and `fill` up to `columns` in all.
+// source(j, n) (the first n of them, the others `fill`), and `fill` up to `columns` in all; with
+// stride 2 the odd columns go `half` after the even ones.
 template <class T, class Source>
-FASTNN_INLINE void write_row(const RowLayout<T>& layout, int64_t left, int64_t valid,
+FASTNN_INLINE void write_row(int64_t stride, int64_t half, int64_t left, int64_t valid,
                              int64_t columns, T fill, T* row, const Source& source) {
   constexpr int64_t kSize = Vec<T>::kSize;
   const int64_t rest = columns - left;
   int64_t j = 0;
-  if (layout.stride != 2) {
+  if (stride != 2) {
     for (; j < left; j += kSize) Vec<T>(fill).store(row + j);
     T* to = row + left;
     for (j = 0; j + kSize <= valid; j += kSize) source(j).store(to + j);
@@ -174,10 +175,10 @@ FASTNN_INLINE void write_row(const RowLayout<T>& layout, int64_t left, int64_t v
   }
   for (; 2 * j < left; j += kSize) {
     Vec<T>(fill).store(row + j);
-    Vec<T>(fill).store(row + layout.half + j);
+    Vec<T>(fill).store(row + half + j);
   }
-  T* even = row + layout.offset(left);
-  T* odd = row + layout.offset(left + 1);
+  T* even = row + (left & 1) * half + (left >> 1);
+  T* odd = row + (~left & 1) * half + ((left + 1) >> 1);
   for (j = 0; j + 2 * kSize <= valid; j += 2 * kSize) {
     Vec<T> a = source(j), b = source(j + kSize);
     deinterleave(a, b);
@@ -240,32 +241,35 @@ struct Tiles {
   }
 };
 
-// Cuts an array (planes, depth, height, width) into blocks of rows below each other, and rows
-// longer than a block into chunks.
+// Cuts an array (planes, depth, height, width) into blocks of rows below each other, rows longer
+// than a block into chunks; blocks of more than one slice (of the depth of all planes) have all of
+// their rows.
 struct Blocks {
-  int64_t depth, height, width, rows, columns, row_blocks, chunks, count;
+  int64_t height, width, all_slices, slices, rows, columns, row_blocks, chunks, count;
 
   struct Block {
-    int64_t plane, d, h, w;  // where it begins
-    int64_t rows, columns;
+    int64_t slice, h, w;  // where it begins
+    int64_t slices, rows, columns;
   };
 
   Blocks(int64_t planes, int64_t depth_size, int64_t height_size, int64_t width_size,
-         int64_t block_rows, int64_t block_columns)
-      : depth(depth_size),
-        height(height_size),
+         int64_t block_rows, int64_t block_columns, int64_t block_slices)
+      : height(height_size),
         width(width_size),
+        all_slices(planes * depth_size),
+        slices(block_slices),
         rows(block_rows),
         columns(block_columns),
         row_blocks(divide_up(height, rows)),
         chunks(divide_up(width, columns)),
-        count(planes * depth * row_blocks * chunks) {}
+        count(divide_up(all_slices, slices) * row_blocks * chunks) {}
 
   FASTNN_INLINE Block operator[](int64_t i) const {
     Block b;
     b.h = i % row_blocks * rows, i /= row_blocks;
     b.w = i % chunks * columns, i /= chunks;
-    b.d = i % depth, b.plane = i / depth;
+    b.slice = i * slices;
+    b.slices = smaller(slices, all_slices - b.slice);
     b.rows = smaller(rows, height - b.h);
     b.columns = smaller(columns, width - b.w);
     return b;
@@ -273,7 +277,7 @@ struct Blocks {
 
   // Where a block begins in the array.
   FASTNN_INLINE int64_t place(const Block& b) const {
-    return ((b.plane * depth + b.d) * height + b.h) * width + b.w;
+    return (b.slice * height + b.h) * width + b.w;
   }
 };
 
