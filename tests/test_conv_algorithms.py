@@ -431,6 +431,23 @@ def test_winograd_gradient(size, kernel, stride, channels, out, groups, isa, rng
     check_winograd_gradient(x, out, kernel, stride, padding, groups, "zeros")
 
 
+# Parts of the kernel with unlike numbers of taps.
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride"),
+    [
+        ((1499,), (3,), (2,)),
+        ((39, 38), (3, 3), (2, 2)),
+        ((9, 38), (1, 7), (1, 1)),
+        ((20, 39), (4, 3), (1, 2)),
+        ((3, 29, 20), (2, 3, 1), (1, 2, 1)),
+    ],
+)
+def test_winograd_gradient_of_parts(size, kernel, stride, isa, rng):
+    x = normal(rng, 1, 320, *size, dtype=np.float32)
+    padding = tuple((k // 2, k // 3) for k in kernel)
+    check_winograd_gradient(x, 202, kernel, stride, padding, 1, "zeros")
+
+
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_winograd_gradient_padding_modes(mode, stride, rng):

@@ -12,26 +12,26 @@ constexpr int64_t kMaxChunk = int64_t{20} << 20;
 constexpr int64_t kChunkTiles = 64;
 constexpr int64_t kBlockPanels = 4;  // panels multiplied by what of a point's inputs is in L1
 
-// How the taps of one dimension are cut into parts: by their remainder by the step, and those of
-// one remainder into runs of `taps`.
+// Parts of the taps of one dimension, `taps` each: runs of those that lie a step apart, from
+// `first` on and from so many remainders by the step.
 struct TapParts {
-  int64_t step, remainders, runs, taps;
+  int64_t first, step, remainders, runs, taps;
 
   int64_t count() const { return remainders * runs; }
   int64_t tap(int64_t part, int64_t i) const {
-    return (part / remainders * taps + i) * step + part % remainders;
+    return first + (part / remainders * taps + i) * step + part % remainders;
   }
   // Tiles of gradients, and products a point and channel over all of them.
   int64_t tiles(int64_t positions) const { return ceil_div(positions, gradient_tile(taps)); }
   int64_t products(int64_t positions) const { return tiles(positions) * gradient_points(taps); }
 };
 
-// The runs that take the fewest products; of equals the shortest, whose tiles are larger.
-TapParts cut_taps(const Axis& axis) {
-  const int64_t remainders = min_of(axis.step, axis.taps), most = ceil_div(axis.taps, remainders);
-  TapParts best{axis.step, remainders, most, 1};
+// `most` taps of each remainder in the runs that take the fewest products; of equals the shortest,
+// whose tiles are larger.
+TapParts cut_taps(int64_t first, int64_t step, int64_t remainders, int64_t most) {
+  TapParts best{first, step, remainders, most, 1};
   for (int64_t runs = 1; runs < most; ++runs) {
-    const TapParts parts{axis.step, remainders, runs, ceil_div(most, runs)};
+    const TapParts parts{first, step, remainders, runs, ceil_div(most, runs)};
     if (parts.taps <= kMostWinogradTaps &&
         parts.runs * gradient_points(parts.taps) * gradient_tile(best.taps) <=
             best.runs * gradient_points(best.taps) * gradient_tile(parts.taps)) {
@@ -39,6 +39,29 @@ TapParts cut_taps(const Axis& axis) {
     }
   }
   return best;
+}
+
+// All taps of a dimension: in parts alike, the last ones filled up with taps that do not exist, or
+// in up to two kinds of parts.
+struct KernelCut {
+  int kinds;
+  TapParts parts[2];
+};
+
+KernelCut cut_kernel(const Axis& axis, bool alike) {
+  const int64_t remainders = min_of(axis.step, axis.taps), most = ceil_div(axis.taps, remainders);
+  const int64_t longer = axis.taps - (most - 1) * remainders;  // remainders with `most` taps
+  TapParts parts = cut_taps(0, axis.step, remainders, most);
+  if (alike) return {1, {parts}};
+  if (longer < remainders) {
+    return {2,
+            {cut_taps(0, axis.step, longer, most),
+             cut_taps(longer, axis.step, remainders - longer, most - 1)}};
+  }
+  const int64_t last = most - (parts.runs - 1) * parts.taps;  // taps of the last run
+  if (last == parts.taps) return {1, {parts}};
+  --parts.runs;
+  return {2, {parts, cut_taps(parts.runs * parts.taps * axis.step, axis.step, remainders, last)}};
 }
 
 // Pixels of one row of a plane: the first, which may lie outside.
@@ -68,21 +91,23 @@ class PixelLoader {
     }
     for (int64_t p = 0; p < count; p += kSize) {
       const int64_t index = lanes[0].first + p * step_;
-      const bool inside = index >= 0 && index + kSize * step_ <= size_;
-      if (alike && inside && step_ == 1) {
-        square(target + p * kSize, [&](int64_t c) { return Vec<T>::load(lanes[c].row + index); });
-      } else if (alike && inside) {
-        square(target + p * kSize, [&](int64_t c) {
-          const T* const pair = lanes[c].row + index;
-          return even_lanes(Vec<T>::load(pair), Vec<T>::load(pair + kSize));
-        });
-      } else {
-        T pixels[kSize * kSize];
-        for (int64_t c = 0; c < kSize; ++c) {
-          load_any(lanes[c], p * step_).store(pixels + c * kSize);
+      if (alike && is_masked(index)) {
+        const Mask<T> low = lanes_mask<T>(-index, size_ - index);
+        const Mask<T> high = lanes_mask<T>(-index - kSize, size_ - index - kSize);
+        if (step_ == 1) {
+          square(target + p * kSize,
+                 [&](int64_t c) { return Vec<T>::load(lanes[c].row + index, low); });
+        } else {
+          square(target + p * kSize, [&](int64_t c) {
+            const T* const pair = lanes[c].row + index;
+            return even_lanes(Vec<T>::load(pair, low), Vec<T>::load(pair + kSize, high));
+          });
         }
-        square(target + p * kSize, [&](int64_t c) { return Vec<T>::load(pixels + c * kSize); });
+        continue;
       }
+      T pixels[kSize * kSize];
+      for (int64_t c = 0; c < kSize; ++c) load_any(lanes[c], p * step_).store(pixels + c * kSize);
+      square(target + p * kSize, [&](int64_t c) { return Vec<T>::load(pixels + c * kSize); });
     }
   }
 
@@ -102,8 +127,8 @@ class PixelLoader {
   Vec<T> load_any(const PixelRow<T>& lane, int64_t offset) const {
     const int64_t index = lane.first + offset;
     if (lane.row == nullptr) return Vec<T>::zero();
-    if (step_ == 1 && is_masked(index, 1)) return load_inside(lane.row, index);
-    if (step_ == 2 && is_masked(index, 2)) {
+    if (step_ == 1 && is_masked(index)) return load_inside(lane.row, index);
+    if (step_ == 2 && is_masked(index)) {
       return even_lanes(load_inside(lane.row, index), load_inside(lane.row, index + kSize));
     }
     T values[kSize];
@@ -114,8 +139,9 @@ class PixelLoader {
     return Vec<T>::load(values);
   }
 
-  bool is_masked(int64_t index, int64_t step) const {
-    return mode_ == PaddingMode::kZeros || (index >= 0 && index + kSize * step <= size_);
+  // Whether what lies outside is zero, or nothing does.
+  bool is_masked(int64_t index) const {
+    return mode_ == PaddingMode::kZeros || (index >= 0 && index + kSize * step_ <= size_);
   }
   FASTNN_INLINE Vec<T> load_inside(const T* row, int64_t index) const {
     return Vec<T>::load(row + index, lanes_mask<T>(-index, size_ - index));
@@ -128,12 +154,13 @@ class PixelLoader {
 template <class T>
 class WinogradGradient {
  public:
-  WinogradGradient(const Convolution<T>& conv, const T* grad_y, T* grad_w)
+  WinogradGradient(const Convolution<T>& conv, const TapParts& height, const TapParts& width,
+                   const T* grad_y, T* grad_w)
       : conv_(conv),
         grad_y_(grad_y),
         grad_w_(grad_w),
-        height_(cut_taps(conv.axes[1])),
-        width_(cut_taps(conv.axes[2])),
+        height_(height),
+        width_(width),
         transforms_(gradient_transforms<T>(height_.taps, width_.taps)),
         channels_(conv.in_channels * conv.axes[0].taps * height_.count() * width_.count()),
         panel_(panel_rows(conv.out_channels)) {
@@ -145,19 +172,21 @@ class WinogradGradient {
     tiles_ = chunk_units_ * unit_tiles_;
   }
 
-  // Whether the products that are saved outweigh the transforms, by measurement; and the sums fit.
-  bool is_worth_it() const {
-    constexpr int64_t kTransformCost = 10, kOutputCost = 4;  // multiply-adds an element and point
+  // In multiply-adds an image, by measurement.
+  int64_t cost() const {
+    constexpr int64_t kTransformCost = 10, kOutputCost = 4;  // an element and point
     const int64_t filters = conv_.out_channels;
     const int64_t lanes = round_up(channels_, kSize), rows = round_up(filters, kSize);
     const int64_t products = conv_.axes[0].positions * height_.products(conv_.axes[1].positions) *
                              width_.products(conv_.axes[2].positions);
-    const int64_t direct =
-        positions_of(conv_.axes) * filters * conv_.in_channels * taps_of(conv_.axes);
-    const int64_t cost = products * (filters * lanes + kTransformCost * (rows + lanes)) +
-                         kOutputCost * points() * filters * lanes;
+    return products * (filters * lanes + kTransformCost * (rows + lanes)) +
+           kOutputCost * points() * filters * lanes;
+  }
+
+  bool fits() const {
+    const int64_t lanes = round_up(channels_, kSize), rows = round_up(conv_.out_channels, kSize);
     const int64_t chunk = kChunkTiles * points() * (lanes + rows);
-    return direct * 5 > cost * 6 && chunk * static_cast<int64_t>(sizeof(T)) <= kMaxChunk &&
+    return chunk * static_cast<int64_t>(sizeof(T)) <= kMaxChunk &&
            sums_size() * static_cast<int64_t>(sizeof(T)) <= kMaxSums;
   }
 
@@ -262,34 +291,42 @@ class WinogradGradient {
   // Channels channel .. channel + kSize-1 of a unit's inputs.
   void transform_inputs(int64_t group, const Unit& unit, int64_t channel, T* target,
                         T* pixels) const {
-    const Axis &depth = conv_.axes[0], &height = conv_.axes[1], &width = conv_.axes[2];
-    const int64_t tile = gradient_tile(width_.taps), tile_height = gradient_tile(height_.taps);
+    const Axis& width = conv_.axes[2];
+    const int64_t tile = gradient_tile(width_.taps), k = conv_.in_channels;
+    const int64_t plane = conv_.axes[0].source * conv_.axes[1].source * width.source;
     const int64_t pitch = (input_pixels() + kSize) * kSize;
-    const T* const x = conv_.x + (unit.image * conv_.groups + group) * conv_.in_channels *
-                                     depth.source * height.source * width.source;
+    const T* const x = conv_.x + (unit.image * conv_.groups + group) * k * plane;
     const PixelLoader<T> loader(width.source, width.step, conv_.mode);
     for (int64_t i = 0; i < gradient_points(height_.taps); ++i) {
-      PixelRow<T> lanes[kSize];
+      PixelRow<T> lanes[kSize], part_row{};
+      int64_t next = 0;  // the first lane of the next part
       for (int64_t c = 0; c < kSize; ++c) {
-        const int64_t lane =
-            min_of(channel + c, channels_ - 1);  // those past the last are not used
-        const Part part = part_at(lane / conv_.in_channels);
-        const int64_t d = padded_index(
-            conv_.mode, unit.depth * depth.step + depth.first + part.depth * depth.tap_step,
-            depth.source);
-        const int64_t row = padded_index(
-            conv_.mode,
-            (unit.row * tile_height + i) * height.step + height.first + height_.tap(part.height, 0),
-            height.source);
-        const int64_t line = (lane % conv_.in_channels * depth.source + d) * height.source + row;
-        lanes[c] = {d < 0 || row < 0 ? nullptr : x + line * width.source,
-                    unit.col * tile * width.step + width.first + width_.tap(part.width, 0)};
+        const int64_t lane = min_of(channel + c, channels_ - 1);  // past the last: not used
+        if (c == 0 || lane == next) {
+          part_row = input_row(x, unit, part_at(lane / k), i);
+          next = (lane / k + 1) * k;
+        }
+        const T* const row = part_row.row;
+        lanes[c] = {row == nullptr ? row : row + (lane - next + k) * plane, part_row.first};
       }
       loader.load(lanes, input_pixels(), pixels + i * pitch);
     }
     for (int64_t t = 0; t < unit_tiles_; ++t) {
       transforms_.input(pixels + t * tile * kSize, pitch, target + t * kGroup<T>, input_stride());
     }
+  }
+
+  // Row i of what a part of the kernel sees of the first channel x.
+  PixelRow<T> input_row(const T* x, const Unit& unit, const Part& part, int64_t i) const {
+    const Axis &depth = conv_.axes[0], &height = conv_.axes[1], &width = conv_.axes[2];
+    const int64_t d = padded_index(
+        conv_.mode, unit.depth * depth.step + depth.first + part.depth * depth.tap_step,
+        depth.source);
+    const int64_t top = (unit.row * gradient_tile(height_.taps) + i) * height.step + height.first;
+    const int64_t row = padded_index(conv_.mode, top + height_.tap(part.height, 0), height.source);
+    const int64_t left = unit.col * gradient_tile(width_.taps) * width.step + width.first;
+    return {d < 0 || row < 0 ? nullptr : x + (d * height.source + row) * width.source,
+            left + width_.tap(part.width, 0)};
   }
 
   // Filters row .. row + rows-1 of a unit's gradients.
@@ -400,17 +437,54 @@ class WinogradGradient {
 
 bool is_dense(const Axis& axis) { return axis.taps == 1 || axis.tap_step == 1; }
 
+// Calls f with the gradient of every kind of part.
+template <class T, class F>
+void for_each_kind(const Convolution<T>& conv, bool alike, const T* grad_y, T* grad_w, const F& f) {
+  const KernelCut heights = cut_kernel(conv.axes[1], alike);
+  const KernelCut widths = cut_kernel(conv.axes[2], alike);
+  for (int h = 0; h < heights.kinds; ++h) {
+    for (int w = 0; w < widths.kinds; ++w) {
+      f(WinogradGradient<T>(conv, heights.parts[h], widths.parts[w], grad_y, grad_w));
+    }
+  }
+}
+
+struct Cost {
+  bool alike, fits;
+  int64_t multiply_adds;
+};
+
+// Parts alike share the transformed gradients, parts of two kinds take fewer products: of which
+// a sixteenth is lost again in more transforms than are counted.
+template <class T>
+Cost cheapest_cut(const Convolution<T>& conv) {
+  Cost costs[2] = {{false, true, 0}, {true, true, 0}};
+  for (Cost& cost : costs) {
+    for_each_kind<T>(conv, cost.alike, nullptr, nullptr, [&](const WinogradGradient<T>& gradient) {
+      cost.multiply_adds += gradient.cost();
+      cost.fits = cost.fits && gradient.fits();
+    });
+  }
+  const bool fewer = costs[0].multiply_adds * 17 < costs[1].multiply_adds * 16;
+  const bool alike = !costs[0].fits || (costs[1].fits && !fewer);
+  return costs[alike ? 1 : 0];
+}
+
 }  // namespace
 
 template <class T>
 bool is_winograd_gradient(const Convolution<T>& forward) {
-  return forward.fast && is_dense(forward.axes[1]) && is_dense(forward.axes[2]) &&
-         WinogradGradient<T>(forward, nullptr, nullptr).is_worth_it();
+  if (!forward.fast || !is_dense(forward.axes[1]) || !is_dense(forward.axes[2])) return false;
+  const int64_t direct = positions_of(forward.axes) * forward.out_channels * forward.in_channels *
+                         taps_of(forward.axes);
+  const Cost cost = cheapest_cut(forward);
+  return cost.fits && direct * 5 > cost.multiply_adds * 6;
 }
 
 template <class T>
 void winograd_gradient(const Convolution<T>& forward, const T* grad_y, T* grad_w) {
-  WinogradGradient<T>(forward, grad_y, grad_w).run();
+  for_each_kind<T>(forward, cheapest_cut(forward).alike, grad_y, grad_w,
+                   [](const WinogradGradient<T>& gradient) { gradient.run(); });
 }
 
 template bool is_winograd_gradient(const Convolution<float>&);
