@@ -1,9 +1,8 @@
 // pad: constant, reflected, replicated or circular borders. The inner part of a row is copied, its
 // borders element by element; a row outside a constant-padded axis is filled.
 //
-// Backward: one thread an index of the first axis adds rows of grad_y in order.
-#include <cstddef>
-
+// Backward: of a constant border, the inverse pad; else one thread an index of the first axis adds
+// rows of grad_y in order.
 #include "ops/resize.h"
 #include "runtime/parallel.h"
 #include "simd/vec.h"
@@ -31,19 +30,36 @@ FASTNN_INLINE int64_t source_of(PadMode mode, int64_t i, int64_t n) {
   }
 }
 
-// The row of x that row `row` of y copies, -1 for none.
+// The row of x, counted without its second last axis, that plane `plane` of y copies; -1 for none.
 template <class Args>
-FASTNN_INLINE int64_t source_row(const Args& args, int64_t row) {
+FASTNN_INLINE int64_t source_plane(const Args& args, int64_t plane) {
   int64_t result = 0, stride = 1;
-  for (int axis = args.rank - 2; axis >= 0; --axis) {
-    const int64_t o = row % args.out[axis];
-    row /= args.out[axis];
+  for (int axis = args.rank - 3; axis >= 0; --axis) {
+    const int64_t o = plane % args.out[axis];
+    plane /= args.out[axis];
     const int64_t i = source_of(args.mode, o - args.before[axis], args.in[axis]);
     if (i < 0) return -1;
     result += i * stride;
     stride *= args.in[axis];
   }
   return result;
+}
+
+// Calls f(row, source) for rows begin .. end-1 of y, with the row of x that each copies or -1.
+template <class Args, class F>
+FASTNN_INLINE void for_each_row(const Args& args, int64_t begin, int64_t end, const F& f) {
+  const int axis = args.rank - 2;
+  const int64_t height = axis < 0 ? 1 : args.out[axis], in = axis < 0 ? 1 : args.in[axis];
+  const int64_t before = axis < 0 ? 0 : args.before[axis];
+  for (int64_t row = begin; row < end;) {
+    const int64_t plane = row / height, first = row - plane * height;
+    const int64_t last = first + end - row < height ? first + end - row : height;
+    const int64_t above = source_plane(args, plane);
+    for (int64_t o = first; o < last; ++o, ++row) {
+      const int64_t i = above < 0 ? -1 : source_of(args.mode, o - before, in);
+      f(row, i < 0 ? -1 : above * in + i);
+    }
+  }
 }
 
 // The columns of a row of y that are columns of x side by side: [begin, end).
@@ -65,38 +81,59 @@ int64_t rows_of(const Args& args) {
   return rows;
 }
 
+template <class T>
+FASTNN_INLINE void fill(T* y, int64_t begin, int64_t end, T value) {
+  for (int64_t i = begin; i < end; i += Vec<T>::kSize) Vec<T>(value).store(y + i, end - i);
+}
+
+template <class T>
+FASTNN_INLINE void copy(const T* x, T* y, int64_t size) {
+  for (int64_t i = 0; i < size; i += Vec<T>::kSize)
+    Vec<T>::load(x + i, size - i).store(y + i, size - i);
+}
+
 }  // namespace
 
 template <class T>
 void pad_forward(const PadForwardArgs<T>& args) {
   const int64_t in = args.in[args.rank - 1], out = args.out[args.rank - 1];
   const Inner inner(args);
-  const auto border = [&](const T* x, int64_t o) {
-    const int64_t i = source_of(args.mode, o - inner.before, in);
-    return i < 0 ? args.value : x[i];
-  };
   if (out == 0) return;
-  parallel_for(rows_of(args), at_least_one(kPadGrain / out), [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin; row < end; ++row) {
-      T* y = args.y + row * out;
-      const int64_t source = source_row(args, row);
-      if (source < 0) {
-        for (int64_t o = 0; o < out; ++o) y[o] = args.value;
-        continue;
+  const auto pad_row = [&](const T* x, T* y) {
+    if (args.mode == PadMode::kConstant) {
+      fill(y, 0, inner.begin, args.value);
+      fill(y, inner.end, out, args.value);
+    } else {
+      for (int64_t o = 0; o < out; ++o) {
+        if (o == inner.begin) o = inner.end;
+        if (o < out) y[o] = x[source_of(args.mode, o - inner.before, in)];
       }
-      const T* x = args.x + source * in;
-      for (int64_t o = 0; o < inner.begin; ++o) y[o] = border(x, o);
-      if (inner.end > inner.begin) {
-        __builtin_memcpy(y + inner.begin, x + inner.begin - inner.before,
-                         static_cast<size_t>(inner.end - inner.begin) * sizeof(T));
-      }
-      for (int64_t o = inner.end; o < out; ++o) y[o] = border(x, o);
     }
+    copy(x + inner.begin - inner.before, y + inner.begin, inner.end - inner.begin);
+  };
+  parallel_for(rows_of(args), at_least_one(kPadGrain / out), [&](int64_t begin, int64_t end, int) {
+    for_each_row(args, begin, end, [&](int64_t row, int64_t source) {
+      T* const y = args.y + row * out;
+      if (source < 0) {
+        fill(y, 0, out, args.value);
+      } else {
+        pad_row(args.x + source * in, y);
+      }
+    });
   });
 }
 
 template <class T>
 void pad_backward(const PadBackwardArgs<T>& args) {
+  if (args.mode == PadMode::kConstant) {  // what was added is cut off, what was cut off is zero
+    PadForwardArgs<T> inverse{args.rank, {}, {}, {}, args.mode, T(0), args.grad_y, args.grad_x};
+    for (int axis = 0; axis < args.rank; ++axis) {
+      inverse.in[axis] = args.out[axis];
+      inverse.out[axis] = args.in[axis];
+      inverse.before[axis] = -args.before[axis];
+    }
+    return pad_forward(inverse);
+  }
   const int64_t in = args.in[args.rank - 1], out = args.out[args.rank - 1];
   const Inner inner(args);
   int64_t plane_in = 1, plane_rows = 1;
@@ -104,23 +141,23 @@ void pad_backward(const PadBackwardArgs<T>& args) {
   for (int axis = 1; axis < args.rank - 1; ++axis) plane_rows *= args.out[axis];
   if (plane_in == 0) return;
   const auto add_row = [&](const T* grad_y, T* grad_x) {
-    const auto border = [&](int64_t o) {
-      const int64_t i = source_of(args.mode, o - inner.before, in);
-      if (i >= 0) grad_x[i] += grad_y[o];
-    };
-    for (int64_t o = 0; o < inner.begin; ++o) border(o);
-    for (int64_t o = inner.begin; o < inner.end; ++o) grad_x[o - inner.before] += grad_y[o];
-    for (int64_t o = inner.end; o < out; ++o) border(o);
+    for (int64_t o = 0; o < out; ++o) {
+      if (o == inner.begin) o = inner.end;
+      if (o < out) grad_x[source_of(args.mode, o - inner.before, in)] += grad_y[o];
+    }
+    T* const middle = grad_x - inner.before;
+    for (int64_t o = inner.begin; o < inner.end; o += Vec<T>::kSize) {
+      const int64_t lanes = inner.end - o;
+      (Vec<T>::load(middle + o, lanes) + Vec<T>::load(grad_y + o, lanes)).store(middle + o, lanes);
+    }
   };
-  parallel_for(args.in[0], at_least_one(kPadGrain / plane_in),
-               [&](int64_t begin, int64_t end, int) {
-                 __builtin_memset(args.grad_x + begin * plane_in, 0,
-                                  static_cast<size_t>((end - begin) * plane_in) * sizeof(T));
-                 for (int64_t row = begin * plane_rows; row < end * plane_rows; ++row) {
-                   const int64_t source = source_row(args, row);
-                   if (source >= 0) add_row(args.grad_y + row * out, args.grad_x + source * in);
-                 }
-               });
+  parallel_for(
+      args.in[0], at_least_one(kPadGrain / plane_in), [&](int64_t begin, int64_t end, int) {
+        fill(args.grad_x, begin * plane_in, end * plane_in, T(0));
+        for_each_row(args, begin * plane_rows, end * plane_rows, [&](int64_t row, int64_t source) {
+          add_row(args.grad_y + row * out, args.grad_x + source * in);
+        });
+      });
 }
 
 template void pad_forward(const PadForwardArgs<float>&);
