@@ -6,8 +6,9 @@
 namespace fastnn::FASTNN_ISA {
 namespace {
 
-constexpr int64_t kMostChannels = 4;              // in a group, and
-constexpr int64_t kMostFilters = 8;               // of several channels: more make a matrix product
+constexpr int64_t kMostPairs = 96;                // of channels and filters, read in place
+constexpr int64_t kMostChannels = 4;              // in a group whose planes are copied, and
+constexpr int64_t kMostFilters = 8;               // more make a matrix product
 constexpr int64_t kMostWidth = int64_t{1} << 20;  // of the input: bounds the workspace
 
 #if defined(FASTNN_ISA_AVX512) || defined(FASTNN_ISA_NEON)
@@ -317,9 +318,9 @@ void correlate_copies(const DepthwiseWeights<T>& args) {
 
 template <class T>
 bool is_depthwise_gradient(const DepthwiseWeights<T>& args) {
-  if (args.channels > kMostChannels) return false;
-  if (args.channels == 1 && is_in_place(args)) return true;
-  return args.filters <= kMostFilters && fits_block<T>(args.axes);
+  const bool few = args.channels == 1 || args.channels * args.filters <= kMostPairs;
+  if (few && is_in_place(args)) return true;
+  return args.channels <= kMostChannels && args.filters <= kMostFilters && fits_block<T>(args.axes);
 }
 
 template <class T>
