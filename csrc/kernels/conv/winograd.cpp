@@ -9,6 +9,8 @@ namespace {
 constexpr int64_t kMaxWinogradWeights = int64_t{40} << 20;  // bytes
 constexpr int64_t kBlockTiles = 64;
 constexpr int64_t kMostChannels = 1600;  // in: bounds the workspace
+constexpr int64_t kLeastWork = int64_t{1}
+                               << 17;  // multiply-adds that a further thread is woken for
 
 // A unit is `width` neighbouring tiles of one row of tiles of one image, a block `units` of those.
 struct Tiling {
@@ -31,6 +33,12 @@ Tiling make_tiling(const Convolution<T>& conv, const WinogradTransforms<T>& tran
   t.width = ceil_div(t.cols.positions, t.segments);
   t.all_units = conv.batch * t.rows.positions * t.segments;
   t.units = min_of(max_of(1, kBlockTiles / t.width), t.all_units);
+  // A thread that finds no filters of its own takes some of the tiles.
+  const int64_t panels = ceil_div(conv.out_channels, kGroup<T>) * conv.groups;
+  const int64_t work = t.all_units * t.width * transforms.points() * conv.in_channels *
+                       round_up(conv.out_channels, Vec<T>::kSize);
+  const int64_t parts = min_of(ceil_div(num_threads(), panels), work / kLeastWork);
+  if (parts > 1) t.units = min_of(t.units, ceil_div(t.all_units, parts));
   t.tiles = t.units * t.width;
   return t;
 }
