@@ -332,7 +332,7 @@ def pack_quantized_linear(weight: typing.Any) -> PackedInt8Matrix:
     """
 def pack_recurrent(weight: typing.Any, gates: typing.SupportsInt | typing.SupportsIndex) -> PackedRecurrent:
     """
-    Packs w_hh (gates * hidden, depth) for rnn_forward, for the active instruction set
+    Packs w_ih or w_hh (gates * hidden, depth) for rnn_forward, for the active instruction set
     """
 def pad_backward(grad_output: typing.Any, input_shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], pad: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], mode: str) -> typing.Any:
     ...

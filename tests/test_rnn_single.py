@@ -100,3 +100,16 @@ def test_nan_reaches_later_steps_only(isa, steps, rng):
     y = gru(x, weights)
     assert y[: steps // 2].tobytes() == clean[: steps // 2].tobytes()
     assert np.isnan(y[steps // 2 :]).all()
+
+
+@pytest.mark.parametrize("op", GATES, ids=lambda op: op.__name__)
+@pytest.mark.parametrize(("inputs", "hidden"), [(0, 5), (3, 33), (40, 31), (7, 130)])
+def test_bytes_are_those_of_a_large_ragged_batch(isa, dtype, op, inputs, hidden, rng):
+    """Steps of many rows, of few and of one are computed in three ways."""
+    weights = make(rng, op, inputs, hidden, dtype)
+    lengths = np.array([20, 3, 7, 20, 1, 0, 18, 7, 9, 2, 7, 12, 16, 4, 1, 19, 7])
+    x = rng.standard_normal((20, lengths.size, inputs)).astype(dtype)
+    batch = op(x, weights, lengths=lengths)
+    for i, length in enumerate(lengths):
+        alone = op(np.ascontiguousarray(x[:length, i : i + 1]), weights)
+        assert alone.tobytes() == batch[:length, i : i + 1].tobytes()

@@ -17,8 +17,8 @@ struct CellInfo {
   bool lstm;
 };
 
-CellInfo cell_info(const Check& check, const std::string& name, bool peephole) {
-  if (name == "lstm") return {peephole ? RnnCell::kPeepholeLstm : RnnCell::kLstm, 4, 4, true};
+CellInfo cell_info(const Check& check, const std::string& name) {
+  if (name == "lstm") return {RnnCell::kLstm, 4, 4, true};
   if (name == "gru") return {RnnCell::kGru, 3, 4, false};
   if (name == "gru_reset_first") return {RnnCell::kGruResetFirst, 3, 3, false};
   if (name == "tanh") return {RnnCell::kTanh, 1, 1, false};
@@ -168,11 +168,12 @@ void check_input_weight(const Check& check, py::handle w_ih, Weights<T>& w) {
   if (read_reduced(check, "w_ih", w_ih, w.reduced_w_ih)) {
     w.rows_ih = w.reduced_w_ih.rows;
     w.inputs = w.reduced_w_ih.cols;
-  } else if (const PackedMatrix* packed = as_packed_matrix(w_ih)) {
-    require_active(check, "w_ih", packed->table, &gemm_kernels());
-    w.packed_w_ih = check.contiguous<T>("w_ih", packed->data);
-    w.rows_ih = packed->out_features;
-    w.inputs = packed->in_features;
+  } else if (py::isinstance<PackedRecurrent>(w_ih)) {
+    const auto& packed = py::cast<const PackedRecurrent&>(w_ih);
+    require_active(check, "w_ih", packed.table, &rnn_kernels());
+    w.packed_w_ih = check.contiguous<T>("w_ih", packed.data);
+    w.rows_ih = packed.gates * packed.hidden_size;
+    w.inputs = packed.depth;
   } else {
     w.w_ih = check.contiguous<T>("w_ih", w_ih);
     check.rank("w_ih", w.w_ih, 2);
@@ -225,7 +226,7 @@ Weights<T> checked_weights(const Check& check, const std::string& cell, const py
     check.at_least("w_hr.shape[1] (hidden_size)", w.hidden, 1);
     check.shape("w_hr", w.w_hr, {w.output, w.hidden}, "w_hh.shape[1], hidden_size");
   }
-  const int64_t rows = cell_info(check, cell, false).gates * w.hidden;
+  const int64_t rows = cell_info(check, cell).gates * w.hidden;
   if (w.rows_hh != rows) {
     check.value_error("w_hh.shape must be " + to_string({rows, w.output}) +
                       " (gates * hidden_size, hidden_size), got " +
@@ -299,7 +300,7 @@ py::object rnn_forward(py::handle name, py::handle cell_name, py::handle input, 
     for (int d = 0; d < count; ++d) {
       w[d] = checked_weights<T>(check, cell, weights[static_cast<size_t>(d)], extent(x, 2));
     }
-    const CellInfo info = cell_info(check, cell, static_cast<bool>(w[0].peephole));
+    const CellInfo info = cell_info(check, cell);
     const int64_t hidden = w[0].hidden, output = w[0].output, width = count * output;
     const Shape h_shape{count, batch, output}, c_shape{count, batch, hidden};
     const auto h = checked_states<T>(check, "h0", h0, h_shape);
@@ -364,7 +365,7 @@ py::object rnn_step(py::handle name, py::handle cell_name, py::handle input, py:
     }
     const int64_t batch = single ? 1 : extent(x, 0), inputs = extent(x, x.ndim() - 1);
     const auto w = checked_weights<T>(check, cell, weights, inputs);
-    const CellInfo info = cell_info(check, cell, static_cast<bool>(w.peephole));
+    const CellInfo info = cell_info(check, cell);
     const Shape h_shape = single ? Shape{w.output} : Shape{batch, w.output};
     const Shape c_shape = single ? Shape{w.hidden} : Shape{batch, w.hidden};
     const auto h = checked_state<T>(check, "h0", h0, h_shape);
@@ -412,7 +413,7 @@ py::object rnn_backward(const std::string& cell, py::handle input, py::handle h0
     const int64_t inputs = extent(x, 2);
     const int64_t steps = extent(x, batch_first ? 1 : 0), batch = extent(x, batch_first ? 0 : 1);
     const auto w = checked_weights<T>(check, cell, weights, inputs);
-    const CellInfo info = cell_info(check, cell, static_cast<bool>(w.peephole));
+    const CellInfo info = cell_info(check, cell);
     const Shape h_shape{batch, w.output}, c_shape{batch, w.hidden};
     const auto h = checked_state<T>(check, "h0", h0, h_shape);
     const auto c = checked_state<T>(check, "c0", c0, c_shape);
@@ -499,8 +500,9 @@ PackedRecurrent pack_recurrent(py::handle weight, int64_t gates) {
 
 void init_rnn(py::module_& m) {
   py::class_<PackedRecurrent>(m, "PackedRecurrent", "Recurrent weights packed by pack_recurrent");
-  m.def("pack_recurrent", &pack_recurrent, py::arg("weight"), py::arg("gates"),
-        "Packs w_hh (gates * hidden, depth) for rnn_forward, for the active instruction set");
+  m.def(
+      "pack_recurrent", &pack_recurrent, py::arg("weight"), py::arg("gates"),
+      "Packs w_ih or w_hh (gates * hidden, depth) for rnn_forward, for the active instruction set");
   define<&rnn_forward>(m, "rnn_forward",
                        {{"name"},
                         {"cell"},

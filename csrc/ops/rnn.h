@@ -12,7 +12,7 @@
 namespace fastnn {
 
 // kGruResetFirst is ONNX's linear_before_reset 0: the reset gate scales h before W_hn.
-enum class RnnCell { kTanh, kRelu, kLstm, kPeepholeLstm, kGru, kGruResetFirst };
+enum class RnnCell { kTanh, kRelu, kLstm, kGru, kGruResetFirst };
 
 struct RnnRows {
   int64_t steps, batch;
@@ -56,7 +56,7 @@ struct RnnReducedWeights {
 template <class T>
 struct RnnForwardDirection {
   RnnWeights<T> weights;
-  const T* packed_w_ih;          // from pack_matrix, in place of w_ih, or null
+  const T* packed_w_ih;          // from pack_recurrent, in place of w_ih, or null
   const T* packed_w_hh;          // from pack_recurrent, in place of w_hh, or null
   RnnReducedWeights<T> reduced;  // in place of all matrices, or null; not when gates are saved
   const int64_t* x_offsets;      // of every packed row
@@ -108,8 +108,8 @@ struct RnnBackwardArgs {
   T* grad_peephole;
 };
 
-// Packs recurrent weights (G H, P) for use in many calls. With `packed` null only `elements`, the
-// size it needs, is set. The layout belongs to one instruction set.
+// Packs weights (G H, depth), w_ih or w_hh, for use in many calls. With `packed` null only
+// `elements`, the size it needs, is set. The layout belongs to one instruction set.
 template <class T>
 struct PackRecurrentArgs {
   int64_t gates, hidden, depth;

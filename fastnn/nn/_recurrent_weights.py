@@ -31,7 +31,7 @@ def packed_weights(
     """One direction's weights for `_core.rnn_forward`, the two matrices packed and kept so."""
     isa = _core.active_isa()
     return (
-        w_ih.pack(isa, _core.pack_linear),
+        w_ih.pack((isa, gates), _PACK_RECURRENT[gates]),
         w_hh.pack((isa, gates), _PACK_RECURRENT[gates]),
         None if b_ih is None else b_ih._data,
         None if b_hh is None else b_hh._data,

@@ -165,13 +165,13 @@ class Backward {
     if (projected_) {
       total_gradients(s, rows, share.units<T>(output_));
       share.meet();
-      multiply<T>(
-          {grad_h_rows_ + start * output_, output_, output_, projection_, 1, 0, 1}, rows,
-          share.blocks(ceil_div(hidden_, kGroup<T>)), scratch, [](int64_t, int64_t) {},
-          [&](int64_t row, int64_t block, const T* products) {
-            const int64_t unit = block * kGroup<T>;
-            apply_cell(s, row, {unit, min_of(unit + kGroup<T>, hidden_)}, products, nullptr);
-          });
+      multiply<T>(grad_h_rows_ + start * output_, output_, output_, projection_, 1, rows,
+                  share.blocks(ceil_div(hidden_, kGroup<T>)), scratch,
+                  [&](int64_t row, int64_t block, const T* products) {
+                    const int64_t unit = block * kGroup<T>;
+                    apply_cell(s, row, {unit, min_of(unit + kGroup<T>, hidden_)}, products,
+                               nullptr);
+                  });
     } else {
       for (int64_t row = rows.begin; row < rows.end; ++row) {
         const int64_t offset = args_.y_offsets[layout_.step_start[s] + row];
@@ -183,12 +183,11 @@ class Backward {
     const int64_t stride = kReserve * hidden_;
     const T* const d = d_ + start * stride;
     if constexpr (Cell::kResetFirst) {
-      multiply<T>(
-          {d + 2 * hidden_, stride, hidden_, reset_weights_, 1, 0, 1}, rows,
-          share.blocks(ceil_div(hidden_, kGroup<T>)), scratch, [](int64_t, int64_t) {},
-          [&](int64_t row, int64_t block, const T* products) {
-            apply_reset(start, row, block, products);
-          });
+      multiply<T>(d + 2 * hidden_, stride, hidden_, reset_weights_, 1, rows,
+                  share.blocks(ceil_div(hidden_, kGroup<T>)), scratch,
+                  [&](int64_t row, int64_t block, const T* products) {
+                    apply_reset(start, row, block, products);
+                  });
       share.meet();
     }
     for (int64_t first = rows.begin; first < rows.end; first += kPackedRows) {
@@ -218,6 +217,16 @@ class Backward {
   // the second may be null; both begin at the first of the units). Leaves in grad_h_ what reaches
   // h_{t-1} directly.
   void apply_cell(int64_t s, int64_t row, Range units, const T* grad_h, const T* grad_y) const {
+    if (args_.weights.peephole != nullptr || args_.sizes.cell == RnnCell::kRelu) {
+      apply_variant<!Cell::kGru>(s, row, units, grad_h, grad_y);
+    } else {
+      apply_variant<false>(s, row, units, grad_h, grad_y);
+    }
+  }
+
+  // kVariant: with peepholes, or ReLU.
+  template <bool kVariant>
+  void apply_variant(int64_t s, int64_t row, Range units, const T* grad_h, const T* grad_y) const {
     constexpr int64_t kSize = Vec<T>::kSize;
     const int64_t packed_row = layout_.step_start[s] + row, i = packed_row - first_;
     const T* const gates = args_.gates + packed_row * kReserve * hidden_;
@@ -245,7 +254,8 @@ class Backward {
           (saved[kReserve - 1] * tanh(state.c)).store(inner_rows_ + i * hidden_ + unit, lanes);
         }
       }
-      if (Cell::kPeephole) {
+      state.variant = kVariant;
+      if (Cell::kLstm && kVariant) {
         FASTNN_UNROLL
         for (int k = 0; k < 3; ++k) {
           state.peephole[k] = Vec<T>::load(args_.weights.peephole + k * hidden_ + unit, lanes);

@@ -18,6 +18,7 @@ struct ForwardState {
   Vec<T> c;            // LSTM: in c_{t-1}, out c_t
   Vec<T> rec_n;        // GRU
   Vec<T> peephole[3];  // i, f, o
+  bool variant;        // LSTM with peepholes; ReLU instead of tanh
 };
 
 template <class T>
@@ -26,51 +27,39 @@ struct BackwardState {
   Vec<T> grad_c;  // LSTM: in the gradient of c_t, out that of c_{t-1}
   Vec<T> direct;  // out: what reaches h_{t-1} past the recurrent product
   Vec<T> peephole[3];
+  bool variant;
 };
 
+// Elman (1990), with tanh or ReLU.
 template <class T>
 struct PlainCell {
   static constexpr int kGates = 1, kReserve = 1;
-  static constexpr bool kLstm = false, kPeephole = false, kGru = false, kResetFirst = false;
-};
+  static constexpr bool kLstm = false, kGru = false, kResetFirst = false;
 
-template <class T>
-struct TanhCell : PlainCell<T> {
-  static FASTNN_INLINE Vec<T> forward(const Vec<T> (&pre)[1], ForwardState<T>&,
+  static FASTNN_INLINE Vec<T> forward(const Vec<T> (&pre)[1], ForwardState<T>& state,
                                       Vec<T> (&saved)[1]) {
-    saved[0] = tanh(pre[0]);
+    saved[0] = state.variant ? max(Vec<T>::zero(), pre[0]) : tanh(pre[0]);
     return saved[0];
   }
   static FASTNN_INLINE void backward(Vec<T> (&saved)[1], Vec<T> grad_h, BackwardState<T>& state) {
-    saved[0] = grad_h * fnma(saved[0], saved[0], Vec<T>::broadcast(T(1)));
-    state.direct = Vec<T>::zero();
-  }
-};
-
-template <class T>
-struct ReluCell : PlainCell<T> {
-  static FASTNN_INLINE Vec<T> forward(const Vec<T> (&pre)[1], ForwardState<T>&,
-                                      Vec<T> (&saved)[1]) {
-    saved[0] = max(Vec<T>::zero(), pre[0]);
-    return saved[0];
-  }
-  static FASTNN_INLINE void backward(Vec<T> (&saved)[1], Vec<T> grad_h, BackwardState<T>& state) {
-    saved[0] = select(saved[0] <= Vec<T>::zero(), Vec<T>::zero(), grad_h);
+    const Vec<T> h = saved[0];
+    saved[0] = state.variant ? select(h <= Vec<T>::zero(), Vec<T>::zero(), grad_h)
+                             : grad_h * fnma(h, h, Vec<T>::broadcast(T(1)));
     state.direct = Vec<T>::zero();
   }
 };
 
 // Hochreiter and Schmidhuber (1997) with forget gates (Gers et al., 2000), and with peepholes
 // (Gers and Schmidhuber, 2000).
-template <class T, bool peephole>
+template <class T>
 struct LstmCell {
   static constexpr int kGates = 4, kReserve = 4;
-  static constexpr bool kLstm = true, kPeephole = peephole, kGru = false, kResetFirst = false;
+  static constexpr bool kLstm = true, kGru = false, kResetFirst = false;
 
   static FASTNN_INLINE Vec<T> forward(const Vec<T> (&pre)[4], ForwardState<T>& state,
                                       Vec<T> (&saved)[4]) {
     const auto peep = [&](int gate, int i) {
-      return peephole ? fma(state.peephole[i], state.c, pre[gate]) : pre[gate];
+      return state.variant ? fma(state.peephole[i], state.c, pre[gate]) : pre[gate];
     };
     saved[0] = sigmoid(peep(0, 0));
     saved[1] = sigmoid(peep(1, 1));
@@ -85,12 +74,12 @@ struct LstmCell {
     const Vec<T> tanh_c = tanh(state.c);
     saved[3] = grad_h * tanh_c * (o * (one - o));
     Vec<T> grad_c = fma(grad_h * o, fnma(tanh_c, tanh_c, one), state.grad_c);
-    if (peephole) grad_c = fma(saved[3], state.peephole[2], grad_c);
+    if (state.variant) grad_c = fma(saved[3], state.peephole[2], grad_c);
     saved[0] = grad_c * g * (i * (one - i));
     saved[1] = grad_c * state.c_prev * (f * (one - f));
     saved[2] = grad_c * i * fnma(g, g, one);
     state.grad_c = grad_c * f;
-    if (peephole) {
+    if (state.variant) {
       state.grad_c = fma(saved[0], state.peephole[0], state.grad_c);
       state.grad_c = fma(saved[1], state.peephole[1], state.grad_c);
     }
@@ -102,7 +91,7 @@ struct LstmCell {
 template <class T>
 struct GruCell {
   static constexpr int kGates = 3, kReserve = 4;
-  static constexpr bool kLstm = false, kPeephole = false, kGru = true, kResetFirst = false;
+  static constexpr bool kLstm = false, kGru = true, kResetFirst = false;
 
   static FASTNN_INLINE Vec<T> forward(const Vec<T> (&pre)[3], ForwardState<T>& state,
                                       Vec<T> (&saved)[4]) {
@@ -129,7 +118,7 @@ struct GruCell {
 template <class T>
 struct GruResetFirstCell {
   static constexpr int kGates = 3, kReserve = 3;
-  static constexpr bool kLstm = false, kPeephole = false, kGru = true, kResetFirst = true;
+  static constexpr bool kLstm = false, kGru = true, kResetFirst = true;
 
   static FASTNN_INLINE Vec<T> reset(Vec<T>& r, Vec<T>& z, Vec<T> h_prev) {
     r = sigmoid(r);

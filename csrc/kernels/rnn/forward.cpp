@@ -1,20 +1,19 @@
-// Recurrent layer, forward: all steps' input projections in one GEMM (in chunks of steps when
-// nothing is saved), then one fused product and cell a step over recurrent weights packed once.
+// Recurrent layer, forward. A step of many rows is one fused product of inputs and states with
+// packed weights, and the cell behind it in cache. For few rows, or weights that would have to come
+// from memory at every step, the inputs of a chunk of steps are projected by one GEMM. Every sum is
+// one chain over the inputs and then the state, whichever way it is computed.
 //
 // Workspace, a direction: packed weights unless they came packed (G H rounded up to kGroup, times
-// P; and P rounded up times H with a projection), biases ((G + 1) H), states (batch (2 P + 2 H)),
-// and a chunk of input projections (kChunkBytes or one step; none when gates are saved). A worker:
-// panels of a state (min(batch, kPackedRows) max(P, H)) and products (kTileRows * G * kGroup).
-// Weights of reduced precision (reduced.h) take no copy, but products (batch G H) and a chunk of x.
-// A single sequence (single_row.h) takes two chunks of at most kAheadRows instead, packed w_ih
-// unless it came packed, and kAheadRows * I a worker.
+// I + P; and P rounded up times H with a projection), biases ((G + 1) H), states (batch (2 P + 2
+// H)), and a chunk of input projections (kChunkBytes or one step, none where all steps are fused).
+// A worker: panels of inputs and a state (min(batch, kPackedRows) (I + max(P, H))) and products
+// (kTileRows * 4 * kGroup). Weights of reduced precision (reduced.h) take no copy, but products
+// (batch G H) and a chunk of x. A single sequence (single_row.h) takes two chunks of at most
+// kAheadRows instead, and kAheadRows * I a worker.
 #include "kernels/rnn/recurrence.h"
 #include "kernels/rnn/reduced.h"
 
 namespace fastnn::FASTNN_ISA {
-
-template <class T>
-void pack_matrix(const PackMatrixArgs<T>& args);
 
 namespace {
 
@@ -22,11 +21,13 @@ constexpr int64_t kChunkBytes = int64_t{4} << 20;
 
 using GemmCell = ::fastnn::FASTNN_ISA::Cell;
 
-// The chunks of steps whose input projections are computed together, in packed rows.
-struct Chunks {
-  int64_t rows;  // at most, but for a step that is larger
-  int64_t kept;  // rows of projections in the workspace; zero when gates are saved
-  bool ahead;    // a single sequence, whose chunks are projected while the one before runs
+// How the steps are taken: first `fused` of them, then chunks whose input projections are computed
+// together, in packed rows.
+struct Plan {
+  int64_t fused;
+  int64_t chunk;  // rows at most, but for a step that is larger
+  int64_t kept;   // rows of projections in the workspace
+  bool ahead;     // a single sequence, whose chunks are projected while the one before runs
 };
 
 template <class T>
@@ -34,24 +35,34 @@ bool is_reduced(const RnnForwardDirection<T>& args) {
   return args.reduced.w_hh.packed != nullptr;
 }
 
-template <class T>
-Chunks plan_chunks(const RnnForwardArgs<T>& args, int gates, int64_t weight_bytes) {
+// Of those of its steps that have at least kFusedRows rows a fused product reads the weights fast
+// enough, if they come from caches.
+constexpr int64_t kFusedRows = 8;
+
+// weight_bytes: all matrices', of one worker.
+template <class T, class Cell>
+Plan plan_steps(const RnnForwardArgs<T>& args, int64_t weight_bytes) {
   // A larger panel of x would not stay in cache beside the weights; and weights from far down in
   // L3 take all the requests that a core can have under way.
   constexpr int64_t kMaxPanelBytes = int64_t{1} << 20;
-  const int64_t max_weight_bytes = 8 * cache_sizes().l2;
   constexpr int64_t kSize = static_cast<int64_t>(sizeof(T));
+  const bool near = weight_bytes <= 8 * cache_sizes().l2, reduced = is_reduced(args.direction[0]);
   const RnnRows& rows = args.sizes.rows;
   const int64_t all = rows_of_steps(rows, 0, rows.steps);
-  const bool saved = args.direction[0].gates != nullptr;
-  if (rows.batch == 1 && rows.steps > kAheadRows && weight_bytes <= max_weight_bytes &&
-      !is_reduced(args.direction[0]) && kAheadRows * args.sizes.input * kSize <= kMaxPanelBytes) {
+  if (rows.batch == 1 && rows.steps > kAheadRows && near && !reduced &&
+      kAheadRows * args.sizes.input * kSize <= kMaxPanelBytes) {
     const int64_t chunk = ceil_div(rows.steps, ceil_div(rows.steps, kAheadRows));
-    return {chunk, saved ? 0 : 2 * chunk, true};
+    return {0, chunk, 2 * chunk, true};
   }
-  const int64_t row_bytes = gates * args.sizes.hidden * kSize;
-  const int64_t chunk = saved ? all : min_of(all, max_of(rows.batch, kChunkBytes / row_bytes));
-  return {chunk, saved ? 0 : chunk, false};
+  int64_t fused = 0;
+  if (!reduced && !Cell::kResetFirst && near) {
+    while (fused < rows.steps && rows.step_rows[fused] >= kFusedRows) ++fused;
+  }
+  if (!reduced && !Cell::kResetFirst && rows.steps == 1) fused = 1;
+  const int64_t left = all - rows_of_steps(rows, 0, fused);
+  const int64_t row_bytes = round_up(args.sizes.hidden, kGroup<T>) * Cell::kGates * kSize;
+  const int64_t chunk = min_of(left, max_of(rows.batch, kChunkBytes / row_bytes));
+  return {fused, chunk, chunk, false};
 }
 
 // One direction: its weights, states and steps.
@@ -59,21 +70,25 @@ template <class T, class Cell>
 class Direction {
  public:
   static constexpr int kGates = Cell::kGates, kReserve = Cell::kReserve;
-  // Gates whose products the first half of a step needs.
+  // Gates whose products the first half of a step needs. They are summed up in as many slots, those
+  // of a GRU in r, z, n (recurrent side), n (input side).
   static constexpr int kFirstGates = Cell::kResetFirst ? 2 : kGates;
+  static constexpr bool kTwoSided = Cell::kGru && !Cell::kResetFirst;
+  static constexpr int kSlots = kTwoSided ? 4 : kFirstGates;
 
   // Elements of workspace.
   static int64_t elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args,
-                          const Chunks& chunks) {
+                          const Plan& plan) {
     const int64_t hidden = sizes.hidden, batch = sizes.rows.batch;
-    return weight_elements(sizes, args) + input_weight_elements(sizes, args, chunks) +
-           projection_elements(sizes, args) + reduced_elements(sizes, args, chunks) +
+    return weight_elements(args.packed_w_hh, sizes.output, sizes, args) +
+           weight_elements(args.packed_w_ih, sizes.input, sizes, args) +
+           projection_elements(sizes, args) + reduced_elements(sizes, args, plan) +
            (kGates + 1) * hidden + 2 * batch * (sizes.output + hidden) +
-           chunks.kept * kGates * hidden + 11 * Vec<T>::kSize;
+           plan.kept * columns(hidden) + 11 * Vec<T>::kSize;
   }
 
   void start(const RnnSizes& sizes, const RnnForwardDirection<T>& args, const T* x, T* y,
-             const Chunks& chunks, Workspace& workspace) {
+             const Plan& plan, Workspace& workspace) {
     sizes_ = &sizes;
     args_ = &args;
     x_ = x;
@@ -81,31 +96,32 @@ class Direction {
     hidden_ = sizes.hidden;
     output_ = sizes.output;
     const int64_t batch = sizes.rows.batch;
-    kept_ = max_of(1, chunks.kept);
-    T* const weights = workspace.take<T>(weight_elements(sizes, args));
-    T* const input_weights = workspace.take<T>(input_weight_elements(sizes, args, chunks));
+    const bool reduced = is_reduced(args);
+    kept_ = max_of(1, plan.kept);
+    chunk_layout_ = reduced ? ChunkLayout{kGates * hidden_, kGroup<T>, hidden_}
+                            : ChunkLayout{columns(hidden_), kGates * kGroup<T>, kGroup<T>};
+    T* const weights = workspace.take<T>(weight_elements(args.packed_w_hh, output_, sizes, args));
+    T* const input_weights =
+        workspace.take<T>(weight_elements(args.packed_w_ih, sizes.input, sizes, args));
     T* const projection = workspace.take<T>(projection_elements(sizes, args));
     bias_ = workspace.take<T>((kGates + 1) * hidden_);
     h_[0] = workspace.take<T>(batch * output_);
     h_[1] = workspace.take<T>(batch * output_);
     c_ = workspace.take<T>(batch * hidden_);
     inner_ = workspace.take<T>(batch * hidden_);
-    chunk_ = workspace.take<T>(chunks.kept * kGates * hidden_);
-
-    products_ = workspace.take<T>(is_reduced(args) ? batch * kGates * hidden_ : 0);
-    x_rows_ = workspace.take<T>(is_reduced(args) ? chunks.kept * sizes.input : 0);
+    chunk_ = workspace.take<T>(plan.kept * columns(hidden_));
+    products_ = workspace.take<T>(reduced ? batch * kGates * hidden_ : 0);
+    x_rows_ = workspace.take<T>(reduced ? plan.kept * sizes.input : 0);
 
     const RnnWeights<T>& w = args.weights;
     weights_ = args.packed_w_hh;
-    if (weights_ == nullptr && !is_reduced(args)) {
+    if (weights_ == nullptr && !reduced) {
       pack_groups(weights, w.w_hh, kGates, hidden_, output_);
       weights_ = weights;
     }
     input_weights_ = args.packed_w_ih;
-    if (chunks.ahead && input_weights_ == nullptr) {
-      int64_t elements;
-      pack_matrix<T>(
-          {kGates * hidden_, sizes.input, w.w_ih, 1, sizes.input, input_weights, &elements});
+    if (input_weights_ == nullptr && !reduced) {
+      pack_groups(input_weights, w.w_ih, kGates, hidden_, sizes.input);
       input_weights_ = input_weights;
     }
     projection_ = projection;
@@ -116,31 +132,25 @@ class Direction {
     finish_rows({0, batch}, {0, output_}, {0, hidden_}, h_[0]);  // of those of length 0
   }
 
-  // Input projections of the steps [begin, end) into gates.
+  // Input projections of the steps [begin, end) into the chunk.
   void project_inputs(int64_t begin, int64_t end) {
     first_ = sizes_->rows.step_start[begin];
     const int64_t rows = rows_of_steps(sizes_->rows, begin, end), inputs = sizes_->input;
-    T* const gates = gates_of(first_);
+    T* const gates = chunk_row(first_);
     if (is_reduced(*args_)) {
       const T* const x = contiguous_rows(x_rows_, x_, args_->x_offsets + first_, rows, inputs);
       reduced_product(args_->reduced.w_ih, rows, kGates * hidden_, inputs, x, gates);
       return;
     }
-    const GatheredRows<T> x{x_, args_->x_offsets + first_};
-    const DenseOperand<T> dense{args_->weights.w_ih, inputs, 1};
-    const PackedOperand<T> packed = packed_inputs();
-    gemm_grid<T>(1, {rows, kGates * hidden_, inputs},
-                 [&](int64_t, const GemmCell& cell, T* scratch) {
-                   if (packed.data != nullptr) {
-                     gemm_cell<T>(cell, inputs, x, packed, gates, stride(), false, scratch);
-                   } else {
-                     gemm_cell<T>(cell, inputs, x, dense, gates, stride(), false, scratch);
-                   }
-                 });
+    gemm_grid<T>(
+        1, {rows, columns(hidden_), inputs}, [&](int64_t, const GemmCell& cell, T* scratch) {
+          const GatheredRows<T> x{x_, args_->x_offsets + first_};
+          gemm_cell<T>(cell, inputs, x, grouped_inputs(), gates, chunk_layout_.row, false, scratch);
+        });
   }
 
-  static int64_t worker_elements(const RnnSizes& sizes, const Chunks& chunks) {
-    const int64_t ahead = chunks.ahead ? ProjectionAhead<T>::scratch(sizes.input) : 0;
+  static int64_t worker_elements(const RnnSizes& sizes, const Plan& plan) {
+    const int64_t ahead = plan.ahead ? ProjectionAhead<T>::scratch(sizes.input) : 0;
     return product_elements(sizes) + round_up(ahead, Vec<T>::kSize);
   }
 
@@ -150,54 +160,51 @@ class Direction {
     const Product<T> product = first_product(0);
     const Range blocks = share.blocks(ceil_div(hidden_, kGroup<T>));
     const int64_t products = ceil_div(blocks.end - blocks.begin, row_blocks(product));
-    const Range tiles =
-        part_of(ceil_div(kGates * hidden_, Vec<T>::kSize), share.worker, share.workers);
+    const Range tiles = part_of(columns(hidden_) / Vec<T>::kSize, share.worker, share.workers);
     T* const panels = scratch + product_elements(*sizes_);
     for (int64_t begin = 0, end; begin < steps; begin = end) {
       end = min_of(begin + chunk, steps);
       if (end == steps) {
-        for (int64_t s = begin; s < end; ++s) run_step(s, share, scratch);
+        for (int64_t s = begin; s < end; ++s) run_step(s, false, share, scratch);
         return;
       }
-      ProjectionAhead<T> ahead({{x_, args_->x_offsets},
-                                packed_inputs(),
-                                sizes_->input,
-                                kGates * hidden_,
-                                gates_of(end),
-                                stride()},
-                               end, min_of(chunk, steps - end), tiles.begin, tiles.end,
-                               products * (end - begin), panels);
-      for (int64_t s = begin; s < end; ++s) run_step(s, share, scratch, &ahead);
+      ProjectionAhead<T> ahead(
+          {{x_, args_->x_offsets}, grouped_inputs(), chunk_row(end), chunk_layout_.row}, end,
+          min_of(chunk, steps - end), tiles.begin, tiles.end, products * (end - begin), panels);
+      for (int64_t s = begin; s < end; ++s) run_step(s, false, share, scratch, &ahead);
     }
   }
 
-  // `ahead`, of a single sequence, may be null.
-  void run_step(int64_t s, const Share& share, T* scratch, ProjectionAhead<T>* ahead = nullptr) {
+  // A step of rows whose inputs are in the chunk, or of a fused product. `ahead`, of a single
+  // sequence, may be null.
+  void run_step(int64_t s, bool fused, const Share& share, T* scratch,
+                ProjectionAhead<T>* ahead = nullptr) {
     const RnnRows& layout = sizes_->rows;
     const Range rows = share.rows(layout.batch, layout.step_rows[s]);
     const Range blocks = share.blocks(ceil_div(hidden_, kGroup<T>));
     T* const h = h_[1 - s % 2];
-    const auto fetch = [&](int64_t row, int64_t block) { prefetch_gates(s, row, block); };
-    const auto apply = [&](int64_t row, int64_t block, const T* products) {
-      apply_first(s, row, block, {products, kGroup<T>});
+    const InputProduct<T> input{{x_, args_->x_offsets + layout.step_start[s]},
+                                fused ? sizes_->input : 0,
+                                fused ? input_weights_ : nullptr,
+                                kGates};
+    const auto start = [&](int64_t row, int64_t block, T* sums) {
+      start_sums(fused ? nullptr : chunk_block(s, row, block), sums);
     };
-    if (ahead != nullptr) {
-      multiply_row<T>(first_product(s), 0, blocks, scratch, ahead, apply);
-    } else {
-      multiply<T>(first_product(s), rows, blocks, scratch, fetch, apply);
-    }
-    const auto nothing = [](int64_t, int64_t) {};
+    const auto apply = [&](int64_t row, int64_t block, const T* sums) {
+      apply_first(s, row, block, sums);
+    };
+    multiply<T>(first_product(s), input, rows, blocks, scratch, ahead, start, apply);
     if constexpr (Cell::kResetFirst) {
       share.meet();
-      multiply<T>({inner_, hidden_, hidden_, weights_, kGates, 2, 1}, rows, blocks, scratch,
-                  nothing, [&](int64_t row, int64_t block, const T* products) {
+      multiply<T>(inner_, hidden_, hidden_, weights_, kGates, rows, blocks, scratch,
+                  [&](int64_t row, int64_t block, const T* products) {
                     apply_behind_reset(s, row, block, products);
                   });
     }
     if (projected()) {
       share.meet();
-      multiply<T>({inner_, hidden_, hidden_, projection_, 1, 0, 1}, rows,
-                  share.blocks(ceil_div(output_, kGroup<T>)), scratch, nothing,
+      multiply<T>(inner_, hidden_, hidden_, projection_, 1, rows,
+                  share.blocks(ceil_div(output_, kGroup<T>)), scratch,
                   [&](int64_t row, int64_t block, const T* products) {
                     const int64_t unit = block * kGroup<T>;
                     const int64_t count = min_of(kGroup<T>, output_ - unit);
@@ -220,7 +227,10 @@ class Direction {
     const RnnReducedWeights<T>& w = args_->reduced;
     reduced_product(w.w_hh, rows, wide, output_, h_[s % 2], products_);
     each_row_and_block(rows, [&](int64_t row, int64_t block) {
-      apply_first(s, row, block, {products_ + row * wide + block * kGroup<T>, hidden_});
+      T sums[kSlots * kGroup<T>];
+      add_products(chunk_block(s, row, block), products_ + row * wide + block * kGroup<T>,
+                   min_of(kGroup<T>, hidden_ - block * kGroup<T>), sums);
+      apply_first(s, row, block, sums);
     });
     if constexpr (Cell::kResetFirst) {
       reduced_product(w.w_hh, rows, wide, hidden_, inner_, products_);
@@ -240,31 +250,28 @@ class Direction {
   }
 
  private:
-  // Products of a row and a block; those of gate g are `gate_stride` elements behind those of g -
-  // 1.
-  struct GateProducts {
-    const T* data;
-    int64_t gate_stride;
+  // Where the chunk keeps projections: elements from a row, a block of units and a gate to the
+  // next.
+  struct ChunkLayout {
+    int64_t row, block, gate;
   };
 
+  // Of packed weights, and of a row of projections.
+  static int64_t columns(int64_t hidden) { return kGates * round_up(hidden, kGroup<T>); }
+
   static int64_t product_elements(const RnnSizes& sizes) {
-    return round_up(
-        product_scratch<T>(sizes.rows.batch, max_of(sizes.output, sizes.hidden), kGates),
-        Vec<T>::kSize);
+    return round_up(product_scratch<T>(sizes.rows.batch,
+                                       sizes.input + max_of(sizes.output, sizes.hidden), kSlots),
+                    Vec<T>::kSize);
   }
-  static int64_t weight_elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args) {
-    const bool packs = args.packed_w_hh == nullptr && !is_reduced(args);
-    return packs ? packed_groups<T>(kGates, sizes.hidden, sizes.output) : 0;
+  static int64_t weight_elements(const T* packed, int64_t depth, const RnnSizes& sizes,
+                                 const RnnForwardDirection<T>& args) {
+    return packed == nullptr && !is_reduced(args) ? columns(sizes.hidden) * depth : 0;
   }
   static int64_t reduced_elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args,
-                                  const Chunks& chunks) {
+                                  const Plan& plan) {
     if (!is_reduced(args)) return 0;
-    return sizes.rows.batch * kGates * sizes.hidden + chunks.kept * sizes.input;
-  }
-  static int64_t input_weight_elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args,
-                                       const Chunks& chunks) {
-    const bool packs = chunks.ahead && args.packed_w_ih == nullptr;
-    return packs ? round_up(kGates * sizes.hidden, kGroup<T>) * sizes.input : 0;
+    return sizes.rows.batch * kGates * sizes.hidden + plan.kept * sizes.input;
   }
   static int64_t projection_elements(const RnnSizes& sizes, const RnnForwardDirection<T>& args) {
     return args.weights.w_hr == nullptr ? 0 : packed_groups<T>(1, sizes.output, sizes.hidden);
@@ -277,19 +284,48 @@ class Direction {
     return s + 1 < sizes_->rows.steps ? sizes_->rows.step_rows[s + 1] : 0;
   }
 
-  // Elements from one packed row of gates to the next.
-  int64_t stride() const { return (args_->gates != nullptr ? kReserve : kGates) * hidden_; }
-  T* gates_of(int64_t packed_row) const {
-    return args_->gates != nullptr ? args_->gates + packed_row * stride()
-                                   : chunk_ + (packed_row - first_) % kept_ * stride();
+  T* chunk_row(int64_t packed_row) const {
+    return chunk_ + (packed_row - first_) % kept_ * chunk_layout_.row;
   }
-  PackedOperand<T> packed_inputs() const {
-    return {input_weights_, round_up(kGates * hidden_, kGroup<T>)};
+  T* chunk_block(int64_t s, int64_t row, int64_t block) const {
+    return chunk_row(sizes_->rows.step_start[s] + row) + block * chunk_layout_.block;
   }
+  // What is kept for the backward pass, of a packed row.
+  T* saved_row(int64_t packed_row) const { return args_->gates + packed_row * kReserve * hidden_; }
+  GroupedOperand<T> grouped_inputs() const { return {input_weights_, sizes_->input}; }
   Product<T> first_product(int64_t s) const {
-    return {h_[s % 2], output_, output_, weights_, kGates, 0, kFirstGates};
+    return {h_[s % 2], output_, output_, weights_, kGates, 0, kFirstGates, kSlots, true};
   }
-  T* gates_of(int64_t s, int64_t row) const { return gates_of(sizes_->rows.step_start[s] + row); }
+
+  // What the product of a step is added to: a block of projections, or what a fused product has
+  // left, for null.
+  FASTNN_INLINE void start_sums(const T* chunk, T* sums) const {
+    constexpr int64_t kStep = kGroup<T>, kBytes = kStep * static_cast<int64_t>(sizeof(T));
+    if (kTwoSided) __builtin_memset(sums + 2 * kStep, 0, kBytes);
+    if (chunk == nullptr) return;
+    constexpr int kAdded = kTwoSided ? 2 : kFirstGates;
+    __builtin_memcpy(sums, chunk, kAdded * kBytes);
+    if (kTwoSided) __builtin_memcpy(sums + 3 * kStep, chunk + 2 * kStep, kBytes);
+    // The next block's lines follow; they come from L3.
+    for (int64_t i = 0; i < kGates * kStep; i += kFetchLine<T>) {
+      __builtin_prefetch(chunk + kGates * kStep + i);
+    }
+  }
+  // The sums of a block with weights of reduced precision.
+  void add_products(const T* chunk, const T* products, int64_t units, T* sums) const {
+    constexpr int64_t kStep = kGroup<T>;
+    for (int g = 0; g < kSlots; ++g) {
+      const T* const x = chunk + (g == 3 && kTwoSided ? 2 : g) * hidden_;
+      const T* const h = products + g * hidden_;
+      const bool from_x = !kTwoSided || g != 2, from_h = !kTwoSided || g != 3;
+      for (int64_t j = 0; j < kStep; ++j) {
+        sums[g * kStep + j] = j >= units         ? T(0)
+                              : from_x && from_h ? x[j] + h[j]
+                              : from_x           ? x[j]
+                                                 : h[j];
+      }
+    }
+  }
 
   // Both biases are added to the input projection, except the GRU's b_hn, which the reset gate
   // scales.
@@ -305,15 +341,6 @@ class Direction {
     }
   }
 
-  // The gates come from L3; their addresses are too scattered for the hardware to guess.
-  void prefetch_gates(int64_t s, int64_t row, int64_t block) const {
-    const T* const gates = gates_of(s, row) + block * kGroup<T>;
-    for (int g = 0; g < kGates; ++g) {
-      __builtin_prefetch(gates + g * hidden_, 1, 3);
-      __builtin_prefetch(gates + g * hidden_ + kGroup<T> - 1, 1, 3);
-    }
-  }
-
   // Calls f(unit, lanes, offset inside the block) for a block's vectors.
   template <class F>
   FASTNN_INLINE void each_vector(int64_t block, const F& f) const {
@@ -324,10 +351,9 @@ class Direction {
     }
   }
 
-  // A gate's input: projection of x, biases, recurrent product.
-  FASTNN_INLINE Vec<T> gate_input(const T* gates, int g, int64_t unit, int64_t lanes) const {
-    return Vec<T>::load(gates + g * hidden_ + unit, lanes) +
-           Vec<T>::load(bias_ + g * hidden_ + unit, lanes);
+  // A gate's input: a sum and biases.
+  FASTNN_INLINE Vec<T> gate_input(const T* sum, int g, int64_t unit, int64_t lanes) const {
+    return Vec<T>::load(sum, lanes) + Vec<T>::load(bias_ + g * hidden_ + unit, lanes);
   }
 
   template <class F>
@@ -341,38 +367,41 @@ class Direction {
   }
 
   // What follows the first product of a step.
-  void apply_first(int64_t s, int64_t row, int64_t block, const GateProducts& products) const {
+  void apply_first(int64_t s, int64_t row, int64_t block, const T* sums) const {
     if constexpr (Cell::kResetFirst) {
-      reset(s, row, block, products);
+      reset(s, row, block, sums);
+    } else if (args_->weights.peephole != nullptr || sizes_->cell == RnnCell::kRelu) {
+      apply_cell<!Cell::kGru>(s, row, block, sums);
     } else {
-      apply_cell(s, row, block, products);
+      apply_cell<false>(s, row, block, sums);
     }
   }
 
-  // The cell on one row and one block: reads gates, writes h, c, y and what is saved.
-  void apply_cell(int64_t s, int64_t row, int64_t block, const GateProducts& products) const {
+  // The cell on one row and one block: reads sums, writes h, c, y and what is saved. kVariant: with
+  // peepholes, or ReLU.
+  template <bool kVariant>
+  void apply_cell(int64_t s, int64_t row, int64_t block, const T* sums) const {
     const int64_t packed_row = sizes_->rows.step_start[s] + row;
-    T* const gates = gates_of(packed_row);
     // With a projection h and y are its products instead.
     T* const y = projected() ? nullptr : y_ + args_->y_offsets[packed_row];
     T* const h = projected() ? inner_ + row * hidden_ : h_[1 - s % 2] + row * hidden_;
     const T* const h_prev = h_[s % 2] + row * hidden_;
     T* const c = c_ + row * hidden_;
     each_vector(block, [&](int64_t unit, int64_t lanes, int64_t offset) {
+      const auto slot = [&](int g) { return sums + g * kGroup<T> + offset; };
       Vec<T> pre[kGates], saved[kReserve];
       FASTNN_UNROLL
       for (int g = 0; g < kGates; ++g) {
-        pre[g] = gate_input(gates, g, unit, lanes);
-        if (g < 2 || !Cell::kGru) pre[g] = pre[g] + load_product(products, g, offset, lanes);
+        pre[g] = gate_input(slot(g == 2 && Cell::kGru ? 3 : g), g, unit, lanes);
       }
       ForwardState<T> state{};
       if (Cell::kLstm) state.c = Vec<T>::load(c + unit, lanes);
       if (Cell::kGru) {
         state.h_prev = Vec<T>::load(h_prev + unit, lanes);
-        state.rec_n = load_product(products, 2, offset, lanes) +
-                      Vec<T>::load(bias_ + kGates * hidden_ + unit, lanes);
+        state.rec_n = gate_input(slot(2), kGates, unit, lanes);
       }
-      if (Cell::kPeephole) {
+      state.variant = kVariant;
+      if (Cell::kLstm && kVariant) {
         FASTNN_UNROLL
         for (int i = 0; i < 3; ++i) {
           state.peephole[i] = Vec<T>::load(args_->weights.peephole + i * hidden_ + unit, lanes);
@@ -383,44 +412,47 @@ class Direction {
       if (y != nullptr) new_h.store(y + unit, lanes);
       if (Cell::kLstm) state.c.store(c + unit, lanes);
       if (args_->gates == nullptr) return;
+      T* const gates = saved_row(packed_row) + unit;
       FASTNN_UNROLL
-      for (int g = 0; g < kReserve; ++g) saved[g].store(gates + g * hidden_ + unit, lanes);
+      for (int g = 0; g < kReserve; ++g) saved[g].store(gates + g * hidden_, lanes);
       if (Cell::kLstm) state.c.store(args_->cells + packed_row * hidden_ + unit, lanes);
     });
   }
 
-  static FASTNN_INLINE Vec<T> load_product(const GateProducts& products, int g, int64_t offset,
-                                           int64_t lanes) {
-    return Vec<T>::load(products.data + g * products.gate_stride + offset, lanes);
-  }
-
-  // The halves of a step of the GRU with the reset first. r and z wait in `gates`.
-  void reset(int64_t s, int64_t row, int64_t block, const GateProducts& products) const {
-    T* const gates = gates_of(s, row);
+  // The halves of a step of the GRU with the reset first. z waits in the chunk.
+  void reset(int64_t s, int64_t row, int64_t block, const T* sums) const {
+    T* const chunk = chunk_block(s, row, block);
     const T* const h_prev = h_[s % 2] + row * hidden_;
+    const int64_t packed_row = sizes_->rows.step_start[s] + row;
     each_vector(block, [&](int64_t unit, int64_t lanes, int64_t offset) {
-      Vec<T> r = gate_input(gates, 0, unit, lanes) + load_product(products, 0, offset, lanes);
-      Vec<T> z = gate_input(gates, 1, unit, lanes) + load_product(products, 1, offset, lanes);
+      Vec<T> r = gate_input(sums + offset, 0, unit, lanes);
+      Vec<T> z = gate_input(sums + kGroup<T> + offset, 1, unit, lanes);
       Cell::reset(r, z, Vec<T>::load(h_prev + unit, lanes))
           .store(inner_ + row * hidden_ + unit, lanes);
-      r.store(gates + unit, lanes);
-      z.store(gates + hidden_ + unit, lanes);
+      z.store(chunk + chunk_layout_.gate + offset, lanes);
+      if (args_->gates == nullptr) return;
+      r.store(saved_row(packed_row) + unit, lanes);
+      z.store(saved_row(packed_row) + hidden_ + unit, lanes);
     });
   }
   void apply_behind_reset(int64_t s, int64_t row, int64_t block, const T* products) const {
     const int64_t packed_row = sizes_->rows.step_start[s] + row;
-    T* const gates = gates_of(packed_row);
+    const T* const z = chunk_block(s, row, block) + chunk_layout_.gate;
+    const T* const chunk = z + chunk_layout_.gate;
     T* const y = y_ + args_->y_offsets[packed_row];
     T* const h = h_[1 - s % 2] + row * hidden_;
     const T* const h_prev = h_[s % 2] + row * hidden_;
     each_vector(block, [&](int64_t unit, int64_t lanes, int64_t offset) {
-      const Vec<T> pre = gate_input(gates, 2, unit, lanes) + Vec<T>::load(products + offset, lanes);
+      const Vec<T> pre =
+          Vec<T>::load(chunk + offset, lanes) + gate_input(products + offset, 2, unit, lanes);
       Vec<T> n;
-      const Vec<T> new_h = Cell::forward(pre, Vec<T>::load(gates + hidden_ + unit, lanes),
+      const Vec<T> new_h = Cell::forward(pre, Vec<T>::load(z + offset, lanes),
                                          Vec<T>::load(h_prev + unit, lanes), n);
-      n.store(gates + 2 * hidden_ + unit, lanes);
       new_h.store(h + unit, lanes);
       new_h.store(y + unit, lanes);
+      if (args_->gates != nullptr) {
+        n.store(saved_row(packed_row) + 2 * hidden_ + unit, lanes);
+      }
     });
   }
 
@@ -437,6 +469,7 @@ class Direction {
   int64_t hidden_, output_;
   int64_t first_ = 0;  // packed row at which the chunk begins
   int64_t kept_;       // rows of chunk_
+  ChunkLayout chunk_layout_;
   const T *weights_, *input_weights_, *projection_;
   T *bias_, *h_[2], *c_, *inner_, *chunk_;  // inner: o tanh(c) before its projection, or r h
   T *products_, *x_rows_;                   // of weights of reduced precision
@@ -449,22 +482,33 @@ void run_forward(const RnnForwardArgs<T>& args) {
   const int64_t weights = packed_groups<T>(Cell::kGates, args.sizes.hidden, args.sizes.output);
   const Split split(rows, ceil_div(args.sizes.hidden, kGroup<T>), rows.batch * weights,
                     weights * static_cast<int64_t>(sizeof(T)), args.directions);
-  const Chunks chunks =
-      plan_chunks(args, Cell::kGates, weights * static_cast<int64_t>(sizeof(T)) / split.workers());
-  const int64_t worker_elements = Dir::worker_elements(args.sizes, chunks);
+  const int64_t inputs = packed_groups<T>(Cell::kGates, args.sizes.hidden, args.sizes.input);
+  const Plan plan = plan_steps<T, Cell>(
+      args, (weights + inputs) * static_cast<int64_t>(sizeof(T)) / split.workers());
+  const int64_t worker_elements = Dir::worker_elements(args.sizes, plan);
   int64_t elements = split.workers() * worker_elements;
   for (int d = 0; d < args.directions; ++d) {
-    elements += Dir::elements(args.sizes, args.direction[d], chunks);
+    elements += Dir::elements(args.sizes, args.direction[d], plan);
   }
   Workspace workspace((elements + 20 * 64) * static_cast<int64_t>(sizeof(T)));
   T* const scratch = workspace.take<T>(split.workers() * worker_elements);
   Dir directions[2];
   for (int d = 0; d < args.directions; ++d) {
-    directions[d].start(args.sizes, args.direction[d], args.x, args.y, chunks, workspace);
+    directions[d].start(args.sizes, args.direction[d], args.x, args.y, plan, workspace);
   }
-  for (int64_t begin = 0, end = 0; begin < rows.steps; begin = end) {
+  const auto run_steps = [&](int64_t begin, int64_t end, bool fused) {
+    parallel_team(split.workers(), [&](int worker, int workers) {
+      split.each_direction(args.directions, worker, workers, [&](int d, const Share& share) {
+        T* const own = scratch + worker * worker_elements;
+        if (plan.ahead) return directions[d].run_sequence(plan.chunk, share, own);
+        for (int64_t s = begin; s < end; ++s) directions[d].run_step(s, fused, share, own);
+      });
+    });
+  };
+  if (plan.fused > 0) run_steps(0, plan.fused, true);
+  for (int64_t begin = plan.fused, end = begin; begin < rows.steps; begin = end) {
     while (end < rows.steps &&
-           (end == begin || rows_of_steps(rows, begin, end + 1) <= chunks.rows)) {
+           (end == begin || rows_of_steps(rows, begin, end + 1) <= plan.chunk)) {
       ++end;
     }
     for (int d = 0; d < args.directions; ++d) directions[d].project_inputs(begin, end);
@@ -474,14 +518,8 @@ void run_forward(const RnnForwardArgs<T>& args) {
       }
       continue;
     }
-    if (chunks.ahead) end = rows.steps;
-    parallel_team(split.workers(), [&](int worker, int workers) {
-      split.each_direction(args.directions, worker, workers, [&](int d, const Share& share) {
-        T* const own = scratch + worker * worker_elements;
-        if (chunks.ahead) return directions[d].run_sequence(chunks.rows, share, own);
-        for (int64_t s = begin; s < end; ++s) directions[d].run_step(s, share, own);
-      });
-    });
+    if (plan.ahead) end = rows.steps;
+    run_steps(begin, end, false);
   }
 }
 

@@ -84,92 +84,185 @@ class Split {
 };
 
 // Rows of a state times groups of packed weights (pack_recurrent): for every block of kGroup units,
-// the groups [first_group, first_group + groups) of `block_groups`.
+// the groups [first_group, first_group + groups) of `block_groups`. A row has `slots` groups of
+// sums, the first of which the product adds to, or sets.
 template <class T>
 struct Product {
   const T* rows;
   int64_t row_stride, depth;
   const T* weights;
-  int block_groups, first_group, groups;
+  int block_groups, first_group, groups, slots;
+  bool adds;
 };
 
-// Elements of scratch that multiply() needs for as many rows.
+// What sets the slots before the product of a step adds to them: the step's inputs times all groups
+// of a block, the last of which goes to the last slot. No inputs for null weights.
 template <class T>
-int64_t product_scratch(int64_t rows, int64_t depth, int64_t groups) {
+struct InputProduct {
+  GatheredRows<T> x;
+  int64_t depth;
+  const T* weights;
+  int groups;
+};
+
+// Elements of scratch that multiply() needs for as many rows; `depth` is that of both products.
+template <class T>
+int64_t product_scratch(int64_t rows, int64_t depth, int64_t slots) {
   const int64_t packed = min_of(rows, kPackedRows) * depth + Vec<T>::kSize;
-  return round_up(packed, Vec<T>::kSize) + kTileRows * groups * kGroup<T>;
+  return round_up(packed, Vec<T>::kSize) + kTileRows * slots * kGroup<T>;
 }
 
 // Blocks that one row takes at once, so that its sums are enough independent chains.
 template <class T>
 int64_t row_blocks(const Product<T>& product) {
   const bool side_by_side = product.groups == product.block_groups;
-  return side_by_side ? max_of(1, kMaxRowGroups / product.groups) : 1;
+  return side_by_side ? max_of(1, kMaxRowGroups / product.slots) : 1;
+}
+
+// The input product of one row and some blocks. What does not know the cell is not inlined into the
+// many functions that do.
+template <class T>
+__attribute__((noinline)) void project_row(const InputProduct<T>& input, int64_t row, int64_t block,
+                                           int64_t blocks, int slots, T* sums) {
+  const int64_t size = kGroup<T> * input.depth, last = input.groups - 1;
+  RowTile<T> tile{input.x.data + input.x.offsets[row],
+                  input.depth,
+                  input.weights + block * input.groups * size,
+                  size,
+                  sums,
+                  false};
+  if (input.groups == slots) return run_row_tile<T>(blocks * slots, tile, nullptr);
+  run_row_tile<T>(last, tile, nullptr);
+  tile.weights += last * size;
+  tile.sums += (slots - 1) * kGroup<T>;
+  run_row_tile<T>(1, tile, nullptr);
 }
 
 // multiply() for a single row; `ahead` may be null.
-template <class T, class Apply>
-void multiply_row(const Product<T>& product, int64_t row, Range blocks, T* sums,
-                  ProjectionAhead<T>* ahead, const Apply& apply) {
+template <class T, class Start, class Apply>
+void multiply_row(const Product<T>& product, const InputProduct<T>& input, int64_t row,
+                  Range blocks, T* sums, ProjectionAhead<T>* ahead, const Start& start,
+                  const Apply& apply) {
   const int64_t group_size = kGroup<T> * product.depth, at_once = row_blocks(product);
+  const int64_t width = product.slots * kGroup<T>;
   for (int64_t block = blocks.begin; block < blocks.end; block += at_once) {
     const int64_t count = min_of(at_once, blocks.end - block);
+    if (input.weights != nullptr) project_row(input, row, block, count, product.slots, sums);
+    for (int64_t i = 0; i < count; ++i) start(row, block + i, sums + i * width);
     const int64_t first_group = block * product.block_groups + product.first_group;
-    const RowTile<T> tile{product.rows + row * product.row_stride, product.depth,
-                          product.weights + first_group * group_size, group_size, sums};
+    const RowTile<T> tile{product.rows + row * product.row_stride,
+                          product.depth,
+                          product.weights + first_group * group_size,
+                          group_size,
+                          sums,
+                          product.adds};
     if (ahead != nullptr) {
       ahead->run_with(count * product.groups, tile);
     } else {
       run_row_tile<T>(count * product.groups, tile, nullptr);
     }
-    for (int64_t i = 0; i < count; ++i) {
-      apply(row, block + i, sums + i * product.groups * kGroup<T>);
+    for (int64_t i = 0; i < count; ++i) apply(row, block + i, sums + i * width);
+  }
+}
+
+// Sums of some packed rows, (height, slots * kGroup), (+)= rows times groups of weights, one after
+// the other from slot 0 on.
+template <class T>
+__attribute__((noinline)) void add_groups(int64_t height, int64_t depth, const T* packed,
+                                          const T* weights, int64_t groups, T* sums,
+                                          int64_t sums_stride, bool accumulate) {
+  constexpr int64_t kStep = kGroup<T>;
+  const int64_t at_once = min_of(tile_vectors(static_cast<int>(height)) / kGroupVectors, groups);
+  for (int64_t g = 0; g < groups; g += at_once) {
+    run_tile<T>(static_cast<int>(height), {depth,
+                                           {packed, 1, height},
+                                           weights + g * kStep * depth,
+                                           kStep,
+                                           kStep * depth,
+                                           sums + g * kStep,
+                                           sums_stride,
+                                           min_of(at_once, groups - g) * kStep,
+                                           accumulate});
+  }
+}
+
+// The input product of some packed rows and a block.
+template <class T>
+void project_rows(const InputProduct<T>& input, int64_t height, const T* packed, int64_t block,
+                  int slots, T* sums) {
+  const int64_t size = kGroup<T> * input.depth, width = slots * kGroup<T>, last = input.groups - 1;
+  const T* const weights = input.weights + block * input.groups * size;
+  const bool straight = input.groups == slots;
+  add_groups(height, input.depth, packed, weights, straight ? slots : last, sums, width, false);
+  if (straight) return;
+  add_groups(height, input.depth, packed, weights + last * size, 1, sums + width - kGroup<T>, width,
+             false);
+}
+
+// Rows of a step in panels, and where their sums go behind them.
+template <class T>
+struct PackedRows {
+  int64_t panel;
+  const T *state, *x;
+  T* sums;
+};
+
+template <class T>
+__attribute__((noinline)) PackedRows<T> pack_rows_of_step(const Product<T>& product,
+                                                          const InputProduct<T>& input,
+                                                          int64_t first, int64_t count,
+                                                          T* scratch) {
+  const int64_t panel = panel_rows(count);
+  const T* state = product.rows + first * product.row_stride;
+  T* const x = scratch + (count > 1 ? count * product.depth : 0);
+  if (count > 1) {
+    state = DenseOperand<T>{state, product.row_stride, 1}
+                .a_panels(scratch, 0, count, panel, 0, product.depth)
+                .data;
+  }
+  if (input.weights != nullptr) input.x.a_block(x, first, count, panel, 0, input.depth);
+  const int64_t packed = count * (product.depth + input.depth) + Vec<T>::kSize;
+  return {panel, state, x, scratch + round_up(packed, Vec<T>::kSize)};
+}
+
+// For every row and block: the input product, start(row, block, sums), the product, and
+// apply(row, block, sums). Every block of weights is read once for kPackedRows rows. `ahead`, of a
+// single sequence, may be null.
+template <class T, class Start, class Apply>
+void multiply(const Product<T>& product, const InputProduct<T>& input, Range rows, Range blocks,
+              T* scratch, ProjectionAhead<T>* ahead, const Start& start, const Apply& apply) {
+  if (rows.end - rows.begin == 1) {
+    return multiply_row<T>(product, input, rows.begin, blocks, scratch, ahead, start, apply);
+  }
+  const int64_t depth = product.depth, width = product.slots * kGroup<T>;
+  for (int64_t first = rows.begin; first < rows.end; first += kPackedRows) {
+    const int64_t count = min_of(kPackedRows, rows.end - first);
+    const PackedRows<T> packed = pack_rows_of_step(product, input, first, count, scratch);
+    for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+      const int64_t first_group = block * product.block_groups + product.first_group;
+      const T* const weights = product.weights + first_group * kGroup<T> * depth;
+      for (int64_t i = 0; i < count; i += packed.panel) {
+        const int64_t height = min_of(packed.panel, count - i);
+        if (input.weights != nullptr) {
+          project_rows(input, height, packed.x + i * input.depth, block, product.slots,
+                       packed.sums);
+        }
+        for (int64_t r = 0; r < height; ++r) start(first + i + r, block, packed.sums + r * width);
+        add_groups(height, depth, packed.state + i * depth, weights, product.groups, packed.sums,
+                   width, product.adds);
+        for (int64_t r = 0; r < height; ++r) apply(first + i + r, block, packed.sums + r * width);
+      }
     }
   }
 }
 
-// Calls before(row, block), and apply(row, block, product) with groups * kGroup products of that
-// row. Every block of weights is read once for kPackedRows rows.
-template <class T, class Before, class Apply>
-void multiply(const Product<T>& product, Range rows, Range blocks, T* scratch, const Before& before,
-              const Apply& apply) {
-  if (rows.end - rows.begin == 1) {
-    return multiply_row<T>(product, rows.begin, blocks, scratch, nullptr, apply);
-  }
-  constexpr int64_t kStep = kGroup<T>;
-  const int64_t depth = product.depth, width = product.groups * kStep;
-  for (int64_t first = rows.begin; first < rows.end; first += kPackedRows) {
-    const int64_t count = min_of(kPackedRows, rows.end - first), panel = panel_rows(count);
-    const T* packed = product.rows + first * product.row_stride;
-    T* tile = scratch;
-    if (count > 1) {
-      packed = DenseOperand<T>{packed, product.row_stride, 1}
-                   .a_panels(scratch, 0, count, panel, 0, depth)
-                   .data;
-      tile += round_up(count * depth + Vec<T>::kSize, Vec<T>::kSize);
-    }
-    for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-      const T* const weights =
-          product.weights + (block * product.block_groups + product.first_group) * kStep * depth;
-      for (int64_t i = 0; i < count; i += panel) {
-        const int height = static_cast<int>(min_of(panel, count - i));
-        for (int64_t r = 0; r < height; ++r) before(first + i + r, block);
-        const int64_t at_once = min_of(tile_vectors(height) / kGroupVectors, product.groups);
-        for (int64_t g = 0; g < product.groups; g += at_once) {
-          run_tile<T>(height, {depth,
-                               {packed + i * depth, 1, height},
-                               weights + g * kStep * depth,
-                               kStep,
-                               kStep * depth,
-                               tile + g * kStep,
-                               width,
-                               min_of(at_once, product.groups - g) * kStep,
-                               false});
-        }
-        for (int64_t r = 0; r < height; ++r) apply(first + i + r, block, tile + r * width);
-      }
-    }
-  }
+// A product alone, of one group.
+template <class T, class Apply>
+void multiply(const T* data, int64_t row_stride, int64_t depth, const T* weights, int block_groups,
+              Range rows, Range blocks, T* scratch, const Apply& apply) {
+  const Product<T> product{data, row_stride, depth, weights, block_groups, block_groups - 1,
+                           1,    1,          false};
+  multiply<T>(product, {}, rows, blocks, scratch, nullptr, [](int64_t, int64_t, T*) {}, apply);
 }
 
 // Packs rows [g * units, (g + 1) * units) of every group g, (groups * units, depth) in all.
@@ -227,13 +320,10 @@ template <class T, class F>
 void with_cell(RnnCell cell, const F& f) {
   switch (cell) {
     case RnnCell::kTanh:
-      return f(TanhCell<T>());
     case RnnCell::kRelu:
-      return f(ReluCell<T>());
+      return f(PlainCell<T>());
     case RnnCell::kLstm:
-      return f(LstmCell<T, false>());
-    case RnnCell::kPeepholeLstm:
-      return f(LstmCell<T, true>());
+      return f(LstmCell<T>());
     case RnnCell::kGru:
       return f(GruCell<T>());
     case RnnCell::kGruResetFirst:

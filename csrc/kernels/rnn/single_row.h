@@ -9,6 +9,21 @@
 
 namespace fastnn::FASTNN_ISA {
 
+// The B of all inputs' projections: weights from pack_recurrent, whose columns are in the order of
+// their groups.
+template <class T>
+struct GroupedOperand {
+  const T* data;
+  int64_t depth;
+
+  Panels<T> b_block(T*, int64_t col, int64_t cols, int64_t p, int64_t block_depth) const {
+    const T* const next = block_depth == depth ? data + (col + cols) * depth : nullptr;
+    return {data + col * depth + p * kGroup<T>, kGroup<T>, depth * kGroup<T>, next};
+  }
+};
+template <class T>
+inline constexpr bool kIsPacked<GroupedOperand<T>> = true;
+
 // Rows of a chunk: what fits into the registers beside the sums of the row.
 #if defined(FASTNN_ISA_AVX2)
 inline constexpr int kAheadRows = 4;
@@ -17,7 +32,7 @@ inline constexpr int kAheadRows = kTileRows;
 #endif
 inline constexpr int kMaxRowGroups = 4;
 
-// sums = row (depth) times groups of packed weights.
+// sums (+)= row (depth) times groups of packed weights.
 template <class T>
 struct RowTile {
   const T* row;
@@ -25,6 +40,7 @@ struct RowTile {
   const T* weights;
   int64_t group_stride;
   T* sums;
+  bool accumulate;
 };
 
 // A vector of columns of the next chunk's projections, over a block of depth.
@@ -34,7 +50,7 @@ struct AheadTile {
   int64_t depth;
   const T* weights;  // [depth][kGroup]
   T* c;
-  int64_t c_stride, rows, cols;
+  int64_t c_stride, rows;
   bool accumulate;  // start from c instead of zero
 };
 
@@ -73,12 +89,13 @@ void run_row_groups(const RowTile<T>& tile, const AheadTile<T>& next) {
   constexpr int kVectors = kGroups * kGroupVectors, kRows = kAhead ? kAheadRows : 0;
   RowSums<T, kVectors, kRows> sums;
   FASTNN_UNROLL
-  for (int j = 0; j < kVectors; ++j) sums.row[j] = Vec<T>::zero();
+  for (int j = 0; j < kVectors; ++j) {
+    sums.row[j] = tile.accumulate ? Vec<T>::load(tile.sums + j * Vec<T>::kSize) : Vec<T>::zero();
+  }
   FASTNN_UNROLL
   for (int i = 0; i < kRows; ++i) {
-    sums.ahead[i] = next.accumulate && i < next.rows
-                        ? Vec<T>::load(next.c + i * next.c_stride, next.cols)
-                        : Vec<T>::zero();
+    sums.ahead[i] = next.accumulate && i < next.rows ? Vec<T>::load(next.c + i * next.c_stride)
+                                                     : Vec<T>::zero();
   }
   const int64_t both = kAhead && kGroups > 0 ? min_of(tile.depth, next.depth) : 0;
   if constexpr (kAhead && kGroups > 0) {
@@ -90,7 +107,7 @@ void run_row_groups(const RowTile<T>& tile, const AheadTile<T>& next) {
   for (int j = 0; j < kVectors; ++j) sums.row[j].store(tile.sums + j * Vec<T>::kSize);
   FASTNN_UNROLL
   for (int i = 0; i < kRows; ++i) {
-    if (i < next.rows) sums.ahead[i].store(next.c + i * next.c_stride, next.cols);
+    if (i < next.rows) sums.ahead[i].store(next.c + i * next.c_stride);
   }
 }
 
@@ -113,8 +130,7 @@ class ProjectionAhead {
  public:
   struct Matrix {
     GatheredRows<T> x;
-    PackedOperand<T> weights;
-    int64_t inputs, cols;
+    GroupedOperand<T> weights;
     T* gates;  // of the chunk's first row
     int64_t stride;
   };
@@ -129,7 +145,7 @@ class ProjectionAhead {
       : matrix_(matrix),
         rows_(rows),
         first_tile_(begin),
-        depth_blocks_(max_of(1, ceil_div(matrix.inputs, kDepthBlock<T>))),
+        depth_blocks_(max_of(1, ceil_div(matrix.weights.depth, kDepthBlock<T>))),
         tiles_((end - begin) * depth_blocks_),
         products_(products),
         panels_(scratch) {
@@ -137,9 +153,9 @@ class ProjectionAhead {
     for (int64_t i = 0; i < kAheadRows; ++i) {
       offsets[i] = matrix.x.offsets[first + min_of(i, rows - 1)];
     }
-    for (int64_t p = 0; p < matrix.inputs; p += kDepthBlock<T>) {
+    for (int64_t p = 0; p < matrix.weights.depth; p += kDepthBlock<T>) {
       pack_gathered<T>(panels_ + p * kAheadRows, matrix.x.data + p, offsets, kAheadRows,
-                       min_of(kDepthBlock<T>, matrix.inputs - p));
+                       min_of(kDepthBlock<T>, matrix.weights.depth - p));
     }
   }
 
@@ -159,7 +175,7 @@ class ProjectionAhead {
   AheadTile<T> tile_at(int64_t i) const {
     const int64_t col = (first_tile_ + i / depth_blocks_) * Vec<T>::kSize;
     const int64_t p = i % depth_blocks_ * kDepthBlock<T>;
-    const int64_t depth = min_of(kDepthBlock<T>, matrix_.inputs - p);
+    const int64_t depth = min_of(kDepthBlock<T>, matrix_.weights.depth - p);
     const Panels<T> group =
         matrix_.weights.b_block(nullptr, col / kGroup<T> * kGroup<T>, 0, p, depth);
     return {panels_ + p * kAheadRows,
@@ -168,7 +184,6 @@ class ProjectionAhead {
             matrix_.gates + col,
             matrix_.stride,
             rows_,
-            min_of(Vec<T>::kSize, matrix_.cols - col),
             p > 0};
   }
 
