@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from fastnn import _core
 from fastnn.autograd import Array, TensorBase, array, record
 
 SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)
@@ -148,14 +149,21 @@ def absolute(a: Any) -> Any:
     return result(np.abs(x), (a,), lambda grad, needs: (grad * np.sign(x),), "abs")
 
 
+def _mapped(kernel: Any, ufunc: Any, x: Any) -> Any:
+    """Apply the kernel to what it takes, NumPy's function to the rest."""
+    floats = isinstance(x, ndarray) and x.dtype.char in "fd"
+    return kernel(x) if floats else ufunc(x)
+
+
 def exp(a: Any) -> Any:
-    out = np.exp(array(a))
+    out = _mapped(_core.exp_forward, np.exp, array(a))
     return result(out, (a,), lambda grad, needs: (grad * out,), "exp")
 
 
 def log(a: Any) -> Any:
     x = array(a)
-    return result(np.log(x), (a,), lambda grad, needs: (grad / x,), "log")
+    out = _mapped(_core.log_forward, np.log, x)
+    return result(out, (a,), lambda grad, needs: (grad / x,), "log")
 
 
 def log1p(a: Any) -> Any:
@@ -169,7 +177,7 @@ def expm1(a: Any) -> Any:
 
 
 def sqrt(a: Any) -> Any:
-    out = np.sqrt(array(a))
+    out = _mapped(_core.sqrt_forward, np.sqrt, array(a))
     return result(out, (a,), lambda grad, needs: (grad / (2 * out),), "sqrt")
 
 
@@ -184,7 +192,7 @@ def cos(a: Any) -> Any:
 
 
 def tanh(a: Any) -> Any:
-    out = np.tanh(array(a))
+    out = _mapped(_core.tanh_forward, np.tanh, array(a))
     return result(out, (a,), lambda grad, needs: (grad * (1 - out * out),), "tanh")
 
 

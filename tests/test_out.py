@@ -142,7 +142,7 @@ CALLS = {
 # Put together from other operations, or what keeps numbers of each row for the backward pass:
 # these still make arrays.
 COMPOSED = {
-    *("rrelu", "multi_margin_loss", "multilabel_margin_loss", "softmin", "bilinear"),
+    *("multi_margin_loss", "multilabel_margin_loss", "softmin", "bilinear"),
     *("multilabel_soft_margin_loss", "ctc_loss", "one_hot"),
     *("cosine_embedding_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss"),
     *(

@@ -37,7 +37,11 @@ def leaf(value: object, dtype: object = np.float64) -> Tensor:
 def test_unary(name: str, rng: np.random.Generator) -> None:
     x = positive(rng, 3, 4)
     expected = -x if name == "__neg__" else getattr(np, name)(x)
-    np.testing.assert_array_equal(getattr(Tensor(x), name)(), expected)
+    y = getattr(Tensor(x), name)()
+    if name in ("exp", "log", "tanh"):  # kernels of our own
+        np.testing.assert_array_max_ulp(y, expected, 2)
+    else:
+        np.testing.assert_array_equal(y, expected)
     gradcheck(lambda t: getattr(t if isinstance(t, Tensor) else Tensor(t), name)(), x)
 
 

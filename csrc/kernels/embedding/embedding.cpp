@@ -86,10 +86,16 @@ void add_chunk(const EmbeddingBackwardArgs<T>& args, int64_t n) {
 
 template <class T>
 void embedding_forward(const EmbeddingForwardArgs<T>& args) {
+  constexpr int64_t kAhead = 2;  // rows that memory brings meanwhile
   parallel_for(args.n, rows_per_part(args.dim), [&args](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      __builtin_memcpy(args.y + i * args.dim, args.weight + args.ids[i] * args.dim,
-                       static_cast<unsigned long>(args.dim) * sizeof(T));
+      const T* row = args.weight + args.ids[i] * args.dim;
+      const T* later = i + kAhead < end ? args.weight + args.ids[i + kAhead] * args.dim : row;
+      T* const y = args.y + i * args.dim;
+      for_vectors<T>(args.dim, [&](int64_t j, auto lanes) {
+        __builtin_prefetch(later + j);
+        lanes.store(lanes.load(row + j), y + j);
+      });
     }
   });
 }

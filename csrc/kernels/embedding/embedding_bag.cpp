@@ -7,7 +7,9 @@
 namespace fastnn::FASTNN_ISA {
 namespace {
 
-constexpr int kTile = 4;          // vectors of a row that are combined at a time
+constexpr int kTile = 8;          // vectors of a row that are combined at a time,
+constexpr int kNarrow = 2;        // or of a narrow one
+constexpr int64_t kAhead = 4;     // rows that memory brings meanwhile
 constexpr int64_t kColumns = 64;  // a thread's columns in the backward of max
 
 template <class T>
@@ -20,19 +22,23 @@ struct Bag {
     for (int64_t i = begin; i < end; ++i) count += args.ids[i] != args.padding;
   }
 
-  // `width` columns of the bag's row of y.
+  // `width` columns of the bag's row of y, in kVectors vectors.
+  template <int kVectors>
   FASTNN_INLINE void reduce(int64_t column, int64_t width, T* y) const {
     constexpr int64_t kSize = Vec<T>::kSize;
-    Vec<T> total[kTile];
+    Vec<T> total[kVectors];
     FASTNN_UNROLL
-    for (int j = 0; j < kTile; ++j) total[j] = Vec<T>::zero();
+    for (int j = 0; j < kVectors; ++j) total[j] = Vec<T>::zero();
     bool first = true;
     for (int64_t i = begin; i < end; ++i) {
       if (args.ids[i] == args.padding) continue;
       const T* row = args.weight + args.ids[i] * args.dim + column;
       const Vec<T> factor(args.factors == nullptr ? T(1) : args.factors[i]);
+      const T* later = row;
+      if (i + kAhead < end) later = args.weight + args.ids[i + kAhead] * args.dim + column;
       FASTNN_UNROLL
-      for (int j = 0; j < kTile; ++j) {
+      for (int j = 0; j < kVectors; ++j) {
+        __builtin_prefetch(later + j * kSize);
         const Vec<T> value = Vec<T>::load(row + j * kSize, width - j * kSize);
         if (args.mode != BagMode::kMax) {
           total[j] = fma(value, factor, total[j]);
@@ -44,7 +50,7 @@ struct Bag {
     }
     const T divisor = args.mode == BagMode::kMean && count > 0 ? static_cast<T>(count) : T(1);
     FASTNN_UNROLL
-    for (int j = 0; j < kTile; ++j) {
+    for (int j = 0; j < kVectors; ++j) {
       (total[j] / Vec<T>(divisor)).store(y + j * kSize, width - j * kSize);
     }
   }
@@ -78,17 +84,22 @@ template <class T>
 void embedding_bag_forward(const EmbeddingBagForwardArgs<T>& args) {
   const int64_t positions = args.bags > 0 ? args.offsets[args.bags] - args.offsets[0] : 0;
   const int64_t rows_a_bag = args.bags > 0 ? 1 + positions / args.bags : 1;
-  parallel_for(
-      args.bags, rows_per_part(args.dim * rows_a_bag), [&args](int64_t begin, int64_t end, int) {
-        constexpr int64_t kWidth = kTile * Vec<T>::kSize;
-        for (int64_t b = begin; b < end; ++b) {
-          const Bag<T> bag(args, b);
-          for (int64_t column = 0; column < args.dim; column += kWidth) {
-            const int64_t rest = args.dim - column;
-            bag.reduce(column, rest < kWidth ? rest : kWidth, args.y + b * args.dim + column);
-          }
-        }
-      });
+  parallel_for(args.bags, rows_per_part(args.dim * rows_a_bag),
+               [&args](int64_t begin, int64_t end, int) {
+                 constexpr int64_t kWidth = kTile * Vec<T>::kSize;
+                 for (int64_t b = begin; b < end; ++b) {
+                   const Bag<T> bag(args, b);
+                   if (args.dim <= kNarrow * Vec<T>::kSize) {
+                     bag.template reduce<kNarrow>(0, args.dim, args.y + b * args.dim);
+                     continue;
+                   }
+                   for (int64_t column = 0; column < args.dim; column += kWidth) {
+                     const int64_t rest = args.dim - column;
+                     bag.template reduce<kTile>(column, rest < kWidth ? rest : kWidth,
+                                                args.y + b * args.dim + column);
+                   }
+                 }
+               });
 }
 
 template <class T>

@@ -10,25 +10,12 @@ namespace {
 // step(array, gradient, mean, second state) gives what is subtracted, and updates that state.
 template <class T, class Step>
 void variant_step(const AdamVariantStepArgs<T>& args, const Step& step) {
-  for_each_chunk(args.list, [&](const OptimArray<T>& array, int64_t begin, int64_t end) {
-    const Vec<T> sign = constant<T>(args.maximize ? -1 : 1);
-    const Vec<T> weight_decay = constant<T>(args.weight_decay), decay = constant<T>(args.decay);
-    const Vec<T> rest1 = constant<T>(1 - args.beta1);
-    T* param = array.param;
-    const T* grad = array.grad;
-    T *mean = array.state[0], *second = array.state[1];
-    for_each_vector<T>(begin, end, [&](int64_t i, auto count) {
-      const Vec<T> start = load_part(param + i, count);
-      const Vec<T> g = decayed_gradient(load_part(grad + i, count), start, sign, weight_decay);
-      const Vec<T> old_mean = load_part(mean + i, count);
-      const Vec<T> m = fma(rest1, g - old_mean, old_mean);
-      Vec<T> state = load_part(second + i, count);
-      const Vec<T> change = step(array, g, m, state);
-      store_part(mean + i, count, m);
-      store_part(second + i, count, state);
-      store_part(param + i, count, decay * start - change);
-    });
-  });
+  const double beta1 = args.beta1, decay = args.decay;
+  step_with_two_states<T>(
+      args, [=](const OptimArray<T>& array, Vec<T> p, Vec<T> g, Vec<T>& mean, Vec<T>& second) {
+        mean = fma(constant<T>(1 - beta1), g - mean, mean);
+        return constant<T>(decay) * p - step(array, g, mean, second);
+      });
 }
 
 template <class T>

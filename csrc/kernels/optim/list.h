@@ -29,4 +29,26 @@ FASTNN_INLINE Vec<T> constant(double value) {
   return Vec<T>(static_cast<T>(value));
 }
 
+// For optimizers with two states a parameter: step(array, parameter, gradient, first, second) gives
+// the new parameter and updates the states.
+template <class T, class Args, class Step>
+FASTNN_INLINE void step_with_two_states(const Args& args, const Step& step) {
+  for_each_chunk(args.list, [&](const OptimArray<T>& array, int64_t begin, int64_t end) {
+    const Vec<T> sign = constant<T>(args.maximize ? -1 : 1);
+    const Vec<T> decay = constant<T>(args.weight_decay);
+    T* param = array.param;
+    const T* grad = array.grad;
+    T *first = array.state[0], *second = array.state[1];
+    for_each_vector<T>(begin, end, [&](int64_t i, auto count) {
+      const Vec<T> p = load_part(param + i, count);
+      const Vec<T> g = decayed_gradient(load_part(grad + i, count), p, sign, decay);
+      Vec<T> a = load_part(first + i, count), b = load_part(second + i, count);
+      const Vec<T> stepped = step(array, p, g, a, b);
+      store_part(first + i, count, a);
+      store_part(second + i, count, b);
+      store_part(param + i, count, stepped);
+    });
+  });
+}
+
 }  // namespace fastnn::FASTNN_ISA

@@ -24,16 +24,16 @@ template <class T>
 __attribute__((noinline)) void raise(T* lanes, double p) {
   const Vec<T> x = Vec<T>::load(lanes);
   if (p == 0) return Vec<T>(T{1}).store(lanes);
-  if (p == 1) return;
   if (p == 3) return (x * x * x).store(lanes);
-  if (p == -1) return (Vec<T>(T{1}) / x).store(lanes);
   for (int64_t i = 0; i < Vec<T>::kSize; ++i) lanes[i] = scalar_power(lanes[i], static_cast<T>(p));
 }
 
 template <class T>
 FASTNN_INLINE Vec<T> power(Vec<T> x, double p) {
+  if (p == 1) return x;
   if (p == 2) return x * x;
   if (p == 0.5) return sqrt(x);
+  if (p == -1) return Vec<T>(T{1}) / x;
   alignas(64) T lanes[Vec<T>::kSize];
   x.store(lanes);
   raise(lanes, p);

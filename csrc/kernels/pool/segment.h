@@ -121,30 +121,51 @@ void add_windows(int64_t planes, const Axis& depth, const Axis& height, const Ax
 }
 
 // y[plane] = finish(fold of the plane's n elements). The lanes of kSize planes are folded
-// together, through a transpose.
+// together, through a transpose; the last planes stand in for those that are missing.
 template <class T, class Op, class Finish>
 void fold_planes(int64_t planes, int64_t n, const T* x, T* y, const Finish& finish,
                  const Op& op = Op()) {
   constexpr int64_t kSize = Vec<T>::kSize;
+  constexpr int64_t kShort = 8 * kSize;  // planes that are folded side by side
+  const int64_t whole = n / kSize * kSize;
+  const Mask<T> part = first_n_mask<T>(n - whole);
   const int64_t groups = divide_up(planes, kSize);
   const int64_t grain = larger(1, kPartWork / (kSize * larger(n, 1)));
   parallel_for(groups, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t first = begin * kSize; first < smaller(end * kSize, planes); first += kSize) {
-      const int64_t count = smaller(kSize, planes - first);
-      alignas(64) T lanes[kSize * kSize];
-      for (int64_t i = 0; i < kSize; ++i) {
-        Accumulators<T, Op> sum(op);
-        if (i < count) sum.row(x + (first + i) * n, n);
-        sum.folded().store(lanes + i * kSize);
-      }
+      const auto plane = [&](int64_t i) { return x + smaller(first + i, planes - 1) * n; };
       Vec<T> rows[kSize];
-      FASTNN_UNROLL
-      for (int64_t i = 0; i < kSize; ++i) rows[i] = Vec<T>::load(lanes + i * kSize);
+      const auto fold_short = [&](const auto& at) FASTNN_INLINE_LAMBDA {
+        FASTNN_UNROLL
+        for (int64_t i = 0; i < kSize; ++i) {
+          const Vec<T> rest = Vec<T>::load(at(i) + whole, part);
+          rows[i] = select(part, rest, Vec<T>(Op::template neutral<T>()));
+        }
+        for (int64_t j = 0; j < whole; j += kSize) {
+          FASTNN_UNROLL
+          for (int64_t i = 0; i < kSize; ++i) rows[i] = op(rows[i], Vec<T>::load(at(i) + j));
+        }
+      };
+      if (n <= kShort && first + kSize <= planes) {
+        const T* const start = x + first * n;
+        fold_short([=](int64_t i) { return start + i * n; });
+      } else if (n <= kShort) {
+        fold_short(plane);
+      } else {
+        alignas(64) T lanes[kSize * kSize];
+        for (int64_t i = 0; i < kSize; ++i) {
+          Accumulators<T, Op> sum(op);
+          sum.row(plane(i), n);
+          sum.folded().store(lanes + i * kSize);
+        }
+        FASTNN_UNROLL
+        for (int64_t i = 0; i < kSize; ++i) rows[i] = Vec<T>::load(lanes + i * kSize);
+      }
       transpose(rows);
       Vec<T> folded = rows[0];
       FASTNN_UNROLL
       for (int64_t i = 1; i < kSize; ++i) folded = op(folded, rows[i]);
-      finish(folded).store(y + first, count);
+      finish(folded).store(y + first, smaller(kSize, planes - first));
     }
   });
 }

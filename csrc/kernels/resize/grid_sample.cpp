@@ -52,7 +52,8 @@ Position<T> padded(Position<T> p, int64_t size, SamplePadding padding, bool alig
   if (padding != SamplePadding::kZeros) p = clipped(p, size);
   // What is far outside, infinite or NaN lies outside, and fits into an integer.
   const T limit = static_cast<T>(int64_t{1} << 31);
-  return p.at > -limit && p.at < limit ? p : Position<T>{-100, 0};
+  if (p.at > -limit && p.at < limit) return p;
+  return {p.at > 0 ? static_cast<T>(size + 100) : T{-100}, 0};
 }
 
 // The taps along one axis: indices (-1 outside), weights and their derivatives by the coordinate.
@@ -82,17 +83,21 @@ struct AxisTaps {
       return;
     }
     const T floor = static_cast<T>(__builtin_floor(p.at));
-    const T second = p.at - floor;
+    const T second = p.at - floor + unknown(padding == SamplePadding::kZeros ? raw.at : T{0});
     add(static_cast<int64_t>(floor), size, 1 - second, -p.slope);
     add(static_cast<int64_t>(floor) + 1, size, second, p.slope);
   }
+
+  // NaN for a coordinate that is no number, otherwise 0: what its weights become part of.
+  static FASTNN_INLINE T unknown(T coordinate) { return coordinate - coordinate; }
 
   // Keys' kernel with a = -3/4; each tap is padded by itself.
   void cubic(Position<T> raw, int64_t size, SamplePadding padding, bool align_corners) {
     const Position<T> p = padded(raw, size, SamplePadding::kZeros, align_corners);
     const T floor = static_cast<T>(__builtin_floor(p.at)), a = T(-0.75);
+    const T second = p.at - floor + unknown(raw.at);
     for (int k = -1; k <= 2; ++k) {
-      const T along = p.at - floor - static_cast<T>(k), d = along < 0 ? -along : along;
+      const T along = second - static_cast<T>(k), d = along < 0 ? -along : along;
       const T sign = along < 0 ? -1 : 1;
       const bool near = d <= 1;
       const T weight =
@@ -187,7 +192,7 @@ void grid_sample_forward(const GridSampleForwardArgs<T>& args) {
         T sum = 0;
         for (int tap = 0; tap < block.taps; ++tap) {
           const int64_t at = block.index[tap][p];
-          if (at >= 0) sum += x[at] * block.weight[tap][p];
+          sum += (at >= 0 ? x[at] : T{0}) * block.weight[tap][p];
         }
         y[p] = sum;
       }
