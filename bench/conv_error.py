@@ -20,7 +20,7 @@ import fastnn.functional as F
 
 # algorithm, channels, filters, size, kernel; "/2" is a stride; 4x4 without it is transposed with 2
 SHAPES = [
-    ("direct", 16, 16, (56, 56), (3, 3)),
+    ("F(4x4, 3x3)", 16, 16, (56, 56), (3, 3)),
     ("F(4x4, 3x3)", 64, 64, (56, 56), (3, 3)),
     ("F(4x4, 3x3)", 128, 128, (28, 28), (3, 3)),
     ("F(4x4, 3x3)", 256, 256, (14, 14), (3, 3)),
