@@ -28,6 +28,9 @@ struct Plan {
   int64_t chunk;  // rows at most, but for a step that is larger
   int64_t kept;   // rows of projections in the workspace
   bool ahead;     // a single sequence, whose chunks are projected while the one before runs
+
+  // Chunks alone pack their part of w_ih as they go.
+  bool packs_inputs() const { return ahead || fused > 0; }
 };
 
 template <class T>
@@ -35,8 +38,7 @@ bool is_reduced(const RnnForwardDirection<T>& args) {
   return args.reduced.w_hh.packed != nullptr;
 }
 
-// Of those of its steps that have at least kFusedRows rows a fused product reads the weights fast
-// enough, if they come from caches.
+// Of so many rows a step's product is bound by its multiply-adds, if the weights come from caches.
 constexpr int64_t kFusedRows = 8;
 
 // weight_bytes: all matrices', of one worker.
@@ -81,7 +83,7 @@ class Direction {
                           const Plan& plan) {
     const int64_t hidden = sizes.hidden, batch = sizes.rows.batch;
     return weight_elements(args.packed_w_hh, sizes.output, sizes, args) +
-           weight_elements(args.packed_w_ih, sizes.input, sizes, args) +
+           (plan.packs_inputs() ? weight_elements(args.packed_w_ih, sizes.input, sizes, args) : 0) +
            projection_elements(sizes, args) + reduced_elements(sizes, args, plan) +
            (kGates + 1) * hidden + 2 * batch * (sizes.output + hidden) +
            plan.kept * columns(hidden) + 11 * Vec<T>::kSize;
@@ -101,8 +103,8 @@ class Direction {
     chunk_layout_ = reduced ? ChunkLayout{kGates * hidden_, kGroup<T>, hidden_}
                             : ChunkLayout{columns(hidden_), kGates * kGroup<T>, kGroup<T>};
     T* const weights = workspace.take<T>(weight_elements(args.packed_w_hh, output_, sizes, args));
-    T* const input_weights =
-        workspace.take<T>(weight_elements(args.packed_w_ih, sizes.input, sizes, args));
+    T* const input_weights = workspace.take<T>(
+        plan.packs_inputs() ? weight_elements(args.packed_w_ih, sizes.input, sizes, args) : 0);
     T* const projection = workspace.take<T>(projection_elements(sizes, args));
     bias_ = workspace.take<T>((kGates + 1) * hidden_);
     h_[0] = workspace.take<T>(batch * output_);
@@ -120,7 +122,7 @@ class Direction {
       weights_ = weights;
     }
     input_weights_ = args.packed_w_ih;
-    if (input_weights_ == nullptr && !reduced) {
+    if (input_weights_ == nullptr && !reduced && plan.packs_inputs()) {
       pack_groups(input_weights, w.w_ih, kGates, hidden_, sizes.input);
       input_weights_ = input_weights;
     }
@@ -142,11 +144,17 @@ class Direction {
       reduced_product(args_->reduced.w_ih, rows, kGates * hidden_, inputs, x, gates);
       return;
     }
-    gemm_grid<T>(
-        1, {rows, columns(hidden_), inputs}, [&](int64_t, const GemmCell& cell, T* scratch) {
-          const GatheredRows<T> x{x_, args_->x_offsets + first_};
-          gemm_cell<T>(cell, inputs, x, grouped_inputs(), gates, chunk_layout_.row, false, scratch);
-        });
+    gemm_grid<T>(1, {rows, columns(hidden_), inputs},
+                 [&](int64_t, const GemmCell& cell, T* scratch) {
+                   const GatheredRows<T> x{x_, args_->x_offsets + first_};
+                   const int64_t stride = chunk_layout_.row;
+                   if (input_weights_ != nullptr) {
+                     gemm_cell<T>(cell, inputs, x, grouped_inputs(), gates, stride, false, scratch);
+                   } else {
+                     const UngroupedOperand<T> w{args_->weights.w_ih, kGates, hidden_, inputs};
+                     gemm_cell<T>(cell, inputs, x, w, gates, stride, false, scratch);
+                   }
+                 });
   }
 
   static int64_t worker_elements(const RnnSizes& sizes, const Plan& plan) {

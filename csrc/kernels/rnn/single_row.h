@@ -24,6 +24,23 @@ struct GroupedOperand {
 template <class T>
 inline constexpr bool kIsPacked<GroupedOperand<T>> = true;
 
+// The same of weights (gates * units, depth) that are not packed.
+template <class T>
+struct UngroupedOperand {
+  const T* data;
+  int64_t gates, units, depth;
+
+  Panels<T> b_block(T* scratch, int64_t col, int64_t cols, int64_t p, int64_t block_depth) const {
+    for (int64_t j = 0; j < cols; j += kGroup<T>) {
+      const int64_t group = (col + j) / kGroup<T>, unit = group / gates * kGroup<T>;
+      pack_panel<T, true>(scratch + j * block_depth, kGroup<T>,
+                          data + (group % gates * units + unit) * depth + p,
+                          min_of(kGroup<T>, units - unit), depth, block_depth, 1);
+    }
+    return {scratch, kGroup<T>, block_depth * kGroup<T>};
+  }
+};
+
 // Rows of a chunk: what fits into the registers beside the sums of the row.
 #if defined(FASTNN_ISA_AVX2)
 inline constexpr int kAheadRows = 4;
