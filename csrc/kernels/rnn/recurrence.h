@@ -166,7 +166,7 @@ void multiply_row(const Product<T>& product, const InputProduct<T>& input, int64
 }
 
 // Sums of some packed rows, (height, slots * kGroup), (+)= rows times groups of weights, one after
-// the other from slot 0 on.
+// the other from slot 0 on. The weights behind a group come into L2 while it is used.
 template <class T>
 __attribute__((noinline)) void add_groups(int64_t height, int64_t depth, const T* packed,
                                           const T* weights, int64_t groups, T* sums,
@@ -174,15 +174,17 @@ __attribute__((noinline)) void add_groups(int64_t height, int64_t depth, const T
   constexpr int64_t kStep = kGroup<T>;
   const int64_t at_once = min_of(tile_vectors(static_cast<int>(height)) / kGroupVectors, groups);
   for (int64_t g = 0; g < groups; g += at_once) {
-    run_tile<T>(static_cast<int>(height), {depth,
-                                           {packed, 1, height},
-                                           weights + g * kStep * depth,
-                                           kStep,
-                                           kStep * depth,
-                                           sums + g * kStep,
-                                           sums_stride,
-                                           min_of(at_once, groups - g) * kStep,
-                                           accumulate});
+    run_tile<T>(static_cast<int>(height),
+                {depth,
+                 {packed, 1, height},
+                 weights + g * kStep * depth,
+                 kStep,
+                 kStep * depth,
+                 sums + g * kStep,
+                 sums_stride,
+                 min_of(at_once, groups - g) * kStep,
+                 accumulate,
+                 Fetch<T>::contiguous(weights + (g + at_once) * kStep * depth)});
   }
 }
 
