@@ -12,12 +12,13 @@ namespace fastnn::FASTNN_ISA::pool {
 
 // Lines of scratch have `pitch` input columns and `out_pitch` outputs; those past the `columns`
 // that some window covers and past width.out are gaps. For stride 2 the even and the odd columns
-// lie apart, so that neighbouring windows read neighbouring elements.
+// lie apart, so that neighbouring windows read neighbouring elements; pairs of columns that are
+// windows of their own stay together, which halves the stores of short lines.
 template <class T>
 struct FlatLayout {
   static constexpr int64_t kSize = Vec<T>::kSize;
   int64_t stride, columns, out_pitch, pitch, rows, block, front, half, size;
-  bool masked;
+  bool masked, pairs, split;
 
   // `total` rows of outputs; `rows` of them, or `block` outputs with the gaps, at a time.
   FlatLayout(const PoolAxis& width, int64_t total) : stride(width.stride) {
@@ -28,12 +29,14 @@ struct FlatLayout {
     rows = larger(1, smaller(total, kTileColumns / out_pitch));
     block = rows * out_pitch;
     masked = width.padding > 0 || end > width.in;
+    pairs = stride == 2 && width.kernel == 2 && width.dilation == 1 && !masked;
+    split = stride == 2 && !pairs;
     const auto whole = [](int64_t n) { return divide_up(n, kSize) * kSize; };
     front = whole(width.padding);
     // Past the end: the last window, and the rest of a vector (with gaps for load_strided).
     const int64_t behind = window_extent(width) + kSize * (stride + 2);
     half = whole(front + rows * pitch / 2 + behind);
-    size = stride == 2 ? 2 * half : whole(front + rows * pitch + behind);
+    size = split ? 2 * half : whole(front + rows * pitch + behind);
   }
 
   // Lines of several rows in a block; longer ones have no use of it.
@@ -41,9 +44,9 @@ struct FlatLayout {
 
   // Where column `column` (from -padding on) of the first line is.
   FASTNN_INLINE int64_t offset(int64_t column) const {
-    return front + (stride == 2 ? (column & 1) * half + (column >> 1) : column);
+    return front + (split ? (column & 1) * half + (column >> 1) : column);
   }
-  FASTNN_INLINE int64_t line(int64_t row) const { return row * (stride == 2 ? out_pitch : pitch); }
+  FASTNN_INLINE int64_t line(int64_t row) const { return row * (split ? out_pitch : pitch); }
   FASTNN_INLINE Vec<T> load(const T* tap, int64_t j) const {
     return stride <= 2 ? Vec<T>::load(tap + j) : Vec<T>::load_strided(tap + j * stride, stride);
   }
@@ -164,6 +167,7 @@ struct FlatFold {
   const FlatLayout<T>& layout;
   const bool fetch_ahead;  // where the input is not at hand in the caches
   const Range whole_depth, whole_height;
+  const bool tiled;  // windows of all planes follow each other
   const WindowRows window;
 
   FlatFold(const Op& operation, const PoolAxis& d, const PoolAxis& h, const PoolAxis& w,
@@ -176,6 +180,8 @@ struct FlatFold {
         fetch_ahead(input_bytes > 4 * cache_sizes().l2),
         whole_depth(whole_windows(d)),
         whole_height(whole_windows(h)),
+        tiled(d.in == 1 && d.out == 1 && h.in == h.out * h.stride && h.kernel <= h.stride &&
+              whole_height.begin == 0 && whole_height.end == h.out && d.padding == 0),
         window(d, h, w.in, 0, 0, {0, d.kernel}, {0, h.kernel}) {}
 
   // Down: the lines of output rows [row, row + rows), counted over all planes.
@@ -183,6 +189,10 @@ struct FlatFold {
     const int64_t plane_size = depth.in * height.in * width.in;
     const bool joined = height.stride == 1 && layout.pitch == width.in;
     T* to = scratch + layout.front;
+    if (tiled) {
+      const int64_t step = height.stride * width.in;
+      return fold(window, x + row * step, step, rows, layout.columns, to, layout.line(1));
+    }
     int64_t h = row % height.out, slice = row / height.out;
     for (const int64_t line = layout.line(1); rows > 0;) {
       const int64_t d = slice % depth.out;
@@ -216,7 +226,9 @@ struct FlatFold {
       fold_columns<decltype(columns)::index, decltype(masked)::index>(scratch, masks.masks, n, y,
                                                                       limit, finish);
     };
-    if (layout.stride > 2 || width.kernel > 3) {
+    if (layout.pairs) {
+      fold_pairs(scratch + layout.front, n, y, limit, finish);
+    } else if (layout.stride > 2 || width.kernel > 3) {
       layout.masked ? with(Index<0>(), Index<1>()) : with(Index<0>(), Index<0>());
     } else if (width.kernel == 3) {
       layout.masked ? with(Index<3>(), Index<1>()) : with(Index<3>(), Index<0>());
@@ -237,7 +249,7 @@ struct FlatFold {
             int64_t to_step) const {
     const auto with = [&](auto rows) FASTNN_INLINE_LAMBDA {
       constexpr int kRows = decltype(rows)::index;
-      if (layout.stride == 2) {
+      if (layout.split) {
         fold_lines<T, Op, kRows, true>(op, x, step, list.offsets, list.count, lines, n, to,
                                        layout.half, to_step, fetch_ahead);
       } else {
@@ -249,7 +261,7 @@ struct FlatFold {
       case 0:
         for (int64_t j = 0; j < layout.line(1); j += Vec<T>::kSize) {
           Vec<T>(Op::template neutral<T>()).store(to + j);
-          if (layout.stride == 2) Vec<T>(Op::template neutral<T>()).store(to + layout.half + j);
+          if (layout.split) Vec<T>(Op::template neutral<T>()).store(to + layout.half + j);
         }
         return;
       case 1:
@@ -262,6 +274,18 @@ struct FlatFold {
         return with(Index<4>());
       default:
         return with(Index<0>());
+    }
+  }
+
+  template <class Finish>
+  FASTNN_INLINE void fold_pairs(const T* columns, int64_t n, T* y, const T* limit,
+                                const Finish& shared_finish) const {
+    const Finish finish = shared_finish;  // a copy that no store can alias
+    for (int64_t j = 0; j < n; j += Vec<T>::kSize) {
+      Vec<T> even = Vec<T>::load(columns + 2 * j);
+      Vec<T> odd = Vec<T>::load(columns + 2 * j + Vec<T>::kSize);
+      deinterleave(even, odd);
+      store_first(y + j, finish(op(even, odd), j), n - j, limit);
     }
   }
 

@@ -130,6 +130,23 @@ struct TapSearch {
 
   // Copies the input of a block of outputs to scratch; whether there is a NaN.
   bool load(const Blocks::Block& b, T* scratch) const {
+    if (layout.column_stride == 1) return load_rows<1>(b, scratch);
+    return layout.column_stride == 2 ? load_rows<2>(b, scratch) : load_rows<0>(b, scratch);
+  }
+
+  // Searches the windows of a block: the largest elements and their numbers, in lines.
+  void search(const Blocks::Block& b, const T* input, bool nan, T* best, T* winner,
+              T* first) const {
+    const int64_t n = layout.outputs(b.slices);
+    if (!nan && search_lines<true>(input, n, best, winner, nullptr)) return;
+    prepare_first(b, first);
+    search_lines<false>(input, n, best, winner, first);
+  }
+
+ private:
+  // kStride: that of the columns if it is 1 or 2, or 0.
+  template <int kStride>
+  bool load_rows(const Blocks::Block& b, T* scratch) const {
     const PoolAxis &depth = args.depth, &height = args.height, &width = args.width;
     const int64_t start = window_start(width, b.w), top = window_start(height, b.h);
     const InputRow source(layout, start < 0 ? -start : 0, width.in - larger(start, 0));
@@ -149,7 +166,7 @@ struct TapSearch {
           for (; row < end; ++row, to += layout.column_stride * layout.area) {
             const int64_t h = top + row;
             if (inside && h >= 0 && h < height.in) {
-              nan = nan | source.copy(slice + h * width.in, to);
+              nan = nan | source.template copy<kStride>(slice + h * width.in, to);
             } else {
               source.fill(0, to);
             }
@@ -160,16 +177,6 @@ struct TapSearch {
     return any(nan);
   }
 
-  // Searches the windows of a block: the largest elements and their numbers, in lines.
-  void search(const Blocks::Block& b, const T* input, bool nan, T* best, T* winner,
-              T* first) const {
-    const int64_t n = layout.outputs(b.slices);
-    if (!nan && search_lines<true>(input, n, best, winner, nullptr)) return;
-    prepare_first(b, first);
-    search_lines<false>(input, n, best, winner, first);
-  }
-
- private:
   // How a row of input is sorted into its phases: `left` columns outside, then `valid`.
   struct InputRow {
     const int64_t stride, pitch, area, left, valid, whole;
@@ -195,6 +202,7 @@ struct TapSearch {
     }
 
     // Where the row has a NaN.
+    template <int kStride>
     FASTNN_INLINE Mask<T> copy(const T* x, T* to) const {
       const Vec<T> outside(negative_infinity<T>());
       Mask<T> nan = first_n_mask<T>(0);
@@ -207,13 +215,13 @@ struct TapSearch {
           return select(lanes..., v, outside);
         }
       };
-      if (stride == 1) {
+      if constexpr (kStride == 1) {
         for (int64_t j = 0; j < left; j += kSize) outside.store(to + j);
         for (int64_t j = 0; j < whole; j += kSize) load(x + j).store(to + left + j);
         if (left + whole == pitch) return nan;
         load(x + whole, part).store(to + left + whole);
         fill(left + whole + kSize, to);
-      } else if (stride == 2) {
+      } else if constexpr (kStride == 2) {
         for (int64_t j = 0; 2 * j < left; j += kSize) {
           outside.store(to + j);
           outside.store(to + area + j);

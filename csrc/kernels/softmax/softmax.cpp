@@ -94,12 +94,13 @@ FASTNN_INLINE void forward_row_group(const T* x, T* y, int64_t n, int64_t rows) 
   }
 }
 
-// Rows of at most a block; several together where they stay in L1 and a logarithm is shared.
+// Rows of at most a block; short ones several together, which share a logarithm. One long row after
+// the other lets memory bring the next while this one's exponentials are taken.
 template <class Op, class T>
 void forward_short_rows(const SoftmaxForwardArgs<T>& args) {
-  constexpr int64_t kGroupElements = kRowBlock<T> / 2;
+  constexpr int64_t kGroupElements = kRowBlock<T> / 2, kLongest = kRowBlock<T> / 8;
   const int64_t n = args.length;
-  const int64_t fitting = Op::kKeepsExp || n > kGroupElements ? 1 : kGroupElements / n;
+  const int64_t fitting = Op::kKeepsExp || n > kLongest ? 1 : kGroupElements / n;
   const int64_t group = fitting < Vec<T>::kSize ? fitting : Vec<T>::kSize;
   parallel_for(args.outer, rows_a_part(n), [&](int64_t begin, int64_t end, int) {
     int64_t row = begin;
