@@ -136,15 +136,26 @@ TARGETS: dict[str, dict[str, Target]] = {
                 "lanes (93% of the peak, kept for such sizes and stride 2), bias in registers."
             ),
         ),
-        "others": Target(mean=1.03, each=0.92, torch=1.3),
+        "others": Target(
+            mean=1.03,
+            each=0.92,
+            torch=1.3,
+            note=(
+                "7x7 with stride 2 on 3 channels runs at 80% of the FMA peak, the fastest peer at "
+                "89%: its products run at the peak, and writing 3 MB of output takes a fifth of "
+                "the time. Tried: fetching the places ahead (0.94 of the speed), strips half as "
+                "high, whose results stay in L1 (0.98), packed patches (0.77)."
+            ),
+        ),
         "depthwise, grouped": Target(
             mean=1.15,
             torch=3.0,
             note=(
-                "PyTorch's channels_last kernels are within 2 of the limit on these shapes: 5x5 on "
-                "28x28 is bound by fma and the shifts between lanes, at 28 of 32 lanes. Tried: "
-                "sums by rows, by columns, seven rows at once. Others gained 1.2 to 2.6 times by "
-                "reading planes in place."
+                "3 times PyTorch is past the machine: against its times the FMA peak would give "
+                "4.3 (512 at 14x14), 4.0 (stride 2), 1.9 (5x5) and 3.2 (groups of 4), and moving 10 "
+                "MB at 40 GB/s 1.9 (96 at 112x112), together 2.9. 5x5 is bound by fma and the "
+                "shifts between lanes, at 28 of 32 lanes. Tried: sums by rows, by columns, seven "
+                "rows at once. Others gained 1.2 to 2.6 times by reading planes in place."
             ),
         ),
         "1d, 3d, transposed": Target(
@@ -155,7 +166,18 @@ TARGETS: dict[str, dict[str, Target]] = {
                 "(slower, runs of 448 bytes), fetching the places ahead, stores without masks."
             ),
         ),
-        "training step": Target(torch=1.8, each=1.0),
+        "training step": Target(
+            torch=1.8,
+            each=1.0,
+            note=(
+                "1x1 with 14x14 positions or stride 2: PyTorch runs at 75 to 80% of the FMA peak "
+                "and so does fastnn, which transposes NCHW in each of three passes. Tried: "
+                "gradients of the weights with channels in the lanes (0.6 to 0.9 of the speed), "
+                "channels fetched ahead as they are transposed (1.00 to 1.04, lost again in other "
+                "shapes), the weights' gradient before the input's (0.95 to 1.0 on depthwise), "
+                "weights of a small map transformed as they are used (1.03, kept)."
+            ),
+        ),
     },
     "rnn": _recurrent(),
     "attention": {
