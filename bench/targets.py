@@ -72,8 +72,8 @@ _RECURRENT_NOTES = {
     "lstm training step, batch 8 to 32": (
         "At 77 to 83% of the peak, which itself would be some 1.5 times PyTorch's speed. Tried: "
         "gradients in chunks of steps while in cache (1.22 over whole products, kept), the fused "
-        "product forward (1.00 to 1.03, kept). What is left are packing (4%), cells (5%) and "
-        "tiles of 8 rows."
+        "product forward (1.00 to 1.03, kept), chunks of 1 or 12 MiB instead of 4 (0.98 to 1.01). "
+        "What is left are packing (4%), cells (5%) and tiles of 8 rows."
     ),
     "lstm training step, batch 64 and more": (
         "At 80 to 86% of the peak, which itself would be some 1.35 times PyTorch's speed. Tried: "
