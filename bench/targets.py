@@ -152,8 +152,8 @@ TARGETS: dict[str, dict[str, Target]] = {
             torch=3.0,
             note=(
                 "3 times PyTorch is past the machine: against its times the FMA peak would give "
-                "4.3 (512 at 14x14), 4.0 (stride 2), 1.9 (5x5) and 3.2 (groups of 4), and moving 10 "
-                "MB at 40 GB/s 1.9 (96 at 112x112), together 2.9. 5x5 is bound by fma and the "
+                "4.3 (512 at 14x14), 4.0 (stride 2), 1.9 (5x5) and 3.2 (groups of 4), and moving "
+                "10 MB at 40 GB/s 1.9 (96 at 112x112), together 2.9. 5x5 is bound by fma and the "
                 "shifts between lanes, at 28 of 32 lanes. Tried: sums by rows, by columns, seven "
                 "rows at once. Others gained 1.2 to 2.6 times by reading planes in place."
             ),
