@@ -60,7 +60,9 @@ Plan plan_steps(const RnnForwardArgs<T>& args, int64_t weight_bytes) {
   if (!reduced && !Cell::kResetFirst && near) {
     while (fused < rows.steps && rows.step_rows[fused] >= kFusedRows) ++fused;
   }
-  if (!reduced && !Cell::kResetFirst && rows.steps == 1) fused = 1;
+  // A single step, as of a cell, is one fused product however few its rows.
+  const bool packed = args.direction[0].packed_w_ih != nullptr;
+  if (packed && !Cell::kResetFirst && rows.steps == 1) fused = 1;
   const int64_t left = all - rows_of_steps(rows, 0, fused);
   const int64_t row_bytes = round_up(args.sizes.hidden, kGroup<T>) * Cell::kGates * kSize;
   const int64_t chunk = min_of(left, max_of(rows.batch, kChunkBytes / row_bytes));
