@@ -99,6 +99,35 @@ def test_max_pool_backward(dims, isa, dtype, data, seed, special):
         np.testing.assert_array_equal(t.grad, expected)
 
 
+@pytest.mark.parametrize(
+    ("shape", "window"),
+    [
+        ((2, 300, 700), (3, 2, 1)),
+        ((1, 400, 333), (3, 1, 1)),
+        ((1, 300, 500), (5, 3, 2, 2)),
+        ((1, 300, 500), (3, 5, 1)),
+        ((1, 9, 90, 110), (3, 2, 1)),
+        ((1, 8, 120, 130), (2,)),
+    ],
+)
+def test_max_pool_backward_of_large_planes(shape, window):
+    """Planes that several parts share, whose windows reach over the parts' ends."""
+    dims = len(shape) - 1
+    x = values(0, shape, np.float64, True)
+    max_pool = function("max_pool", dims)
+
+    def gradient(return_indices):
+        t = fastnn.Tensor(x, requires_grad=True)
+        y = max_pool(t, *window, return_indices=return_indices)
+        y = y[0] if return_indices else y
+        y.backward(values(1, y.shape, np.float64))
+        return t.grad
+
+    scattered = gradient(True)
+    np.testing.assert_array_equal(gradient(False), scattered)
+    same_bytes_for_every_thread_count(lambda: gradient(False))
+
+
 @DIMS
 @pytest.mark.parametrize("count_include_pad", [True, False])
 @given(data=st.data(), seed=st.integers(0, 99))

@@ -12,6 +12,11 @@ import math
 import numpy as np
 
 
+def decayed(grad, theta, weight_decay, maximize):
+    """The gradient to descend along, with L2 regularisation."""
+    return (-grad if maximize else grad) + weight_decay * theta
+
+
 def sgd_step(
     theta,
     grad,
@@ -24,8 +29,7 @@ def sgd_step(
     nesterov=False,
     maximize=False,
 ):
-    g = -grad if maximize else grad
-    g = g + weight_decay * theta
+    g = decayed(grad, theta, weight_decay, maximize)
     if momentum != 0:
         b = state.get("b")
         b = g if b is None else momentum * b + (1 - dampening) * g
@@ -75,8 +79,7 @@ def rmsprop_step(
     centered=False,
     maximize=False,
 ):
-    g = -grad if maximize else grad
-    g = g + weight_decay * theta
+    g = decayed(grad, theta, weight_decay, maximize)
     v = state["v"] = alpha * state.get("v", 0) + (1 - alpha) * g * g
     if centered:
         mean = state["mean"] = alpha * state.get("mean", 0) + (1 - alpha) * g
@@ -100,8 +103,7 @@ def adagrad_step(
     maximize=False,
 ):
     t = state["t"] = state.get("t", 0) + 1
-    g = -grad if maximize else grad
-    g = g + weight_decay * theta
+    g = decayed(grad, theta, weight_decay, maximize)
     total = state["sum"] = state.get("sum", initial_accumulator_value) + g * g
     return theta - lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(total) + eps)
 
@@ -119,7 +121,7 @@ def adamax_step(
     theta, grad, state, *, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, maximize=False
 ):
     t = state["t"] = state.get("t", 0) + 1
-    g = (-grad if maximize else grad) + weight_decay * theta
+    g = decayed(grad, theta, weight_decay, maximize)
     m = state["m"] = betas[0] * state.get("m", 0) + (1 - betas[0]) * g
     u = state["u"] = np.maximum(betas[1] * state.get("u", 0), np.abs(g) + eps)
     return theta - lr / (1 - betas[0] ** t) * m / u
@@ -184,7 +186,7 @@ def radam_step(
 def adadelta_step(
     theta, grad, state, *, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0, maximize=False
 ):
-    g = (-grad if maximize else grad) + weight_decay * theta
+    g = decayed(grad, theta, weight_decay, maximize)
     v = state["v"] = rho * state.get("v", 0) + (1 - rho) * g * g
     u = state.get("u", 0)
     step = np.sqrt(u + eps) / np.sqrt(v + eps) * g
