@@ -39,7 +39,7 @@ bool is_reduced(const RnnForwardDirection<T>& args) {
 }
 
 // Of so many rows a step's product is bound by its multiply-adds, if the weights come from caches.
-constexpr int64_t kFusedRows = 8;
+constexpr int64_t kFusedRows = 5;
 
 // weight_bytes: all matrices', of one worker.
 template <class T, class Cell>
