@@ -36,8 +36,8 @@ _RECURRENT_NOTES = {
         "outside of it); with H 32 3 us of a call of 8 are the kernel's."
     ),
     "gru forward, batch 1": (
-        "As LSTM, with three quarters of the weights: 1.7 us a step to read them with H 128 (2.6 "
-        "reached), 7.9 us with H 256 (10.2)."
+        "As LSTM, with three quarters of the weights: 1.7 us a step to read them with H 128 "
+        "(2.6 reached), 7.9 us with H 256 (10.2)."
     ),
     "lstm forward, batch 8 to 32": (
         "B16 H256: a step's products take 142 us at the peak, 150 in tiles 256 deep, the gates "
@@ -57,33 +57,33 @@ _RECURRENT_NOTES = {
         "LSTM; the fused product 1.00 to 1.09 (kept), weights fetched ahead 1.01 (kept)."
     ),
     "rnn forward, batch 8 to 32": (
-        "The peer is at 70 to 80% of the peak, so that 1.3 would be 91 to 104% of it. Tried: the "
-        "fused product (1.01 to 1.06, kept), both matrices packed as one (1.01), the fused "
+        "The peer is at 70 to 80% of the peak, so that 1.3 would be 91 to 104% of it. Tried: "
+        "the fused product (1.01 to 1.06, kept), both matrices packed as one (1.01), the fused "
         "product for weights far down in L3 too (0.78 with H 1536)."
     ),
     "lstm training step, batch 1": (
-        "A call with H 128 is 79 MFLOP, 666 us at the peak, and PyTorch takes 1790: 2.7 would be "
-        "the peak. Recurrent products are read-bound in both passes (2.2 us a step and pass), the "
-        "weights' gradients are one product over all steps. Tried: recurrent weights used in "
-        "place backward instead of packed (0.96); input weights packed as they are used (1.02 to "
-        "1.08 with H 1024, kept); the forward pass of inference, projections in the shadow of "
-        "reading (1.22 there, kept). Backward nothing is hidden behind reading yet."
+        "A call with H 128 is 79 MFLOP, 666 us at the peak, and PyTorch takes 1790: 2.7 would "
+        "be the peak. Recurrent products are read-bound in both passes (2.2 us a step and "
+        "pass), the weights' gradients are one product over all steps. Tried: recurrent weights "
+        "used in place backward instead of packed (0.96); input weights packed as they are used "
+        "(1.02 to 1.08 with H 1024, kept); the forward pass of inference, projections in the "
+        "shadow of reading (1.22 there, kept). Backward nothing is hidden behind reading yet."
     ),
     "lstm training step, batch 8 to 32": (
         "At 77 to 83% of the peak, which itself would be some 1.5 times PyTorch's speed. Tried: "
-        "gradients in chunks of steps while in cache (1.22 over whole products, kept), the fused "
-        "product forward (1.00 to 1.03, kept), chunks of 1 or 12 MiB instead of 4 (0.98 to 1.01). "
-        "What is left are packing (4%), cells (5%) and tiles of 8 rows."
+        "gradients in chunks of steps while in cache (1.22 over whole products, kept), the "
+        "fused product forward (1.00 to 1.03, kept), chunks of 1 or 12 MiB instead of 4 (0.98 "
+        "to 1.01). What is left are packing (4%), cells (5%) and tiles of 8 rows."
     ),
     "lstm training step, batch 64 and more": (
-        "At 80 to 86% of the peak, which itself would be some 1.35 times PyTorch's speed. Tried: "
-        "as with batch 8 to 32."
+        "At 80 to 86% of the peak, which itself would be some 1.35 times PyTorch's speed. "
+        "Tried: as with batch 8 to 32."
     ),
     "lstm forward, lengths": (
-        "45% of the steps are padding, which is skipped; in the rest 74% of the peak is reached: "
-        "the last steps have few rows and only read weights. Tried: fused products down to 5 "
-        "rows (8: 0.99), chunks of projections below (1.05, kept), weights fetched ahead (1.01, kept), more "
-        "rows in wider and lower tiles (0.99, batch 32)."
+        "45% of the steps are padding, which is skipped; in the rest 74% of the peak is "
+        "reached: the last steps have few rows and only read weights. Tried: fused products "
+        "down to 5 rows (8: 0.99), chunks of projections below (1.05, kept), weights fetched "
+        "ahead (1.01, kept), more rows in wider and lower tiles (0.99, batch 32)."
     ),
 }
 
