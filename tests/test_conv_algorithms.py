@@ -166,6 +166,21 @@ def test_depthwise_transpose(kernel, padding, size, isa, dtype, rng):
         assert same_bytes(call(x[1]), y[1])
 
 
+@pytest.mark.parametrize("width", [8, 9, 15, 16, 17, 31, 32, 33, 50])
+@pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((2, 1), (0, 2))])
+def test_several_channels_to_one_filter(width, padding, isa, dtype, rng):
+    x = normal(rng, 3, 2 * 7, 6, width, dtype=dtype)
+    w = normal(rng, 2, 7, 3, 3, dtype=dtype)
+    b = normal(rng, 2, dtype=dtype)
+
+    def call(x):
+        return F.conv2d(x, w, b, 1, padding, 1, 2)
+
+    y = same_bytes_for_every_thread_count(lambda: call(x))
+    assert_close(y, reference.conv(x, w, b, (1, 1), padding, (1, 1), 2), 7 * 9)
+    assert same_bytes(call(x[1]), y[1])
+
+
 def test_depthwise_gradient_keeps_to_its_taps():
     """An infinity that a tap never sees does not reach it, at whatever column it lies."""
     for width, stride in ((18, 1), (33, 1), (20, 2), (41, 2)):
