@@ -100,26 +100,39 @@ class Sum:
             self.owned = True
 
     def take(self) -> Array:
-        """Return the sum as a contiguous array that nobody else holds, copied if need be."""
+        """Return the sum, contiguous and in memory that nobody else holds, copied if need be."""
         flags = self.value.flags
-        alone = flags.owndata and flags.c_contiguous and flags.writeable
+        usable, owns = flags.c_contiguous and flags.writeable, flags.owndata
         del flags
-        if alone and self.references() <= _SOLE_REFERENCES:
+        if (
+            usable
+            and self.references() <= _SOLE_REFERENCES
+            and (owns or (self._is_reshaped() and self.base_references() <= _SOLE_BASE_REFERENCES))
+        ):
             return self.value  # type: ignore[no-any-return]
         return np.array(self.value, order="C", copy=True)
+
+    def _is_reshaped(self) -> bool:
+        """Whether the array is a view of another one's whole memory."""
+        base = self.value.base
+        return type(base) is ndarray and base.flags.owndata and base.nbytes == self.value.nbytes
 
     def references(self) -> int:
         """Count the references to the array; the number when it is alone is measured."""
         return sys.getrefcount(self.value)
 
+    def base_references(self) -> int:
+        """Count the references to what the array is a view of."""
+        return sys.getrefcount(self.value.base)
 
-def _sole_references() -> int:
+
+def _sole_references() -> tuple[int, int]:
     probe = Sum()
-    probe.add(np.zeros(1))
-    return probe.references()
+    probe.add(np.zeros((1, 1)).reshape(1))
+    return probe.references(), probe.base_references()
 
 
-_SOLE_REFERENCES = _sole_references()
+_SOLE_REFERENCES, _SOLE_BASE_REFERENCES = _sole_references()
 
 
 def _reachable(root: Node) -> list[Node]:

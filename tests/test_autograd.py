@@ -254,6 +254,19 @@ def test_replaced_data_is_noticed() -> None:
         y.backward()
 
 
+def test_a_reshaped_gradient_is_not_copied() -> None:
+    addresses = []
+
+    def backward(grad, needs):
+        fresh = np.full((1, 2), 3.0)
+        addresses.append(fresh.ctypes.data)
+        return (fresh.reshape(2),)
+
+    x = leaf(2)
+    record(np.ones(2), (x,), backward).backward(np.ones(2))
+    assert x.grad.ctypes.data == addresses[0]
+
+
 def test_gradients_share_no_memory() -> None:
     x, y, given = leaf(2), leaf(2), np.ones(2)
     (x + y).backward(given)
@@ -264,6 +277,10 @@ def test_gradients_share_no_memory() -> None:
     saved = record(np.ones(2), (z,), lambda grad, needs: (kept,))
     saved.backward(np.ones(2), retain_graph=True)
     assert not np.shares_memory(z.grad, kept)
+    z.zero_grad()
+    saved.backward(np.ones(2))
+    assert not np.shares_memory(z.grad, kept)
+    saved = record(np.ones(2), (z,), lambda grad, needs: (kept.reshape(1, 2).reshape(2),))
     z.zero_grad()
     saved.backward(np.ones(2))
     assert not np.shares_memory(z.grad, kept)

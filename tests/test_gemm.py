@@ -176,6 +176,33 @@ def test_row_alone_has_the_bytes_of_its_batch(isa, dtype, rows, rng):
         assert again.tobytes() == whole[i].tobytes()
 
 
+@pytest.mark.parametrize("offset", [0, 1, 4, 13])
+@pytest.mark.parametrize(("inputs", "outputs"), [(300, 35), (1024, 16), (1031, 3), (2048, 1)])
+def test_weights_anywhere_in_a_line_give_the_same_bytes(isa, dtype, offset, inputs, outputs, rng):
+    x, b = draw(rng, (16, inputs), dtype), draw(rng, (outputs,), dtype)
+    memory = draw(rng, (outputs * inputs + offset,), dtype)
+    w = memory[offset:].reshape(outputs, inputs)
+    packed = fastnn._core.pack_linear(w)
+    for rows in (1, 3, 14, 16):
+        y = F.linear(x[:rows], w, b)
+        check_product(y, x[:rows], w.T, b)
+        assert y.tobytes() == fastnn._core.linear_forward(x[:rows], packed, b).tobytes()
+
+
+@pytest.mark.parametrize("k", [0, 1, 2, 7, 8, 9])
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (15, 33), (18, 64), (33, 130)])
+def test_short_sums(isa, dtype, m, n, k, rng):
+    a, w, r = draw(rng, (k, m), dtype), draw(rng, (n, k), dtype), draw(rng, (m, n), dtype)
+    in_place = np.ascontiguousarray(w.T).T  # rows of the second factor are contiguous
+    check_product(F.matmul(a.T, in_place.T), a.T, w.T)
+    # All that an epilogue does, as for weights that are packed.
+    arguments = (r[0], None, 0.5, r, ("leaky_relu", 0.1))
+    x = np.ascontiguousarray(a.T)
+    y = fastnn._core.linear_forward(x, in_place, *arguments)
+    expected = fastnn._core.linear_forward(x, fastnn._core.pack_linear(w), *arguments)
+    assert y.tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_specials_stay_in_their_row_and_column(isa, dtype, value, rng):
     a, b = draw(rng, (20, 30), dtype), draw(rng, (30, 40), dtype)

@@ -1,6 +1,7 @@
 // Batched matrix product with its epilogue (engine.h has the algorithm and workspace).
 #include "kernels/gemm/engine.h"
 #include "kernels/gemm/epilogue.h"
+#include "kernels/gemm/thin.h"
 #include "ops/gemm.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -8,12 +9,16 @@ namespace fastnn::FASTNN_ISA {
 template <class T>
 void matmul_forward(const MatmulForwardArgs<T>& args) {
   // With one panel of rows every element of B is used once: reading it in place beats packing.
-  const bool direct = args.b_col_stride == 1 && args.m <= kTileRows;
+  const bool few_rows = args.m <= kTileRows, dense = args.packed_b == nullptr;
+  const bool direct = args.b_col_stride == 1 && few_rows;
+  const bool short_sum = dense && args.b_col_stride == 1 && args.k <= kShortSum;
+  const bool transposed =
+      dense && few_rows && !direct && args.b_row_stride == 1 && args.a_col_stride == 1;
+  const bool bias_first = args.scale == T(1) && !short_sum && !transposed;
   gemm_grid<T>(args.batch, {args.m, args.n, args.k}, [&](int64_t i, const Cell& cell, T* scratch) {
     const DenseOperand<T> a{args.a + args.a_offsets[i], args.a_row_stride, args.a_col_stride};
     const int64_t offset = i * args.m * args.n;
     T* const c = args.c + offset;
-    const bool bias_first = args.scale == T(1);
     const TileBias<T> bias{bias_first ? args.bias : nullptr, nullptr};
     const OutputEpilogue<T, ColumnBias<T>> epilogue{
         {bias_first ? nullptr : args.bias},
@@ -21,12 +26,18 @@ void matmul_forward(const MatmulForwardArgs<T>& args) {
         args.residual == nullptr ? nullptr : args.residual + offset,
         args.n,
         args.activation};
-    if (args.packed_b != nullptr) {
+    if (!dense) {
       const PackedOperand<T> b{args.packed_b, round_up(args.n, kGroup<T>)};
       gemm_cell<T>(cell, args.k, a, b, c, args.n, false, scratch, epilogue, bias);
+      return;
+    }
+    const DenseOperand<T> b{args.b + args.b_offsets[i], args.b_col_stride, args.b_row_stride,
+                            direct};
+    if (short_sum) {
+      multiply_short_sum(cell, args.k, a, b, c, args.n, epilogue);
+    } else if (transposed) {
+      multiply_few_rows(cell, args.k, a, b, c, args.n, epilogue);
     } else {
-      const DenseOperand<T> b{args.b + args.b_offsets[i], args.b_col_stride, args.b_row_stride,
-                              direct};
       gemm_cell<T>(cell, args.k, a, b, c, args.n, false, scratch, epilogue, bias);
     }
   });

@@ -47,6 +47,17 @@ struct RowPanels {
   }
 };
 
+// How many of a row's elements come before its aligned vectors; none of a short row's. Rows of
+// NumPy's arrays begin 16 bytes into a cache line, and where they lie a multiple of 4 KiB apart,
+// all fall into one set of L1: unaligned vectors, each of two lines, would be fetched from L2
+// twice.
+template <class T>
+int64_t steps_to_alignment(const T* row, int64_t depth) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  if (depth < 16 * kSize) return 0;
+  return static_cast<int64_t>(-reinterpret_cast<uintptr_t>(row) / sizeof(T) % kSize);
+}
+
 // panel[p * panel_stride + i] = source[i * width_stride + p * depth_stride] for i < width, and zero
 // for width <= i < panel_stride when kPad. Writes nothing else.
 template <class T, bool kPad>

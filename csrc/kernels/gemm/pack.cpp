@@ -95,29 +95,12 @@ void pack_transposed(T* panel, int64_t panel_stride, const Row& row, int64_t wid
   }
 }
 
-// The same for rows a multiple of kConflict apart: runs of kSize rows go through a buffer first, so
-// that no line is fetched twice.
 template <class T>
-void pack_transposed_staged(T* panel, int64_t panel_stride, const T* source, int64_t width,
-                            int64_t width_stride, int64_t depth) {
-  constexpr int64_t kSize = Vec<T>::kSize, kRun = 4 * kSize;
-  alignas(64) T buffer[kSize * kRun];
-  const auto row = [&buffer](int64_t r) { return buffer + r * kRun; };
-  for (int64_t i = 0; i < width; i += kSize) {
-    const int64_t lanes = min_of(kSize, width - i);
-    for (int64_t p = 0; p < depth; p += kRun) {
-      const int64_t steps = min_of(kRun, depth - p);
-      for (int64_t r = 0; r < lanes; ++r) {
-        const T* const run = source + (i + r) * width_stride + p;
-        for (int64_t s = 0; s < steps; s += kSize) {
-          __builtin_prefetch(run + kRun + s);
-          Vec<T>::load(run + s, steps - s).store(row(r) + s);
-        }
-      }
-      pack_transposed(panel + p * panel_stride + i, panel_stride, row, lanes, steps);
-    }
-  }
-}
+struct StridedRows {
+  const T* data;
+  int64_t stride;
+  const T* operator()(int64_t i) const { return data + i * stride; }
+};
 
 }  // namespace
 
@@ -126,11 +109,13 @@ void pack_panel(T* panel, int64_t panel_stride, const T* source, int64_t width,
                 int64_t width_stride, int64_t depth, int64_t depth_stride) {
   if (width_stride == 1) {
     pack_rows(panel, panel_stride, source, width, depth, depth_stride);
-  } else if (depth_stride == 1 && width_stride % kConflict<T> == 0 && width > 1) {
-    pack_transposed_staged(panel, panel_stride, source, width, width_stride, depth);
   } else if (depth_stride == 1) {
-    pack_transposed(
-        panel, panel_stride, [=](int64_t i) { return source + i * width_stride; }, width, depth);
+    const int64_t head = steps_to_alignment(source, depth);
+    if (head > 0) {
+      pack_transposed(panel, panel_stride, StridedRows<T>{source, width_stride}, width, head);
+    }
+    pack_transposed(panel + head * panel_stride, panel_stride,
+                    StridedRows<T>{source + head, width_stride}, width, depth - head);
   } else {
     pack_strided(panel, panel_stride, source, width, width_stride, depth, depth_stride);
   }
