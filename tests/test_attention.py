@@ -344,13 +344,13 @@ def test_an_item_alone_has_the_same_bytes(isa, dtype, rng):
     assert alone.tobytes() == batch[3:4].tobytes()
 
 
-# Decoding: few queries take keys and values unpacked, in chunks of 128 and at most 64 parts
+# Decoding: few queries take keys and values unpacked, in chunks of 512 and at most 64 parts
 
 
 @given(
     queries=st.integers(1, 8),
     group=st.sampled_from([1, 2, 3, 4]),
-    keys=st.sampled_from([1, 7, 8, 16, 31, 32, 33, 127, 128, 129, 257, 300, 530]),
+    keys=st.sampled_from([1, 7, 8, 16, 31, 32, 33, 129, 300, 511, 512, 513, 1030]),
     width=sizes,
     value_width=sizes,
     ragged=st.booleans(),
@@ -375,7 +375,10 @@ def test_decoding(
 
 
 def test_decoding_over_many_keys(isa, dtype, rng):
-    check(*inputs(rng, (2,), 1, 17000, 3, 5, dtype))
+    arrays = inputs(rng, (2,), 1, 33000, 3, 5, dtype)  # parts of several chunks
+    check(*arrays)
+    check(*arrays, window=(300, 0), causal_alignment="lower_right")
+    check(*arrays, kv_lengths=600)
 
 
 def test_decoding_skips_what_is_masked(isa, dtype, rng):

@@ -4,8 +4,10 @@ namespace fastnn::FASTNN_ISA {
 namespace {
 
 constexpr int64_t kMaxParts = 64;
+// Long runs of keys, then of values: memory is read faster where it is left for another stream
+// less often.
 template <class T>
-constexpr int64_t kTilesPerChunk = 128 / kGroup<T>;
+constexpr int64_t kTilesPerChunk = 512 / kGroup<T>;
 template <class T>
 constexpr int64_t kChunk = kTilesPerChunk<T> * kGroup<T>;
 
@@ -77,69 +79,85 @@ void merge(const Partial<T>& total, const Partial<T>& part, int64_t rows, int64_
   }
 }
 
-// The sums of the lanes of kSize vectors, as the lanes of one.
+// Lane i becomes the sum of the lanes of v[i].
 template <class T>
-FASTNN_INLINE Vec<T> lane_sums(const T* vectors) {
-  constexpr int kSize = static_cast<int>(Vec<T>::kSize);
-  Vec<T> v[kSize];
+FASTNN_INLINE Vec<T> lane_sums(Vec<T> (&v)[Vec<T>::kSize]) {
   FASTNN_UNROLL
-  for (int i = 0; i < kSize; ++i) v[i] = Vec<T>::load(vectors + i * kSize);
-  transpose(v);
-  FASTNN_UNROLL
-  for (int half = kSize / 2; half > 0; half /= 2) {
+  for (int count = static_cast<int>(Vec<T>::kSize) / 2; count > 0; count /= 2) {
     FASTNN_UNROLL
-    for (int i = 0; i < half; ++i) v[i] += v[i + half];
+    for (int i = 0; i < count; ++i) {
+      Vec<T> even = v[2 * i], odd = v[2 * i + 1];
+      deinterleave(even, odd);
+      v[i] = even + odd;
+    }
   }
   return v[0];
 }
 
-// scores[r * kGroup + j] = query r . key j, for kRows queries and a vector of keys. Row for row of
-// the keys, `ahead` comes into L2: what is read next. The processor's own prefetching would start
-// anew between keys and values.
+// The processor's own prefetching falls behind where several rows share what is read, or a vector
+// is less than a cache line. A single row of whole lines is faster without help.
+template <int kRows, class T>
+constexpr bool kFetchesAhead = kRows > 1 || sizeof(Vec<T>) < 64;
+
+// Rows further on that are then fetched into L2.
+template <class S>
+int64_t rows_ahead(int64_t width) {
+  return ceil_div(int64_t{16} << 10, max_of(1, width) * static_cast<int64_t>(sizeof(S)));
+}
+
+// scores[r * kGroup + j] = query r . key j, for kRows queries and a vector of keys. What lies
+// `ahead` elements after a key comes into L2.
 template <int kRows, class T, class S>
 void score_vector(const T* queries, int64_t query_stride, const Matrix<S>& keys, int64_t count,
-                  int64_t width, T* scores, const Matrix<S>& ahead) {
-  constexpr int64_t kSize = Vec<T>::kSize;
-  // Few keys at once: the processor fetches ahead in one stream of memory better than in several.
-  constexpr int kKeysAtOnce = kRows < 4 ? 4 / kRows : 1;
-  alignas(64) T lanes[kRows][kSize][kSize];
+                  int64_t width, T* scores, int64_t ahead) {
+  constexpr int kSize = static_cast<int>(Vec<T>::kSize);
+  // As many products as lanes, so that their sums are one vector. A single row takes key after key,
+  // as they lie in memory; several share the loads of queries among a few keys.
+  constexpr int kKeys = kSize / kRows, kKeysAtOnce = kRows == 1 || kKeys == 1 ? 1
+                                                     : kKeys < 4              ? 2
+                                                                              : 4;
   const int64_t whole = width / kSize * kSize;
-  for (int64_t j = 0; j < kSize; j += kKeysAtOnce) {
-    const S* key[kKeysAtOnce];  // past the end the last key stands in
+  for (int64_t j = 0; j < kSize; j += kKeys) {
+    Vec<T> acc[kSize];
     FASTNN_UNROLL
-    for (int i = 0; i < kKeysAtOnce; ++i) key[i] = keys.from_row(min_of(j + i, count - 1)).data;
-    Vec<T> acc[kRows][kKeysAtOnce];
-    FASTNN_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      FASTNN_UNROLL
-      for (int i = 0; i < kKeysAtOnce; ++i) acc[r][i] = Vec<T>::zero();
-    }
-    const auto add = [&](int64_t c, auto lanes) FASTNN_INLINE_LAMBDA {
-      Vec<T> k[kKeysAtOnce];
+    for (int first = 0; first < kKeys; first += kKeysAtOnce) {
+      const S* key[kKeysAtOnce];  // past the end the last key stands in
+      Vec<T> sum[kRows][kKeysAtOnce];
       FASTNN_UNROLL
       for (int i = 0; i < kKeysAtOnce; ++i) {
-        __builtin_prefetch(ahead.from_row(j + i).data + c, 0, 2);
-        k[i] = load_stored(lanes, key[i] + c);
+        key[i] = keys.from_row(min_of(j + first + i, count - 1)).data;
+        FASTNN_UNROLL
+        for (int r = 0; r < kRows; ++r) sum[r][i] = Vec<T>::zero();
       }
+      const auto add = [&](int64_t c, auto lanes) FASTNN_INLINE_LAMBDA {
+        Vec<T> k[kKeysAtOnce];
+        FASTNN_UNROLL
+        for (int i = 0; i < kKeysAtOnce; ++i) {
+          if (kFetchesAhead<kRows, T>) __builtin_prefetch(key[i] + c + ahead, 0, 2);
+          k[i] = load_stored(lanes, key[i] + c);
+        }
+        FASTNN_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+          const Vec<T> q = Vec<T>::load(queries + r * query_stride + c);
+          FASTNN_UNROLL
+          for (int i = 0; i < kKeysAtOnce; ++i) sum[r][i] = fma(q, k[i], sum[r][i]);
+        }
+      };
+      for (int64_t c = 0; c < whole; c += kSize) add(c, AllLanes<T>());
+      if (whole < width) add(whole, FirstLanes<T>{width - whole});
       FASTNN_UNROLL
       for (int r = 0; r < kRows; ++r) {
-        const Vec<T> q = Vec<T>::load(queries + r * query_stride + c);
         FASTNN_UNROLL
-        for (int i = 0; i < kKeysAtOnce; ++i) acc[r][i] = fma(q, k[i], acc[r][i]);
-      }
-    };
-    for (int64_t c = 0; c < whole; c += kSize) add(c, AllLanes<T>());
-    if (whole < width) add(whole, FirstLanes<T>{width - whole});
-    FASTNN_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      FASTNN_UNROLL
-      for (int i = 0; i < kKeysAtOnce; ++i) {
-        if (j + i < kSize) acc[r][i].store(lanes[r][j + i]);
+        for (int i = 0; i < kKeysAtOnce; ++i) acc[r * kKeys + first + i] = sum[r][i];
       }
     }
+    alignas(64) T sums[kSize];
+    lane_sums(acc).store(sums);
+    FASTNN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      __builtin_memcpy(scores + r * kGroup<T> + j, sums + r * kKeys, kKeys * sizeof(T));
+    }
   }
-  FASTNN_UNROLL
-  for (int r = 0; r < kRows; ++r) lane_sums(&lanes[r][0][0]).store(scores + r * kGroup<T>);
 }
 
 // Keys of a tile that some row gives weight to.
@@ -147,45 +165,44 @@ struct LiveTile {
   int64_t tile, begin, end;  // keys
 };
 
-// outputs[r] = sum over the keys of weight * value, for kRows rows and kCols vectors of columns,
-// the last of `tail` lanes; `ahead` as in score_vector. False if a value is NaN or infinite, which
-// asks for weigh_special.
+// outputs[r] += sum over `count` keys of weight * value, for kRows rows and kCols vectors of
+// columns, the last of `tail` lanes; `ahead` as in score_vector. False if a sum is NaN or infinite:
+// weigh_special then leaves out what has no weight.
 template <int kRows, int kCols, class T, class S>
-bool weigh_columns(const T* weights, int64_t tile_size, const LiveTile* live, int64_t live_count,
-                   const Matrix<S>& values, int64_t tail, T* outputs, int64_t output_stride,
-                   const Matrix<S>& ahead) {
+bool weigh_columns(const T* weights, int64_t count, const Matrix<S>& values, int64_t tail,
+                   T* outputs, int64_t output_stride, int64_t ahead) {
   constexpr int64_t kSize = Vec<T>::kSize;
   Vec<T> acc[kRows][kCols], check = Vec<T>::zero();
   FASTNN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     FASTNN_UNROLL
-    for (int c = 0; c < kCols; ++c) acc[r][c] = Vec<T>::zero();
+    for (int c = 0; c < kCols; ++c) {
+      acc[r][c] = Vec<T>::load(outputs + r * output_stride + c * kSize);
+    }
   }
-  for (int64_t t = 0; t < live_count; ++t) {
-    const T* const w = weights + live[t].tile * tile_size;
-    for (int64_t j = live[t].begin; j < live[t].end; ++j) {
-      const S* const row = values.from_row(j).data;
-      const S* const next = ahead.from_row(j).data;
-      Vec<T> v[kCols];
+  const S* row = values.data;
+  for (int64_t j = 0; j < count; ++j, row += values.row_stride) {
+    Vec<T> v[kCols];
+    FASTNN_UNROLL
+    for (int c = 0; c < kCols; ++c) {
+      if (kFetchesAhead<kRows, T>) __builtin_prefetch(row + c * kSize + ahead, 0, 2);
+      v[c] = c == kCols - 1 ? load_stored(FirstLanes<T>{tail}, row + c * kSize)
+                            : load_stored(AllLanes<T>(), row + c * kSize);
+    }
+    FASTNN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const Vec<T> weight(weights[r * kGroup<T> + j]);
       FASTNN_UNROLL
-      for (int c = 0; c < kCols; ++c) {
-        v[c] = c == kCols - 1 ? load_stored(FirstLanes<T>{tail}, row + c * kSize)
-                              : load_stored(AllLanes<T>(), row + c * kSize);
-        check = fma(v[c], Vec<T>::zero(), check);
-        __builtin_prefetch(next + c * kSize, 0, 2);
-      }
-      FASTNN_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        const Vec<T> weight(w[r * kGroup<T> + j - live[t].begin]);
-        FASTNN_UNROLL
-        for (int c = 0; c < kCols; ++c) acc[r][c] = fma(weight, v[c], acc[r][c]);
-      }
+      for (int c = 0; c < kCols; ++c) acc[r][c] = fma(weight, v[c], acc[r][c]);
     }
   }
   FASTNN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     FASTNN_UNROLL
-    for (int c = 0; c < kCols; ++c) acc[r][c].store(outputs + r * output_stride + c * kSize);
+    for (int c = 0; c < kCols; ++c) {
+      acc[r][c].store(outputs + r * output_stride + c * kSize);
+      check = fma(acc[r][c], Vec<T>::zero(), check);
+    }
   }
   return all(check == Vec<T>::zero());
 }
@@ -198,6 +215,18 @@ FASTNN_INLINE int64_t with_count(int64_t count, const F& f) {
   }
   f(Chain<kMost>());
   return kMost;
+}
+
+// The same for rows, whose numbers divide the lanes of a vector.
+template <class T, class F>
+FASTNN_INLINE int64_t with_rows(int64_t count, const F& f) {
+  if constexpr (kRowsAtOnce >= 4 && Vec<T>::kSize >= 4) {
+    if (count >= 4) {
+      f(Chain<4>());
+      return 4;
+    }
+  }
+  return with_count<2>(count, f);
 }
 
 template <class T>
@@ -230,14 +259,17 @@ class DecodePart {
 
   void run(Range keys, const Partial<T>& total) {
     pack_queries();
-    total.clear(rows_, p_.value_width);
+    bool begun = false;
     for (int64_t k = keys.begin; k < keys.end; k += kChunk<T>) {
       score({k, min_of(k + kChunk<T>, keys.end)});
       if (live_count_ == 0) continue;
-      softmax();
-      weigh();
-      merge(total, s_.chunk, rows_, p_.value_width);
+      const Partial<T>& chunk = begun ? s_.chunk : total;
+      softmax(chunk);
+      weigh(chunk);
+      if (begun) merge(total, chunk, rows_, p_.value_width);
+      begun = true;
     }
+    if (!begun) total.clear(rows_, p_.value_width);
   }
 
  private:
@@ -248,9 +280,7 @@ class DecodePart {
     for (int64_t r = 0; r < rows_; ++r) {
       const auto query =
           Matrix<S>::of(p_.query, first_head_ + r / p_.queries).from_row(r % p_.queries);
-      for (int64_t c = 0; c < p_.width; ++c) {
-        s_.queries[r * stride + c] = from_stored(query.at(0, c)) * p_.scale;
-      }
+      copy_rows(s_.queries + r * stride, stride, query, 1, p_.width, p_.scale);
       fill(s_.queries + r * stride + p_.width, stride - p_.width, T(0));
     }
   }
@@ -293,21 +323,21 @@ class DecodePart {
 
   void multiply_keys(T* scores, Range keys, int64_t lanes) const {
     const int64_t stride = padded<T>(p_.width);
+    const int64_t ahead = rows_ahead<S>(p_.width) * key_.row_stride;
     for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
-      const Matrix<S> first = key_.from_row(keys.begin + v),
-                      values = value_.from_row(keys.begin + v);
+      const Matrix<S> first = key_.from_row(keys.begin + v);
       const int64_t count = min_of(Vec<T>::kSize, keys.end - keys.begin - v);
       for (int64_t r = 0; r < rows_;) {
-        r += with_count<kRowsAtOnce>(rows_ - r, [&](auto rows) FASTNN_INLINE_LAMBDA {
+        r += with_rows<T>(rows_ - r, [&](auto rows) FASTNN_INLINE_LAMBDA {
           score_vector<decltype(rows)::index>(s_.queries + r * stride, stride, first, count,
                                               p_.width, scores + r * kGroup<T> + v,
-                                              r == 0 ? values : first);
+                                              r == 0 ? ahead : 0);
         });
       }
     }
   }
 
-  void softmax() const {
+  void softmax(const Partial<T>& chunk) const {
     constexpr int64_t kSize = Vec<T>::kSize;
     for (int64_t r = 0; r < rows_; ++r) {
       Vec<T> largest(-infinite<T>());
@@ -321,12 +351,12 @@ class DecodePart {
         e.store(p);
         sum += e;
       });
-      s_.chunk.maxima[r] = top;
-      s_.chunk.sums[r] = reduce_add(sum);
+      chunk.maxima[r] = top;
+      chunk.sums[r] = reduce_add(sum);
     }
     static_assert(kGroup<T> % kSize == 0);
-    fill(s_.chunk.maxima + rows_, padded<T>(rows_) - rows_, -infinite<T>());
-    fill(s_.chunk.sums + rows_, padded<T>(rows_) - rows_, T(0));
+    fill(chunk.maxima + rows_, padded<T>(rows_) - rows_, -infinite<T>());
+    fill(chunk.sums + rows_, padded<T>(rows_) - rows_, T(0));
   }
   template <class F>
   FASTNN_INLINE void for_live_vectors(int64_t row, const F& f) const {
@@ -336,41 +366,48 @@ class DecodePart {
     }
   }
 
-  void weigh() const {
+  void weigh(const Partial<T>& chunk) const {
+    fill(chunk.outputs, rows_ * padded<T>(p_.value_width), T(0));
+    bool finite = true;
+    for (int64_t t = 0; t < live_count_; ++t) finite &= weigh_tile(chunk, live_[t]);
+    if (!finite) weigh_special(chunk);
+  }
+  // Tile by tile, so that what several passes read is still near.
+  bool weigh_tile(const Partial<T>& chunk, const LiveTile& live) const {
     constexpr int64_t kSize = Vec<T>::kSize;
     const int64_t stride = padded<T>(p_.value_width);
-    const Matrix<S> next_keys = key_.from_row(kChunk<T>);
+    const int64_t ahead = rows_ahead<S>(p_.value_width) * value_.row_stride;
+    const Matrix<S> values = value_.from_row(live.begin);
     bool finite = true;
     for (int64_t c = 0; c < p_.value_width;) {
       const int64_t left = ceil_div(p_.value_width - c, kSize);
       const int64_t done = with_count<kColsAtOnce>(left, [&](auto cols) FASTNN_INLINE_LAMBDA {
         constexpr int kCols = decltype(cols)::index;
         const int64_t tail = min_of(kSize, p_.value_width - c - (kCols - 1) * kSize);
-        const Matrix<S> values = value_.from_col(c);
         for (int64_t r = 0; r < rows_;) {
-          r += with_count<kRowsAtOnce>(rows_ - r, [&](auto rows) FASTNN_INLINE_LAMBDA {
+          r += with_rows<T>(rows_ - r, [&](auto rows) FASTNN_INLINE_LAMBDA {
             finite &= weigh_columns<decltype(rows)::index, kCols>(
-                s_.weights + r * kGroup<T>, rows_ * kGroup<T>, live_, live_count_, values, tail,
-                s_.chunk.outputs + r * stride + c, stride, r == 0 ? next_keys.from_col(c) : values);
+                tile(live.tile) + r * kGroup<T>, live.end - live.begin, values.from_col(c), tail,
+                chunk.outputs + r * stride + c, stride, r == 0 ? ahead : 0);
           });
         }
       });
       c += done * kSize;
     }
-    if (!finite) weigh_special();
+    return finite;
   }
 
   // Leaves out what has no weight: 0 * NaN must not get in. What has is added as in weigh_columns.
-  void weigh_special() const {
+  void weigh_special(const Partial<T>& chunk) const {
     const int64_t stride = padded<T>(p_.value_width);
-    fill(s_.chunk.outputs, rows_ * stride, T(0));
+    fill(chunk.outputs, rows_ * stride, T(0));
     for (int64_t t = 0; t < live_count_; ++t) {
       for (int64_t j = live_[t].begin; j < live_[t].end; ++j) {
         const S* const value = value_.from_row(j).data;
         for (int64_t r = 0; r < rows_; ++r) {
           const T weight = tile(live_[t].tile)[r * kGroup<T> + j - live_[t].begin];
           if (weight == T(0)) continue;
-          T* const output = s_.chunk.outputs + r * stride;
+          T* const output = chunk.outputs + r * stride;
           for_vectors<T>(p_.value_width, [&](int64_t c, auto lanes) FASTNN_INLINE_LAMBDA {
             const Vec<T> v = load_stored(lanes, value + c);
             lanes.store(fma(Vec<T>(weight), v, lanes.load(output + c)), output + c);
