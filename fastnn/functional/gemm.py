@@ -98,15 +98,20 @@ def linear(
         rows = grad.reshape(count, matrix.shape[0])
         grad_x = grad_w = grad_b = None
         if needs[0]:
-            grad_x = _core.matmul_forward(rows, matrix).reshape(x.shape)
+            grad_x = _shaped(_core.matmul_forward(rows, matrix), x.shape)
         if needs[1]:
-            grad_w = _core.matmul_forward(rows.T, x.reshape(count, x.shape[-1]))
-            grad_w = grad_w.reshape(w.shape)
+            columns = x.reshape(count, x.shape[-1])
+            grad_w = _shaped(_core.matmul_forward(rows.T, columns), w.shape)
         if needs[2]:
-            grad_b = _core.column_sum_forward(rows).reshape(b.shape)
+            grad_b = _shaped(_core.column_sum_forward(rows), b.shape)
         return grad_x, grad_w, grad_b
 
     return record(y, (input, weight, bias), backward, name="linear")
+
+
+def _shaped(a: Array, shape: tuple[int, ...]) -> Array:
+    """Reshape `a`; itself where it has the shape, since a view takes longer to give out."""
+    return a if a.shape == shape else a.reshape(shape)
 
 
 def _unfused_linear(

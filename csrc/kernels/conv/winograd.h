@@ -20,8 +20,8 @@
 // filters). Workspace: transformed weights, points * channels * filters (rounded up to kGroup)
 // elements of every group, at most kMaxWinogradWeights bytes, unless conv.prepared has them; and a
 // thread points * (channels + kGroup) * kBlockTiles elements and the pixels of a row of tiles: at
-// most 10 MiB. Where all tiles are one block the weights of kGroup filters at a time, a thread, take
-// the place of all: at most 14 MiB together.
+// most 10 MiB. Where all tiles are one block the weights of kGroup filters at a time, a thread,
+// take the place of all: at most 14 MiB together.
 #pragma once
 
 #include "kernels/conv/convolution.h"
