@@ -117,14 +117,14 @@ def transformer(nn: Any) -> Any:
     return Classifier()
 
 
-# Name: (how to build it, the shape of one input, the batch for training)
-NETWORKS: dict[str, tuple[Callable[[Any], Any], tuple[int, ...], int]] = {
-    "mlp": (mlp, (784,), 64),
-    "lenet": (lenet, (1, 28, 28), 64),
-    "resnet": (resnet, (3, 32, 32), 32),
-    "lstm": (lstm, (50, 40), 32),
-    "gru": (gru, (50, 40), 32),
-    "transformer": (transformer, (64, 128), 16),
+# Name: (how to build it, the shape of one input, its multiply-adds, the batch for training)
+NETWORKS: dict[str, tuple[Callable[[Any], Any], tuple[int, ...], int, int]] = {
+    "mlp": (mlp, (784,), 268_800, 64),
+    "lenet": (lenet, (1, 28, 28), 416_520, 64),
+    "resnet": (resnet, (3, 32, 32), 12_763_776, 32),
+    "lstm": (lstm, (50, 40), 4_302_080, 32),
+    "gru": (gru, (50, 40), 3_226_880, 32),
+    "transformer": (transformer, (64, 128), 27_264_256, 16),
 }
 
 
@@ -132,13 +132,15 @@ def _case(network: str, batch: int, train: bool) -> Case:
     return Case(
         f"{network} batch {batch}{' training step' if train else ''}",
         {"network": network, "batch": batch, "train": train},
+        flops=2.0 * NETWORKS[network][2] * batch * (3 if train else 1),
         tolerance=1e-3 if train else 1e-4,
         quick=network == "lenet",
+        bar="training step" if train else "inference",
     )
 
 
 CASES = [_case(name, 1, False) for name in NETWORKS]
-CASES += [_case(name, NETWORKS[name][2], train) for train in (False, True) for name in NETWORKS]
+CASES += [_case(name, NETWORKS[name][3], train) for train in (False, True) for name in NETWORKS]
 
 
 def _operands(case: Case) -> tuple[np.ndarray, np.ndarray]:

@@ -275,6 +275,7 @@ TARGETS: dict[str, dict[str, Target]] = {
         ),
         "forward + backward": Target(),
     },
+    "models": {"inference": Target(mean=1.0), "training step": Target(torch=1.5)},
     "pool": {
         "forward": Target(
             mean=1.1,
