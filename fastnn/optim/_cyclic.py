@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from fastnn.functional._args import number
 from fastnn.optim._scheduler import (
@@ -140,6 +139,8 @@ class CyclicLR(LRScheduler):
     [0.0, 0.5, 1.0, 0.5, 0.0, 0.5]
     """
 
+    _unsaved = ("optimizer", "scale_fn")
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -206,7 +207,3 @@ class CyclicLR(LRScheduler):
         if self.mode == "triangular2":
             return 0.5 ** (cycle - 1)
         return float(self.gamma**self.last_epoch) if self.mode == "exp_range" else 1.0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything but the optimizer and the function."""
-        return {key: v for key, v in super().state_dict().items() if key != "scale_fn"}

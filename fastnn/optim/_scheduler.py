@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from fastnn.optim.optimizer import Optimizer
 
@@ -38,6 +38,9 @@ class LRScheduler:
     TypeError, ValueError
         If `optimizer` is none, or was never scheduled and is to continue.
     """
+
+    # Attributes that the state leaves out.
+    _unsaved: ClassVar[tuple[str, ...]] = ("optimizer",)
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer = checked(type(self).__name__, optimizer)
@@ -80,8 +83,8 @@ class LRScheduler:
         return [lr * factor for lr in self._current()]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything but the optimizer."""
-        return {key: value for key, value in self.__dict__.items() if key != "optimizer"}
+        """Return everything but the optimizer and functions that were given."""
+        return {key: value for key, value in self.__dict__.items() if key not in self._unsaved}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over what ``state_dict`` returned."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from fastnn.functional._args import number
 from fastnn.optim._composed import ChainedScheduler, SequentialLR
@@ -272,6 +271,8 @@ class PolynomialLR(LRScheduler):
 class _OfFunctions(LRScheduler):
     """A function of the step's number for each group."""
 
+    _unsaved = ("optimizer", "lr_lambdas")
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -288,10 +289,6 @@ class _OfFunctions(LRScheduler):
             )
         self.lr_lambdas = functions
         super().__init__(optimizer, last_epoch)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything but the optimizer and the functions."""
-        return {key: v for key, v in super().state_dict().items() if key != "lr_lambdas"}
 
 
 class LambdaLR(_OfFunctions):

@@ -9,8 +9,7 @@ namespace {
 constexpr int64_t kMaxWinogradWeights = int64_t{40} << 20;  // bytes
 constexpr int64_t kBlockTiles = 64;
 constexpr int64_t kMostChannels = 1600;  // in: bounds the workspace
-constexpr int64_t kLeastWork = int64_t{1}
-                               << 17;  // multiply-adds that a further thread is woken for
+constexpr int64_t kLeastWork = 1 << 17;  // multiply-adds that a further thread is woken for
 
 // A unit is `width` neighbouring tiles of one row of tiles of one image, a block `units` of those.
 struct Tiling {

@@ -3,6 +3,7 @@
 //
 // Backward: of a constant border, the inverse pad; else one thread an index of the first axis adds
 // rows of grad_y in order.
+#include "kernels/rows.h"
 #include "ops/resize.h"
 #include "runtime/parallel.h"
 #include "simd/vec.h"
@@ -74,6 +75,13 @@ struct Inner {
   }
 };
 
+// Calls f for the columns of a row of y that are not inner.
+template <class F>
+FASTNN_INLINE void for_each_border(const Inner& inner, int64_t out, const F& f) {
+  for (int64_t o = 0; o < inner.begin; ++o) f(o);
+  for (int64_t o = inner.end; o < out; ++o) f(o);
+}
+
 template <class Args>
 int64_t rows_of(const Args& args) {
   int64_t rows = 1;
@@ -83,13 +91,8 @@ int64_t rows_of(const Args& args) {
 
 template <class T>
 FASTNN_INLINE void fill(T* y, int64_t begin, int64_t end, T value) {
-  for (int64_t i = begin; i < end; i += Vec<T>::kSize) Vec<T>(value).store(y + i, end - i);
-}
-
-template <class T>
-FASTNN_INLINE void copy(const T* x, T* y, int64_t size) {
-  for (int64_t i = 0; i < size; i += Vec<T>::kSize)
-    Vec<T>::load(x + i, size - i).store(y + i, size - i);
+  for_vectors<T>(end - begin,
+                 [&](int64_t i, auto lanes) { lanes.store(Vec<T>(value), y + begin + i); });
 }
 
 }  // namespace
@@ -104,12 +107,13 @@ void pad_forward(const PadForwardArgs<T>& args) {
       fill(y, 0, inner.begin, args.value);
       fill(y, inner.end, out, args.value);
     } else {
-      for (int64_t o = 0; o < out; ++o) {
-        if (o == inner.begin) o = inner.end;
-        if (o < out) y[o] = x[source_of(args.mode, o - inner.before, in)];
-      }
+      for_each_border(inner, out,
+                      [&](int64_t o) { y[o] = x[source_of(args.mode, o - inner.before, in)]; });
     }
-    copy(x + inner.begin - inner.before, y + inner.begin, inner.end - inner.begin);
+    const T* const middle = x - inner.before + inner.begin;
+    for_vectors<T>(inner.end - inner.begin, [&](int64_t i, auto lanes) {
+      lanes.store(lanes.load(middle + i), y + inner.begin + i);
+    });
   };
   parallel_for(rows_of(args), at_least_one(kPadGrain / out), [&](int64_t begin, int64_t end, int) {
     for_each_row(args, begin, end, [&](int64_t row, int64_t source) {
@@ -141,15 +145,13 @@ void pad_backward(const PadBackwardArgs<T>& args) {
   for (int axis = 1; axis < args.rank - 1; ++axis) plane_rows *= args.out[axis];
   if (plane_in == 0) return;
   const auto add_row = [&](const T* grad_y, T* grad_x) {
-    for (int64_t o = 0; o < out; ++o) {
-      if (o == inner.begin) o = inner.end;
-      if (o < out) grad_x[source_of(args.mode, o - inner.before, in)] += grad_y[o];
-    }
-    T* const middle = grad_x - inner.before;
-    for (int64_t o = inner.begin; o < inner.end; o += Vec<T>::kSize) {
-      const int64_t lanes = inner.end - o;
-      (Vec<T>::load(middle + o, lanes) + Vec<T>::load(grad_y + o, lanes)).store(middle + o, lanes);
-    }
+    for_each_border(inner, out, [&](int64_t o) {
+      grad_x[source_of(args.mode, o - inner.before, in)] += grad_y[o];
+    });
+    T* const middle = grad_x - inner.before + inner.begin;
+    for_vectors<T>(inner.end - inner.begin, [&](int64_t i, auto lanes) {
+      lanes.store(lanes.load(middle + i) + lanes.load(grad_y + inner.begin + i), middle + i);
+    });
   };
   parallel_for(
       args.in[0], at_least_one(kPadGrain / plane_in), [&](int64_t begin, int64_t end, int) {
