@@ -68,10 +68,23 @@ def test_layer(rng):
     assert repr(layer).startswith("LayerNormLSTM(\n  3, 4, batch_first=True")
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_unbatched(batch_first, rng):
+    layer = fastnn.nn.LayerNormLSTM(3, 4, batch_first=batch_first, dtype=np.float64)
+    x, h, c = rng.standard_normal((5, 3)), rng.standard_normal(4), rng.standard_normal(4)
+    batched = layer(x[None] if batch_first else x[:, None], (h[None], c[None]))
+    output, states = layer(x, (h, c))
+    assert np.array_equal(output.numpy(), batched[0].numpy().reshape(5, 4))
+    for one, many in zip(states, batched[1]):
+        assert np.array_equal(one.numpy(), many.numpy()[0])
+    assert layer(x)[0].shape == (5, 4)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"input": np.ones((3, 2))}, ValueError, "input must have 3 dimensions"),
+        ({"input": np.ones(3)}, ValueError, "input must have 2 or 3 dimensions"),
+        ({"input": np.ones((3, 4)), "lengths": [1]}, ValueError, "lengths must be None"),
         ({"input": None}, TypeError, "input must be .*, got None"),
         ({"w_hh": np.ones((15, 5))}, ValueError, "w_hh.shape must be"),
         ({"w_ih": np.ones((20, 3))}, ValueError, r"w_ih.shape must be \(20, 4\)"),

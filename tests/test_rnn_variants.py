@@ -234,13 +234,75 @@ def test_layers_name_their_input(recording, input, error, message):
         layer(input)
 
 
+@pytest.mark.parametrize(
+    ("layer", "cell"),
+    [
+        (
+            fastnn.nn.LSTM(3, 5, peephole=True, dtype=np.float64),
+            fastnn.nn.LSTMCell(3, 5, peephole=True, dtype=np.float64),
+        ),
+        (
+            fastnn.nn.GRU(3, 5, linear_before_reset=False, dtype=np.float64),
+            fastnn.nn.GRUCell(3, 5, linear_before_reset=False, dtype=np.float64),
+        ),
+    ],
+    ids=["peephole", "reset first"],
+)
+@pytest.mark.parametrize("recording", [False, True])
+def test_variants_of_cells_step_like_their_layers(layer, cell, recording, rng):
+    cell.load_state_dict({k.removesuffix("_l0"): v for k, v in layer.state_dict().items()})
+    x, state = rng.standard_normal((6, 2, 3)), None
+    with fastnn.enable_grad() if recording else fastnn.no_grad():
+        expected = np.asarray(layer(x)[0])
+        for t in range(6):
+            state = cell(x[t], state)
+            h = state[0] if isinstance(state, tuple) else state
+            assert np.asarray(h).tobytes() == expected[t].tobytes()
+    assert ("peephole=True" in repr(cell)) or ("linear_before_reset=False" in repr(cell))
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (lambda: fastnn.nn.LSTM(3, 4, batch_first="x"), TypeError, "batch_first must be a bool"),
+        (lambda: fastnn.nn.LSTM(3, 4, peephole="x"), TypeError, "peephole must be a bool"),
+        (lambda: fastnn.nn.LSTMCell(3, 4, peephole="x"), TypeError, "peephole must be a bool"),
+        (
+            lambda: fastnn.nn.GRU(3, 4, linear_before_reset="x"),
+            TypeError,
+            "GRU: linear_before_reset must be a bool",
+        ),
+        (
+            lambda: fastnn.nn.GRUCell(3, 4, linear_before_reset="x"),
+            TypeError,
+            "GRUCell: linear_before_reset must be a bool",
+        ),
+        (
+            lambda: fastnn.nn.RNN(3, 4, checkpoint_every=0),
+            ValueError,
+            "RNN: checkpoint_every must be >= 1, got 0",
+        ),
+        (
+            lambda: fastnn.nn.RNN(3, 4, checkpoint_every=1.5),
+            TypeError,
+            "RNN: checkpoint_every must be an int",
+        ),
+    ],
+)
+def test_layers_check_their_options(build, error, message):
+    with pytest.raises(error, match=message):
+        build()
+
+
 def layers():
     options = {"num_layers": 2, "bidirectional": True, "dtype": np.float64}
     yield fastnn.nn.LSTM(3, 5, proj_size=2, **options)
     yield fastnn.nn.GRU(3, 5, **options)
     yield fastnn.nn.RNN(3, 5, nonlinearity="relu", **options)
     yield fastnn.nn.LSTMCell(3, 5, dtype=np.float64)
+    yield fastnn.nn.LSTMCell(3, 5, dtype=np.float64, peephole=True)
     yield fastnn.nn.GRUCell(3, 5, dtype=np.float64)
+    yield fastnn.nn.GRUCell(3, 5, dtype=np.float64, linear_before_reset=False)
     yield fastnn.nn.RNNCell(3, 5, dtype=np.float64)
 
 

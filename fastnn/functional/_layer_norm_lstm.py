@@ -9,7 +9,7 @@ import numpy as np
 from fastnn import _elementwise as E
 from fastnn.autograd import ArrayLike, Result, array
 from fastnn.functional._args import flag, refuse_none
-from fastnn.functional._recurrent import pair_of_states
+from fastnn.functional._recurrent import lengthen, pair_of_states
 from fastnn.functional.elementwise import sigmoid, tanh
 from fastnn.functional.gemm import linear
 from fastnn.functional.norm import layer_norm
@@ -44,9 +44,9 @@ def layer_norm_lstm(
 
     Parameters
     ----------
-    input : array or Tensor, shape (T, B, I), or (B, T, I) with batch_first
+    input : array or Tensor, shape (T, B, I), (B, T, I) with batch_first, or (T, I)
         float32 or float64.
-    hx : (h_0, c_0), each of shape (B, H); None for zeros
+    hx : (h_0, c_0), each of shape (B, H), or (H,) for an unbatched input; None for zeros
     w_ih, w_hh : array or Tensor, shape (4 H, I) and (4 H, H)
     bias : array or Tensor, shape (4 H,), optional
     norm_ih, norm_hh, norm_c : (weight, bias)
@@ -58,8 +58,8 @@ def layer_norm_lstm(
 
     Returns
     -------
-    output : shape (T, B, H) or (B, T, H)
-    (h_n, c_n) : each of shape (B, H)
+    output : shape (T, B, H), (B, T, H) or (T, H)
+    (h_n, c_n) : each of shape (B, H) or (H,)
 
     Raises
     ------
@@ -79,11 +79,27 @@ def layer_norm_lstm(
     refuse_none(op, input=input, w_ih=w_ih, w_hh=w_hh)
     x = array(input)
     reverse, batch_first = flag(op, "reverse", reverse), flag(op, "batch_first", batch_first)
+    h, c = pair_of_states(op, hx)
+    if x.ndim == 2:
+        if lengths is not None:
+            raise ValueError(f"{op}: lengths must be None for an unbatched input")
+        y, states = layer_norm_lstm(
+            lengthen(input, 1),
+            (lengthen(h, 0), lengthen(c, 0)),
+            w_ih,
+            w_hh,
+            bias,
+            norm_ih,
+            norm_hh,
+            norm_c,
+            eps=eps,
+            reverse=reverse,
+        )
+        return y[:, 0], (states[0][0], states[1][0])
     if x.ndim != 3:
-        raise ValueError(f"{op}: input must have 3 dimensions, got shape {x.shape}")
+        raise ValueError(f"{op}: input must have 2 or 3 dimensions, got shape {x.shape}")
     batch, steps = x.shape[:2] if batch_first else x.shape[1::-1]
     wide, hidden = _check_shapes(op, array(w_ih), array(w_hh), x.shape[2])
-    h, c = pair_of_states(op, hx)
     zero = np.zeros((batch, hidden), x.dtype)
     h, c = (zero if state is None else state for state in (h, c))
     for name, state in (("h_0", h), ("c_0", c)):

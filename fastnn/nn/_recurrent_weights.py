@@ -43,7 +43,7 @@ def packed_weights(
 def reduced_weights(parameters: dict[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:
     """One direction's weights for `_core.rnn_forward`, the matrices of reduced precision.
 
-    `names` are those of w_ih, w_hh, b_ih, b_hh and, in a layer, w_hr and the peepholes.
+    `names` are those of w_ih, w_hh, b_ih, b_hh, w_hr and the peepholes.
     """
     isa = _core.active_isa()
 
@@ -56,8 +56,7 @@ def reduced_weights(parameters: dict[str, Any], names: tuple[str, ...]) -> tuple
             return parameter.pack(isa, _core.pack_linear)
         return parameter.pack(isa, _core.pack_quantized_linear), scale._data
 
-    weights = tuple([given(name) for name in names])
-    return weights if len(weights) == 6 else (*weights, None, None)
+    return tuple([given(name) for name in names])
 
 
 def reduce_matrices(layer: _M, dtype: str) -> _M:

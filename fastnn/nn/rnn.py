@@ -53,6 +53,8 @@ class _Recurrent(Module):
         dropout = probability(name, "dropout", dropout)
         bias = flag(name, "bias", bias)
         bidirectional = flag(name, "bidirectional", bidirectional)
+        if checkpoint_every is not None:
+            checkpoint_every = natural(name, "checkpoint_every", checkpoint_every, 1)
         if not 0 <= proj_size < hidden_size:
             raise ValueError(
                 f"{name}: proj_size must be in 0..{hidden_size - 1} (less than hidden_size), "
@@ -62,7 +64,7 @@ class _Recurrent(Module):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.bias = bias
-        self.batch_first = batch_first
+        self.batch_first = flag(name, "batch_first", batch_first)
         self.dropout = dropout
         self.bidirectional = bidirectional
         self.proj_size = proj_size
@@ -363,7 +365,7 @@ class GRU(_Recurrent):
             dtype,
             checkpoint_every,
         )
-        self.linear_before_reset = linear_before_reset
+        self.linear_before_reset = flag("GRU", "linear_before_reset", linear_before_reset)
 
     def forward(
         self, input: ArrayLike, hx: ArrayLike = None, *, lengths: ArrayLike = None
@@ -438,9 +440,9 @@ class LSTM(_Recurrent):
             dtype,
             checkpoint_every,
             proj_size,
-            peephole,
+            flag("LSTM", "peephole", peephole),
         )
-        self.peephole = peephole
+        self.peephole = bool(peephole)
 
     def forward(
         self,

@@ -22,7 +22,7 @@ from fastnn.nn.rnn import refuse_input
 
 __all__ = ["GRUCell", "LSTMCell", "LayerNormLSTM", "RNNCell"]
 
-_CELL_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+_CELL_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "weight_peephole")
 
 
 class _Cell(Module):
@@ -38,7 +38,7 @@ class _Cell(Module):
         name = type(self).__name__
         self.input_size = natural(name, "input_size", input_size)
         self.hidden_size = natural(name, "hidden_size", hidden_size, 1)
-        rows = self._gates * hidden_size
+        rows = self._gates * self.hidden_size
         biased = flag(name, "bias", bias)
         self.weight_ih = empty(name, (rows, self.input_size), dtype)
         self.weight_hh = empty(name, (rows, self.hidden_size), dtype)
@@ -60,7 +60,7 @@ class _Cell(Module):
             refuse_recording(name, input, h, c)
             weights = reduced_weights(self._parameters, _CELL_WEIGHTS)
         else:
-            weights = packed_weights(self._gates, *self._weights())
+            weights = packed_weights(self._gates, *map(self._parameters.get, _CELL_WEIGHTS))
         result: tuple[Any, Any] = _core.rnn_step(name, cell, x, array(h), array(c), weights)
         return result
 
@@ -117,6 +117,8 @@ class GRUCell(_Cell):
     input_size, hidden_size : int
     bias : bool
     dtype : numpy dtype, optional
+    linear_before_reset : bool
+        Whether the reset gate comes behind the product with W_hn, as in PyTorch.
 
     Examples
     --------
@@ -128,10 +130,27 @@ class GRUCell(_Cell):
 
     _gates = 3
 
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        dtype: Any = np.float32,
+        *,
+        linear_before_reset: bool = True,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, dtype)
+        self.linear_before_reset = flag("GRUCell", "linear_before_reset", linear_before_reset)
+
     def forward(self, input: ArrayLike, hx: ArrayLike = None) -> Result:
         if self._reduced or not is_grad_enabled():
-            return self._step("gru", input, hx, None)[0]
-        return F.gru_cell(input, hx, *self._weights())
+            cell = "gru" if self.linear_before_reset else "gru_reset_first"
+            return self._step(cell, input, hx, None)[0]
+        return F.gru_cell(input, hx, *self._weights(), linear_before_reset=self.linear_before_reset)
+
+    def extra_repr(self) -> str:
+        text = super().extra_repr()
+        return text if self.linear_before_reset else text + ", linear_before_reset=False"
 
 
 class LSTMCell(_Cell):
@@ -142,6 +161,8 @@ class LSTMCell(_Cell):
     input_size, hidden_size : int
     bias : bool
     dtype : numpy dtype, optional
+    peephole : bool
+        Whether the gates see the cell, by ``weight_peephole`` of shape (3 H,).
 
     Examples
     --------
@@ -154,13 +175,33 @@ class LSTMCell(_Cell):
 
     _gates = 4
 
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        dtype: Any = np.float32,
+        *,
+        peephole: bool = False,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, dtype)
+        peephole = flag("LSTMCell", "peephole", peephole)
+        self.weight_peephole = empty("LSTMCell", (3 * hidden_size,), dtype) if peephole else None
+        if self.weight_peephole is not None:
+            bound = 1 / math.sqrt(hidden_size)
+            init.uniform_(self.weight_peephole, -bound, bound)
+
     def forward(
         self, input: ArrayLike, hx: tuple[ArrayLike, ArrayLike] | None = None
     ) -> tuple[Result, Result]:
         if is_grad_enabled() and not self._reduced:
-            return F.lstm_cell(input, hx, *self._weights())
+            return F.lstm_cell(input, hx, *self._weights(), peephole=self.weight_peephole)
         h, c = pair_of_states("LSTMCell", hx)
         return self._step("lstm", input, h, c)
+
+    def extra_repr(self) -> str:
+        text = super().extra_repr()
+        return text if self.weight_peephole is None else text + ", peephole=True"
 
 
 class LayerNormLSTM(Module):
@@ -204,11 +245,11 @@ class LayerNormLSTM(Module):
         name = "LayerNormLSTM"
         self.input_size = natural(name, "input_size", input_size)
         self.hidden_size = natural(name, "hidden_size", hidden_size, 1)
-        self.batch_first = batch_first
+        self.batch_first = flag(name, "batch_first", batch_first)
         self.eps = eps
-        rows = 4 * hidden_size
-        self.weight_ih = empty(name, (rows, input_size), dtype)
-        self.weight_hh = empty(name, (rows, hidden_size), dtype)
+        rows = 4 * self.hidden_size
+        self.weight_ih = empty(name, (rows, self.input_size), dtype)
+        self.weight_hh = empty(name, (rows, self.hidden_size), dtype)
         self.bias = empty(name, (rows,), dtype)
         bound = 1 / math.sqrt(hidden_size)
         for parameter in self.parameters():
@@ -224,7 +265,7 @@ class LayerNormLSTM(Module):
         *,
         lengths: ArrayLike = None,
     ) -> tuple[Result, tuple[Result, Result]]:
-        """Return (output, (h_n, c_n)); hx is a pair of (B, H) or None."""
+        """Return (output, (h_n, c_n)); hx is a pair of (B, H), or (H,) for a (T, I), or None."""
         norms = [(norm.weight, norm.bias) for norm in (self.norm_ih, self.norm_hh, self.norm_c)]
         return F.layer_norm_lstm(
             input,
