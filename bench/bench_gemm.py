@@ -49,6 +49,15 @@ CASES = (
         for shapes in ROWS.values()
         for m, n, k in shapes
     ]
+    + [
+        Case(
+            f"grouped_mm {tokens} tokens, {groups} experts of {n}x{k}",
+            {"groups": groups, "tokens": tokens, "n": n, "k": k, "train": False},
+            flops=2.0 * tokens * n * k,
+            bytes=4.0 * (groups * n * k + tokens * (n + k)),
+        )
+        for tokens, groups, n, k in [(2048, 8, 512, 512), (16, 16, 1024, 512)]
+    ]
     + [Case("column_sum 4096x1024", {"rows": 4096, "cols": 1024}, bytes=4.0 * 4096 * 1024)]
 )
 
@@ -60,6 +69,14 @@ def operands(case: Case) -> tuple[np.ndarray, ...]:
     return tuple(rng.standard_normal(s, dtype=np.float32) for s in ((m, k), (n, k), (n,)))
 
 
+def experts(case: Case) -> tuple[np.ndarray, ...]:
+    """x (tokens, k) sorted by expert, weights (groups, n, k), the ends of the unlike groups."""
+    groups, tokens, n, k = (case.params[name] for name in ("groups", "tokens", "n", "k"))
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(s, dtype=np.float32) for s in ((tokens, k), (groups, n, k)))
+    return x, w, np.cumsum(rng.multinomial(tokens, rng.dirichlet(np.ones(groups)))).astype("i4")
+
+
 def fastnn(case: Case) -> Callable[[], Any]:
     import fastnn
     import fastnn.functional as F
@@ -67,6 +84,9 @@ def fastnn(case: Case) -> Callable[[], Any]:
     if "rows" in case.params:
         x = np.ones((case.params["rows"], case.params["cols"]), np.float32)
         return lambda: F.column_sum(x)
+    if "groups" in case.params:
+        x, w, offs = experts(case)
+        return lambda: F.grouped_mm(x, w.swapaxes(1, 2), offs=offs)
     x, w, b = operands(case)
     layer = fastnn.nn.Linear(w.shape[1], w.shape[0])
     layer.load_state_dict({"weight": w, "bias": b})
@@ -87,7 +107,7 @@ def numpy(case: Case) -> Callable[[], Any] | None:
     if "rows" in case.params:
         x = np.ones((case.params["rows"], case.params["cols"]), np.float32)
         return lambda: x.sum(axis=0)
-    if case.params["train"]:
+    if case.params["train"] or "groups" in case.params:
         return None
     x, w, b = operands(case)
     return lambda: x @ w.T + b
@@ -99,6 +119,9 @@ def torch(case: Case) -> Callable[[], Any]:
     if "rows" in case.params:
         t = torch.ones(case.params["rows"], case.params["cols"])
         return lambda: t.sum(0)
+    if "groups" in case.params:
+        x, w, offs = (torch.from_numpy(a) for a in experts(case))
+        return lambda: torch.nn.functional.grouped_mm(x, w.transpose(1, 2), offs=offs)
     x, w, b = (torch.from_numpy(a) for a in operands(case))
     layer = torch.nn.Linear(w.shape[1], w.shape[0])
     layer.load_state_dict({"weight": w, "bias": b})
@@ -125,7 +148,7 @@ def torch(case: Case) -> Callable[[], Any]:
 
 
 def _model(case: Case) -> tuple[bytes, dict[str, np.ndarray]] | None:
-    if "rows" in case.params or case.params["train"]:
+    if "m" not in case.params or case.params["train"]:
         return None
     x, w, b = operands(case)
     constants = {"w": np.ascontiguousarray(w.T), "b": b}
@@ -143,7 +166,7 @@ def openvino(case: Case) -> Callable[[], Any] | None:
 
 
 def ncnn(case: Case) -> Callable[[], Any] | None:
-    if "rows" in case.params or case.params["train"]:
+    if "m" not in case.params or case.params["train"]:
         return None
     x, w, b = operands(case)
     n, k = w.shape
@@ -156,7 +179,7 @@ def ncnn(case: Case) -> Callable[[], Any] | None:
 
 
 def tflite(case: Case) -> Callable[[], Any] | None:
-    if "rows" in case.params or case.params["train"]:
+    if "m" not in case.params or case.params["train"]:
         return None
     import tensorflow as tf
 

@@ -103,6 +103,7 @@ CALLS = {
     "linear": (["rows", "matrix"], {}),
     "matmul": (["square", "square"], {}),
     "bmm": (["square", "square"], {}),
+    "grouped_mm": (["square", "square"], {}),
     "embedding": (["ids", "table"], {}),
     "embedding_bag": (["ids", "table"], {}),
     "one_hot": (["ids", 20], {}),

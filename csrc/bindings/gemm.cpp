@@ -36,6 +36,78 @@ py::object matmul_forward(py::handle input, py::handle other, py::handle bias, p
   });
 }
 
+// The ends of the groups that the dimension of so many elements is cut into.
+Array<int64_t> group_ends(const Check& check, py::handle offs, int64_t size) {
+  const auto ends = check.indices("offs", offs);
+  check.rank("offs", ends, 1);
+  int64_t before = 0;
+  for (int64_t g = 0; g < extent(ends, 0); ++g) {
+    const int64_t end = ends.data()[g];
+    if (end < before || end > size) {
+      check.value_error("offs must rise from 0 to at most " + std::to_string(size) + ", got " +
+                        std::to_string(end) + " after " + std::to_string(before));
+    }
+    before = end;
+  }
+  return ends;
+}
+
+// mat_a and mat_b are a matrix, cut up by `offs`, or a stack of a matrix a group.
+py::object grouped_mm_forward(py::handle mat_a, py::handle mat_b, py::handle offs, py::handle bias,
+                              py::handle out) {
+  const Check check("grouped_mm");
+  return check.dispatch("mat_a", mat_a, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const auto a = check.strided<T>("mat_a", mat_a), b = check.strided<T>("mat_b", mat_b);
+    const bool stack_a = a.ndim() == 3, stack_b = b.ndim() == 3;
+    if (!stack_a) check.rank("mat_a", a, 2);
+    if (!stack_b) check.rank("mat_b", b, 2);
+    const int64_t m = extent(a, a.ndim() - 2), k = extent(a, a.ndim() - 1);
+    const int64_t n = extent(b, b.ndim() - 1);
+    check.dim("mat_b", b, b.ndim() - 2, k, "mat_a.shape[-1]");
+    GroupedMmForwardArgs<T> args{};
+    args.divided = stack_a && stack_b ? GroupedDimension::none
+                   : stack_b          ? GroupedDimension::m
+                   : stack_a          ? GroupedDimension::n
+                                      : GroupedDimension::k;
+    const bool cut = args.divided != GroupedDimension::none;
+    if (cut == offs.is_none()) {
+      check.value_error(cut ? "offs must be given for a two-dimensional operand, got None"
+                            : "offs must be None for two three-dimensional operands");
+    }
+    Array<int64_t> ends;
+    if (cut) ends = group_ends(check, offs, stack_b ? m : stack_a ? n : k);
+    args.groups = cut ? extent(ends, 0) : extent(a, 0);
+    args.ends = cut ? ends.data() : nullptr;
+    if (stack_a && cut) check.dim("mat_a", a, 0, args.groups, "offs.shape[0]");
+    if (stack_b) check.dim("mat_b", b, 0, args.groups, cut ? "offs.shape[0]" : "mat_a.shape[0]");
+    const auto bias_array = check.optional<T>("bias", bias);
+    if (bias_array && bias_array.ndim() == 2 && args.divided != GroupedDimension::n) {
+      check.shape("bias", bias_array, {args.groups, n}, "groups, mat_b.shape[-1]");
+      args.bias_group_stride = n;
+    } else if (bias_array) {
+      check.shape("bias", bias_array, {n}, "mat_b.shape[-1]");
+    }
+    args.bias = data_or_null(bias_array);
+    args.m = m;
+    args.n = n;
+    args.k = k;
+    args.a = a.data();
+    args.a_group_stride = stack_a ? element_stride(a, 0) : 0;
+    args.a_row_stride = element_stride(a, a.ndim() - 2);
+    args.a_col_stride = element_stride(a, a.ndim() - 1);
+    args.b = b.data();
+    args.b_group_stride = stack_b ? element_stride(b, 0) : 0;
+    args.b_row_stride = element_stride(b, b.ndim() - 2);
+    args.b_col_stride = element_stride(b, b.ndim() - 1);
+    const Shape shape = stack_a == stack_b ? Shape{args.groups, m, n} : Shape{m, n};
+    auto c = check.output<T>(shape, out, {mat_a, mat_b, bias});
+    args.c = c.mutable_data();
+    if (c.size() != 0) run(gemm_kernels().grouped_mm_forward, args);
+    return std::move(c);
+  });
+}
+
 PackedMatrix pack_linear(py::handle weight) {
   if (is_bfloat16(weight)) return pack_bfloat16(weight);
   const Check check("pack_linear");
@@ -136,6 +208,8 @@ py::object column_sum_forward(py::handle input, py::handle out) {
 void init_gemm(py::module_& m) {
   define<&matmul_forward>(m, "matmul_forward",
                           {{"input"}, {"other"}, {"bias", true}, {"out", true}});
+  m.def("grouped_mm_forward", &grouped_mm_forward, py::arg("mat_a"), py::arg("mat_b"),
+        py::arg("offs") = py::none(), py::arg("bias") = py::none(), py::arg("out") = py::none());
   py::class_<PackedMatrix>(m, "PackedMatrix", "A weight packed by pack_linear")
       .def_readonly("out_features", &PackedMatrix::out_features)
       .def_readonly("in_features", &PackedMatrix::in_features);

@@ -28,6 +28,28 @@ struct MatmulForwardArgs {
   FusedActivation activation{};
 };
 
+// What the groups of a grouped product divide between them; none: each has operands of its own.
+enum class GroupedDimension { none, m, n, k };
+
+// C[g] = A[g] B[g] + bias[g] for g < groups. Of the dimension `divided` group g has the indices
+// from ends[g - 1] (0) to ends[g], which rise to at most the dimension's size: there A and B (if
+// they have it) are cut up, and so is C, where what lies past the last group is set to zero. Whole
+// operands, and C if `divided` is k or none, are stacks of a matrix a group. C is contiguous and
+// overlaps nothing; A and B have any strides.
+template <class T>
+struct GroupedMmForwardArgs {
+  int64_t groups, m, n, k;
+  GroupedDimension divided;
+  const int64_t* ends;  // (groups), or null
+  const T* a;
+  int64_t a_group_stride, a_row_stride, a_col_stride;
+  const T* b;
+  int64_t b_group_stride, b_row_stride, b_col_stride;
+  const T* bias;  // (groups, n) or null
+  int64_t bias_group_stride;
+  T* c;
+};
+
 // Packs B (k, n), any strides, for use in many products. With `packed` null only `elements`, the
 // size it needs, is set. The layout belongs to one instruction set.
 template <class T>
@@ -108,6 +130,7 @@ struct PackBfloat16Args {
 
 #define FASTNN_GEMM_KERNELS(KERNEL)                            \
   KERNEL(matmul_forward, MatmulForwardArgs)                    \
+  KERNEL(grouped_mm_forward, GroupedMmForwardArgs)             \
   KERNEL(pack_matrix, PackMatrixArgs)                          \
   KERNEL(column_sum_forward, ColumnSumForwardArgs)             \
   KERNEL(quantized_linear_forward, QuantizedLinearForwardArgs) \

@@ -1,4 +1,4 @@
-"""Matrix products: linear, matmul, bmm. All run on one GEMM engine.
+"""Matrix products: linear, matmul, bmm, grouped_mm. All run on one GEMM engine.
 
 An element of every product is one chain of fused multiply-adds in the order of the summed index.
 A row alone therefore has the same bits as the same row inside a batch, and the number of threads
@@ -27,8 +27,9 @@ from fastnn.functional._args import (
     refuse_out_while_recording,
 )
 from fastnn.functional._fused import Activation
+from fastnn.functional._grouped import grouped_mm
 
-__all__ = ["bilinear", "bmm", "column_sum", "linear", "matmul"]
+__all__ = ["bilinear", "bmm", "column_sum", "grouped_mm", "linear", "matmul"]
 
 
 def linear(

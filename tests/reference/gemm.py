@@ -12,6 +12,26 @@ def linear(x, weight, bias=None):
     return y if bias is None else y + bias
 
 
+def grouped_mm(a, b, offs=None, bias=None):
+    if offs is None:
+        return a @ b if bias is None else a @ b + np.expand_dims(bias, -2)
+    rows, columns = a.ndim == 2 and b.ndim == 3, a.ndim == 3
+    shape = (a.shape[-2], b.shape[-1])
+    y = np.zeros(shape if rows or columns else (len(offs), *shape))
+    begin = 0
+    for g, end in enumerate(offs):
+        part = slice(begin, end)
+        begin = end
+        own = 0 if bias is None else bias[g] if bias.ndim == 2 else bias
+        if rows:
+            y[part] = a[part] @ b[g] + own
+        elif columns:
+            y[:, part] = a[g] @ b[:, part] + (0 if bias is None else bias[part])
+        else:
+            y[g] = a[:, part] @ b[part] + own
+    return y
+
+
 def column_sum(x):
     return x.sum(axis=tuple(range(x.ndim - 1)))
 

@@ -194,8 +194,26 @@ struct Grid {
   int64_t down, across, cell_rows, cell_cols;
 };
 
+// For a batch of equal products, and for one product in some number of cells.
 template <class T>
 Grid choose_grid(int64_t batch, const GemmShape& shape);
+template <class T>
+Grid cut_into_cells(const GemmShape& shape, int64_t cells);
+
+// The cell of so many, row by row.
+inline Cell cell_of(const GemmShape& shape, const Grid& grid, int64_t index) {
+  const int64_t row = index / grid.across * grid.cell_rows;
+  const int64_t col = index % grid.across * grid.cell_cols;
+  return {row, min_of(grid.cell_rows, shape.m - row), col, min_of(grid.cell_cols, shape.n - col),
+          panel_rows(shape.m, shape.k)};
+}
+
+// Elements of scratch that gemm_cell needs for any of a grid's cells.
+template <class T>
+int64_t grid_scratch(const GemmShape& shape, const Grid& grid) {
+  return gemm_scratch<T>({0, grid.cell_rows, 0, grid.cell_cols, panel_rows(shape.m, shape.k)},
+                         shape.k);
+}
 
 // Calls run(i, cell, scratch) for every cell of every product i < batch, on all threads. The cut
 // may follow the number of threads: no element depends on it. `scratch` is what gemm_cell needs and
@@ -204,9 +222,8 @@ template <class T, class Run>
 void gemm_grid(int64_t batch, const GemmShape& shape, const Grid& grid, int64_t extra,
                const Run& run) {
   if (batch <= 0 || shape.m <= 0 || shape.n <= 0) return;
-  const int64_t cells = grid.down * grid.across, panel = panel_rows(shape.m, shape.k);
-  const int64_t scratch =
-      round_up(extra + gemm_scratch<T>({0, grid.cell_rows, 0, grid.cell_cols, panel}, shape.k), 16);
+  const int64_t cells = grid.down * grid.across;
+  const int64_t scratch = round_up(extra + grid_scratch<T>(shape, grid), 16);
   // Small products share a part, so that starting it does not outweigh the work.
   const int64_t work = max_of(1, grid.cell_rows * grid.cell_cols * max_of(1, shape.k));
   const int64_t grain = max_of(1, min_of(kMinCellWork / work, batch * cells));
@@ -215,13 +232,7 @@ void gemm_grid(int64_t batch, const GemmShape& shape, const Grid& grid, int64_t 
   T* const memory = workspace.take<T>(workers * scratch);
   parallel_for(batch * cells, grain, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t within = item % cells;
-      const int64_t row = within / grid.across * grid.cell_rows;
-      const int64_t col = within % grid.across * grid.cell_cols;
-      run(item / cells,
-          Cell{row, min_of(grid.cell_rows, shape.m - row), col,
-               min_of(grid.cell_cols, shape.n - col), panel},
-          memory + worker * scratch);
+      run(item / cells, cell_of(shape, grid, item % cells), memory + worker * scratch);
     }
   });
 }

@@ -21,18 +21,14 @@ Grid make_grid(const GemmShape& shape, int64_t down, int64_t across) {
 
 }  // namespace
 
-// Of all cuts into as many cells as there are threads, the one whose largest cell is the cheapest
-// to pack and multiply. A batch that feeds the threads evenly is not cut.
+// Of all cuts into so many cells, the one whose largest cell is the cheapest to pack and multiply.
 template <class T>
-Grid choose_grid(int64_t batch, const GemmShape& shape) {
-  const int64_t work = batch * shape.m * shape.n * max_of(1, shape.k);
-  const int64_t threads = min_of(plan_workers(num_threads()), work / kMinCellWork);
-  Grid best = make_grid<T>(shape, 1, 1);
-  if (threads <= 1 || batch % threads == 0 || batch >= 4 * threads) return best;
+Grid cut_into_cells(const GemmShape& shape, int64_t cells) {
+  Grid best{};
   int64_t best_cost = INT64_MAX;
-  for (int64_t down = 1; down <= threads; ++down) {
-    if (threads % down != 0) continue;
-    const Grid grid = make_grid<T>(shape, down, threads / down);
+  for (int64_t down = 1; down <= cells; ++down) {
+    if (cells % down != 0) continue;
+    const Grid grid = make_grid<T>(shape, down, cells / down);
     const int64_t cost = round_up(grid.cell_rows, 2) * round_up(grid.cell_cols, Vec<T>::kSize) +
                          kPackCost * (grid.cell_rows + grid.cell_cols);
     if (cost < best_cost) {
@@ -43,6 +39,17 @@ Grid choose_grid(int64_t batch, const GemmShape& shape) {
   return best;
 }
 
+// As many cells as there are threads. A batch that feeds the threads evenly is not cut.
+template <class T>
+Grid choose_grid(int64_t batch, const GemmShape& shape) {
+  const int64_t work = batch * shape.m * shape.n * max_of(1, shape.k);
+  const int64_t threads = min_of(plan_workers(num_threads()), work / kMinCellWork);
+  const bool whole = threads <= 1 || batch % threads == 0 || batch >= 4 * threads;
+  return cut_into_cells<T>(shape, whole ? 1 : threads);
+}
+
+template Grid cut_into_cells<float>(const GemmShape&, int64_t);
+template Grid cut_into_cells<double>(const GemmShape&, int64_t);
 template Grid choose_grid<float>(int64_t, const GemmShape&);
 template Grid choose_grid<double>(int64_t, const GemmShape&);
 

@@ -1,13 +1,13 @@
 // Batched matrix product with its epilogue (engine.h has the algorithm and workspace).
-#include "kernels/gemm/engine.h"
 #include "kernels/gemm/epilogue.h"
+#include "kernels/gemm/multiply.h"
 #include "kernels/gemm/thin.h"
-#include "ops/gemm.h"
 
 namespace fastnn::FASTNN_ISA {
 
 template <class T>
-void matmul_forward(const MatmulForwardArgs<T>& args) {
+void multiply_cell(const MatmulForwardArgs<T>& args, const T* a_data, const T* b_data,
+                   const T* residual, T* c, int64_t c_stride, const Cell& cell, T* scratch) {
   // With one panel of rows every element of B is used once: reading it in place beats packing.
   const bool few_rows = args.m <= kTileRows, dense = args.packed_b == nullptr;
   const bool direct = args.b_col_stride == 1 && few_rows;
@@ -15,31 +15,31 @@ void matmul_forward(const MatmulForwardArgs<T>& args) {
   const bool transposed =
       dense && few_rows && !direct && args.b_row_stride == 1 && args.a_col_stride == 1;
   const bool bias_first = args.scale == T(1) && !short_sum && !transposed;
+  const TileBias<T> bias{bias_first ? args.bias : nullptr, nullptr};
+  const OutputEpilogue<T, ColumnBias<T>> epilogue{
+      {bias_first ? nullptr : args.bias}, args.scale, residual, c_stride, args.activation};
+  const DenseOperand<T> a{a_data, args.a_row_stride, args.a_col_stride};
+  const DenseOperand<T> b{b_data, args.b_col_stride, args.b_row_stride, direct};
+  if (!dense) {
+    const PackedOperand<T> packed{args.packed_b, round_up(args.n, kGroup<T>)};
+    gemm_cell<T>(cell, args.k, a, packed, c, c_stride, false, scratch, epilogue, bias);
+  } else if (short_sum) {
+    multiply_short_sum(cell, args.k, a, b, c, c_stride, epilogue);
+  } else if (transposed) {
+    multiply_few_rows(cell, args.k, a, b, c, c_stride, epilogue);
+  } else {
+    gemm_cell<T>(cell, args.k, a, b, c, c_stride, false, scratch, epilogue, bias);
+  }
+}
+
+template <class T>
+void matmul_forward(const MatmulForwardArgs<T>& args) {
   gemm_grid<T>(args.batch, {args.m, args.n, args.k}, [&](int64_t i, const Cell& cell, T* scratch) {
-    const DenseOperand<T> a{args.a + args.a_offsets[i], args.a_row_stride, args.a_col_stride};
     const int64_t offset = i * args.m * args.n;
-    T* const c = args.c + offset;
-    const TileBias<T> bias{bias_first ? args.bias : nullptr, nullptr};
-    const OutputEpilogue<T, ColumnBias<T>> epilogue{
-        {bias_first ? nullptr : args.bias},
-        args.scale,
-        args.residual == nullptr ? nullptr : args.residual + offset,
-        args.n,
-        args.activation};
-    if (!dense) {
-      const PackedOperand<T> b{args.packed_b, round_up(args.n, kGroup<T>)};
-      gemm_cell<T>(cell, args.k, a, b, c, args.n, false, scratch, epilogue, bias);
-      return;
-    }
-    const DenseOperand<T> b{args.b + args.b_offsets[i], args.b_col_stride, args.b_row_stride,
-                            direct};
-    if (short_sum) {
-      multiply_short_sum(cell, args.k, a, b, c, args.n, epilogue);
-    } else if (transposed) {
-      multiply_few_rows(cell, args.k, a, b, c, args.n, epilogue);
-    } else {
-      gemm_cell<T>(cell, args.k, a, b, c, args.n, false, scratch, epilogue, bias);
-    }
+    multiply_cell(args, args.a + args.a_offsets[i],
+                  args.packed_b == nullptr ? args.b + args.b_offsets[i] : nullptr,
+                  args.residual == nullptr ? nullptr : args.residual + offset, args.c + offset,
+                  args.n, cell, scratch);
   });
 }
 
@@ -93,6 +93,10 @@ void column_sum_forward(const ColumnSumForwardArgs<T>& args) {
   });
 }
 
+template void multiply_cell(const MatmulForwardArgs<float>&, const float*, const float*,
+                            const float*, float*, int64_t, const Cell&, float*);
+template void multiply_cell(const MatmulForwardArgs<double>&, const double*, const double*,
+                            const double*, double*, int64_t, const Cell&, double*);
 template void matmul_forward(const MatmulForwardArgs<float>&);
 template void matmul_forward(const MatmulForwardArgs<double>&);
 template void pack_matrix(const PackMatrixArgs<float>&);
