@@ -1,4 +1,4 @@
-"""scaled_dot_product_attention on arrays of ml_dtypes.bfloat16, against the same in float32."""
+"""Attention on arrays of ml_dtypes.bfloat16, against the same in float32."""
 
 from __future__ import annotations
 
@@ -148,6 +148,39 @@ def test_same_bytes_for_every_thread_count(isa, rng, queries):
     arrays = draw(rng, 2, 3, queries, 32), draw(rng, 2, 3, 300, 32), draw(rng, 2, 3, 300, 32)
     grad = draw(rng, 2, 3, queries, 32)
     same_bytes_for_every_thread_count(lambda: gradients(arrays, grad))
+
+
+@given(queries=sizes, keys=sizes, width=widths, seed=st.integers(0, 9))
+def test_gradients_in_one_pass_and_in_two(isa, queries, keys, width, seed):
+    """A special value among the keys, though masked, is what makes two passes of it."""
+    rng = np.random.default_rng(seed)
+    arrays = draw(rng, 2, queries, width), draw(rng, 2, keys, width), draw(rng, 2, keys, 5)
+    arrays = tuple(np.repeat(x, 2, -1)[..., ::2] if seed % 2 else x for x in arrays)
+    grad = draw(rng, 2, queries, 5)
+    mask = np.arange(keys) != keys - 1
+    expected = gradients(arrays, grad, attn_mask=mask)
+    arrays[1][:, -1] = np.nan
+    for one, two in zip(expected, gradients(arrays, grad, attn_mask=mask)):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize(("width", "rotary_dim"), [(2, 2), (16, 16), (34, 32), (66, 64), (5, 0)])
+def test_rotary_embedding(isa, rng, width, rotary_dim, interleaved):
+    options = {"rotary_dim": rotary_dim, "interleaved": interleaved}
+    x = draw(rng, 2, 3, 33, width)
+    expected = F.rotary_embedding(x.astype(np.float32), **options)
+    assert_rounded(F.rotary_embedding(x, **options), expected)
+    assert_rounded(F.rotary_embedding(x[..., ::-1].copy()[..., ::-1], **options), expected)
+    out = np.empty_like(x)
+    assert F.rotary_embedding(x, out=out, **options) is out
+    assert_rounded(out, expected)
+    t = fastnn.Tensor(x, requires_grad=True)
+    grad = draw(rng, *x.shape)
+    F.rotary_embedding(t, **options).backward(grad)
+    wide_t = fastnn.Tensor(x.astype(np.float32), requires_grad=True)
+    F.rotary_embedding(wide_t, **options).backward(grad.astype(np.float32))
+    assert_rounded(t.grad, wide_t.grad)
 
 
 def test_out(rng):

@@ -107,10 +107,27 @@ struct Stack {
   }
 };
 
-// f(T{}) with the type that query is computed in.
+// f(T{}) with the type that an array is computed in.
 template <class F>
-auto dispatch(const Check& check, py::handle query, const F& f) {
-  return is_bfloat16(query) ? f(float{}) : check.dispatch("query", query, f);
+auto dispatch(const Check& check, const char* name, py::handle object, const F& f) {
+  return is_bfloat16(object) ? f(float{}) : check.dispatch(name, object, f);
+}
+
+// An array of T, or with is_reduced of bfloat16; copied only if misaligned.
+template <class T>
+py::array stored(const Check& check, const char* name, py::handle object, bool is_reduced) {
+  if (!is_reduced) return check.strided<T>(name, object);
+  if (!is_bfloat16(object)) {
+    check.type_error(std::string(name) + ".dtype must be bfloat16 like the other arrays, got " +
+                     kind_of(object));
+  }
+  const auto a = py::reinterpret_borrow<py::array>(object);
+  return has_whole_strides(a) ? a : py::array(a.attr("copy")());
+}
+
+py::array new_array(const Check& check, const Shape& shape, const py::dtype& dtype) {
+  const LargeOutput memory(check.size("output", shape, dtype.itemsize()) * dtype.itemsize());
+  return py::array(dtype, std::vector<py::ssize_t>(shape.begin(), shape.end()));
 }
 
 // An array of float32, which may be given as bfloat16 if query is.
@@ -155,12 +172,7 @@ class Inputs {
   Shape query_shape(int64_t rows, int64_t cols) const { return with(lead_, rows, cols); }
   Shape key_shape(int64_t rows, int64_t cols) const { return with(key_lead_, rows, cols); }
   const Shape& lead() const { return lead_; }
-  // A new array stored as query is.
-  py::array new_array(const Shape& shape) const {
-    const py::dtype dtype = query_.array.dtype();
-    const LargeOutput memory(check_.size("output", shape, dtype.itemsize()) * dtype.itemsize());
-    return py::array(dtype, std::vector<py::ssize_t>(shape.begin(), shape.end()));
-  }
+  py::dtype dtype() const { return query_.array.dtype(); }
 
   // A further array with query's leading dimensions.
   Stack like_output(const char* name, py::handle object) const {
@@ -174,18 +186,9 @@ class Inputs {
 
  private:
   py::array matrices(const char* name, py::handle object) const {
-    py::array a = is_bfloat16_ ? reduced(name, object) : check_.strided<T>(name, object);
+    py::array a = stored<T>(check_, name, object, is_bfloat16_);
     check_.min_rank(name, a, 2);
     return a;
-  }
-  // Copied only if misaligned.
-  py::array reduced(const char* name, py::handle object) const {
-    if (!is_bfloat16(object)) {
-      check_.type_error(std::string(name) + ".dtype must be bfloat16 like the other arrays, got " +
-                        kind_of(object));
-    }
-    const auto a = py::reinterpret_borrow<py::array>(object);
-    return has_whole_strides(a) ? a : py::array(a.attr("copy")());
   }
   static Shape lead_of(const py::array& a) { return Shape(a.shape(), a.shape() + a.ndim() - 2); }
   static Shape with(Shape shape, int64_t rows, int64_t cols) {
@@ -361,7 +364,7 @@ py::object forward(py::handle query, py::handle key, py::handle value, py::handl
                    py::handle scale, bool enable_gqa, py::handle rules, py::handle dropout,
                    py::handle out) {
   const Check check("scaled_dot_product_attention");
-  return dispatch(check, query, [&](auto zero) -> py::object {
+  return dispatch(check, "query", query, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Inputs<T> inputs(check, query, key, value, attn_mask, scale, enable_gqa, rules, dropout);
     const AttentionProblem<T>& p = inputs.problem();
@@ -369,7 +372,7 @@ py::object forward(py::handle query, py::handle key, py::handle value, py::handl
     py::array output =
         out.is_none()
             ? laid_out_as(shape, py::reinterpret_borrow<py::array>(query),
-                          [&](const Shape& s) { return inputs.new_array(s); })
+                          [&](const Shape& s) { return new_array(check, s, inputs.dtype()); })
             : destination<T>(check, shape, out, is_bfloat16(query), {query, key, value, attn_mask});
     auto log_sum_exp = check.output<T>(row_shape(shape));
     const auto offsets = offsets_of(output, 2, inputs.lead());
@@ -389,7 +392,7 @@ py::object backward(py::handle query, py::handle key, py::handle value, py::hand
                     py::handle grad_log_sum_exp, py::handle weights, py::handle grad_weights,
                     const py::tuple& needs) {
   const Check check("scaled_dot_product_attention_backward");
-  return dispatch(check, query, [&](auto zero) -> py::object {
+  return dispatch(check, "query", query, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Inputs<T> inputs(check, query, key, value, attn_mask, scale, enable_gqa, rules, dropout);
     const AttentionProblem<T>& p = inputs.problem();
@@ -409,7 +412,7 @@ py::object backward(py::handle query, py::handle key, py::handle value, py::hand
     const auto wanted = [&](size_t i, const Shape& shape) -> py::object {
       if (!needs[i].cast<bool>()) return py::none();
       if (i == 3) return zeros<T>(check, shape);
-      return inputs.new_array(shape);
+      return new_array(check, shape, inputs.dtype());
     };
     auto delta = check.output<T>(rows);
     py::object grad_query = wanted(0, inputs.query_shape(p.queries, p.width));
@@ -433,7 +436,7 @@ py::object attention_weights(py::handle query, py::handle key, py::handle value,
                              py::handle attn_mask, py::handle scale, bool enable_gqa,
                              py::handle rules, py::handle dropout, py::handle log_sum_exp) {
   const Check check("attention_weights");
-  return dispatch(check, query, [&](auto zero) -> py::object {
+  return dispatch(check, "query", query, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Inputs<T> inputs(check, query, key, value, attn_mask, scale, enable_gqa, rules, dropout);
     const AttentionProblem<T>& p = inputs.problem();
@@ -465,11 +468,12 @@ Array<int64_t> positions_of(const Check& check, py::handle object, const Shape& 
 py::object rotary_embedding(py::handle input, py::handle positions, double base, bool interleaved,
                             py::handle rotary_dim, bool inverse, py::handle out) {
   const Check check("rotary_embedding");
-  return check.dispatch("input", input, [&](auto zero) -> py::object {
+  const bool is_reduced = is_bfloat16(input);
+  return dispatch(check, "input", input, [&](auto zero) -> py::object {
     using T = decltype(zero);
-    auto x = check.strided<T>("input", input);
+    auto x = stored<T>(check, "input", input, is_reduced);
     check.min_rank("input", x, 2);
-    if (element_stride(x, x.ndim() - 1) != 1) x = check.contiguous<T>("input", x);
+    if (element_stride(x, x.ndim() - 1) != 1) x = x.attr("copy")();
     const Shape shape = shape_of(x);
     const int64_t rows = shape[shape.size() - 2], width = shape.back();
     const int64_t turned = rotary_dim.is_none() ? width : rotary_dim.cast<int64_t>();
@@ -484,17 +488,18 @@ py::object rotary_embedding(py::handle input, py::handle positions, double base,
     }
     const Shape lead(shape.begin(), shape.end() - 2);
     py::array output =
-        out.is_none() ? laid_out_as(shape, x, [&](const Shape& s) { return check.output<T>(s); })
-                      : check.output<T>(shape, out, {input});
+        out.is_none()
+            ? laid_out_as(shape, x, [&](const Shape& s) { return new_array(check, s, x.dtype()); })
+            : destination<T>(check, shape, out, is_reduced, {input});
     const auto input_offsets = offsets_of(x, 2, lead), output_offsets = offsets_of(output, 2, lead);
     const auto position_offsets = offsets_of(where, std::min<int64_t>(1, where.ndim()), lead);
     const bool repeats = where.ndim() == 0 || extent(where, where.ndim() - 1) == 1;
     run(attention_kernels().rotary_embedding_forward,
         RotaryEmbeddingArgs<T>{static_cast<int64_t>(input_offsets.size()), rows, width, turned / 2,
-                               interleaved, inverse, frequencies.data(), where.data(),
+                               interleaved, inverse, is_reduced, frequencies.data(), where.data(),
                                position_offsets.data(), repeats ? 0 : 1, x.data(),
                                input_offsets.data(), element_stride(x, x.ndim() - 2),
-                               static_cast<T*>(output.mutable_data()), output_offsets.data(),
+                               output.mutable_data(), output_offsets.data(),
                                element_stride(output, output.ndim() - 2)});
     return std::move(output);
   });

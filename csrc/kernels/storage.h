@@ -58,9 +58,28 @@ FASTNN_INLINE void store_stored(T* p, int64_t n, Vec<T> v) {
   v.store(p, n);
 }
 FASTNN_INLINE void store_stored(uint16_t* p, int64_t n, Vec<float> v) {
+#if defined(FASTNN_ISA_AVX512)
+  const __mmask16 mask = native::first_n(n, 0.0f);
+  const __m512i bits = _mm512_castps_si512(v.v), one = _mm512_set1_epi32(1);
+  const __m512i odd = _mm512_and_si512(_mm512_maskz_srli_epi32(mask, bits, 16), one);
+  const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __m512i kept = _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(v.v, v.v, _CMP_UNORD_Q),
+                                            bits, _mm512_set1_epi32(0x400000));
+  const __m512i high = _mm512_maskz_srli_epi32(mask, kept, 16);
+  _mm256_mask_storeu_epi16(p, mask, _mm512_maskz_cvtepi32_epi16(mask, high));
+#else
   float wide[Vec<float>::kSize];
   v.store(wide);
   round_row(wide, p, n < Vec<float>::kSize ? n : Vec<float>::kSize);
+#endif
+}
+template <class Lanes, class T>
+FASTNN_INLINE void store_stored(Lanes lanes, Vec<T> v, T* p) {
+  lanes.store(v, p);
+}
+template <class Lanes>
+FASTNN_INLINE void store_stored(Lanes lanes, Vec<float> v, uint16_t* p) {
+  store_stored(p, count_of(lanes), v);
 }
 
 }  // namespace fastnn::FASTNN_ISA

@@ -99,19 +99,20 @@ struct AttentionWeightsArgs {
 // input and output are `heads` matrices (rows, width) with contiguous columns, that of head h at
 // offsets[h]; row r of head h stands at position positions[position_offsets[h] + r *
 // position_stride]. The first 2 * pairs columns are turned: pair i is columns (2 i, 2 i + 1) if
-// interleaved, else (i, i + pairs); inverse turns back, which is also the gradient.
+// interleaved, else (i, i + pairs); inverse turns back, which is also the gradient. With
+// is_bfloat16, where T is float, elements are bfloat16.
 template <class T>
 struct RotaryEmbeddingArgs {
   int64_t heads, rows, width, pairs;
-  bool interleaved, inverse;
+  bool interleaved, inverse, is_bfloat16;
   const double* frequencies;  // by pair
   const int64_t* positions;
   const int64_t* position_offsets;
   int64_t position_stride;
-  const T* input;
+  const void* input;
   const int64_t* input_offsets;
   int64_t input_row_stride;
-  T* output;
+  void* output;
   const int64_t* output_offsets;
   int64_t output_row_stride;
 };

@@ -269,7 +269,7 @@ def rotary_embedding(
 
     Parameters
     ----------
-    input : array or Tensor, shape (..., L, E), float32 or float64
+    input : array or Tensor, shape (..., L, E), float32, float64 or bfloat16
         Queries or keys.
     positions : int array, broadcastable to (..., L), optional
         0 .. L - 1 if not given.
@@ -289,7 +289,7 @@ def rotary_embedding(
     Raises
     ------
     TypeError
-        If input is not float32 or float64, or positions are not integers.
+        If input is not float32, float64 or bfloat16, or positions are not integers.
     ValueError
         If R is odd or greater than E, positions do not fit, or base is not positive and finite.
 
@@ -318,4 +318,4 @@ def rotary_embedding(
 
     refuse_out_while_recording(op, out, input)
     result = _core.rotary_embedding_forward(array(input), *options, False, out)
-    return record(result, (input,), backward, name=op)
+    return record(result, (input,), backward, name=op, bfloat16=True)

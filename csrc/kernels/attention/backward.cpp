@@ -7,12 +7,21 @@
 // so that both give the same bytes.
 //
 // Workspace a thread, in elements: lane_block (at most 192 KiB, or one group) + kMaxBlockRows *
-// (2 width + 2 value_width + 7 kGroup + 128).
+// (2 width + 2 value_width + 7 kGroup + 128), and for bfloat16 the gradient of a head's queries (at
+// most kMaxQuerySums).
 #include "kernels/attention/dropout.h"
 #include "kernels/attention/weights.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {
+
+constexpr int64_t kMaxQuerySums = int64_t{1} << 22;
+
+// Whether rows are a B operand as they lie.
+template <class T>
+bool reads_in_place(const MatrixStack<T>& stack) {
+  return stack.col_stride == 1 && !stack.is_bfloat16;
+}
 
 template <class T>
 struct BackwardScratch {
@@ -23,13 +32,19 @@ struct BackwardScratch {
   T* value_gradients;
   RowBlock<T> rows;  // of the rows' side
   RowBlock<T> value_rows;
-  T* scores;  // tiles [kMaxBlockRows][kGroup]
+  T* keys;        // of the lanes' side, [block][width], where they cannot be read in place
+  T* query_sums;  // [group * queries][width], where they cannot be kept in grad_query
+  T* scores;      // tiles [kMaxBlockRows][kGroup]
   T* grad_scores;
   T* cap_slope;
   T* extra;  // gradient of the weights, then dropout
   RuleScratch<T> rules;
 
-  BackwardScratch(Carver<T>& carver, const AttentionProblem<T>& p, int64_t block, int64_t rows) {
+  BackwardScratch(Carver<T>& carver, const AttentionProblem<T>& p, int64_t block, int64_t rows,
+                  bool adds_grad_query) {
+    const bool is_reduced = p.key.is_bfloat16;
+    keys = carver.take(adds_grad_query && !reads_in_place(p.key) ? block * p.width : 0);
+    query_sums = carver.take(adds_grad_query && is_reduced ? p.group * p.queries * p.width : 0);
     staging = carver.take(staging_elements(p));
     groups = carver.take(block * p.width);
     value_groups = carver.take(block * p.value_width);
@@ -153,18 +168,19 @@ void query_part(const AttentionBackwardArgs<T>& args, BackwardScratch<T>& s, int
   }
 }
 
-// grad_key, grad_value and grad_bias of a block of keys: lanes are keys, rows queries.
+// grad_key, grad_value and grad_bias of a block of keys: lanes are keys, rows queries. query_sums,
+// [group * queries][width] or null, also receives the gradient of the scaled queries.
 template <class T>
 class KeyPart {
  public:
   KeyPart(const AttentionBackwardArgs<T>& args, BackwardScratch<T>& scratch, int64_t key_head,
-          Range keys, bool adds_grad_query)
+          Range keys, T* query_sums)
       : args_(args),
         p_(args.problem),
         s_(scratch),
         key_head_(key_head),
         keys_(keys),
-        adds_grad_query_(adds_grad_query),
+        query_sums_(query_sums),
         groups_(ceil_div(keys.end - keys.begin, kGroup<T>)) {
     look_ahead();
   }
@@ -174,6 +190,7 @@ class KeyPart {
     pack_groups(s_.value_groups, p_.value, key_head_, keys_, p_.value_width, T(1), s_.staging);
     fill(s_.gradients, groups_ * kGroup<T> * p_.width, T(0));
     fill(s_.value_gradients, groups_ * kGroup<T> * p_.value_width, T(0));
+    if (query_sums_) place_keys();
     for (int64_t i = 0; i < p_.group; ++i) add_head(key_head_ * p_.group + i);
     for (int64_t g = 0; g < groups_; ++g) finish(g);
   }
@@ -208,6 +225,18 @@ class KeyPart {
     ahead_.spread_over(groups_ * p_.group * ceil_div(p_.queries, rows) * tiles);
   }
 
+  void place_keys() {
+    key_ = {s_.keys, p_.width, 1};
+    if (reads_in_place(p_.key)) {
+      key_ = Matrix<T>::of(p_.key, key_head_).from_row(keys_.begin);
+    } else {
+      with_stored(p_.key, [&](auto zero) {
+        const auto source = Matrix<decltype(zero)>::of(p_.key, key_head_).from_row(keys_.begin);
+        copy_rows(s_.keys, p_.width, source, keys_.end - keys_.begin, p_.width, T(1));
+      });
+    }
+  }
+
   void add_head(int64_t head) {
     const GradientTile<T, false> tile(args_, s_, head);
     const Range seen = tile.rules().queries_of(keys_);
@@ -239,16 +268,16 @@ class KeyPart {
       s_.rows.multiply_transposed(s_.gradients + g * kGroup<T> * p_.width, s_.grad_scores, used,
                                   lanes, true, ahead_);
     }
-    if (adds_grad_query_) add_grad_query(head, at);
+    if (query_sums_) add_to_queries(head, at);
   }
 
-  // grad_query[rows] += grad_scores * keys, with the keys in place as B.
-  void add_grad_query(int64_t head, const Rectangle& at) {
+  // query_sums[rows] += grad_scores * keys.
+  void add_to_queries(int64_t head, const Rectangle& at) {
     const int64_t rows = at.queries.end - at.queries.begin, depth = at.keys.end - at.keys.begin;
     const int64_t panel = panel_rows(rows);
-    const auto key = Matrix<T>::of(p_.key, key_head_).from_row(at.keys.begin);
-    T* const target =
-        static_cast<T*>(args_.grad_query) + (head * p_.queries + at.queries.begin) * p_.width;
+    const auto key = key_.from_row(at.keys.begin - keys_.begin);
+    const int64_t first = (head - key_head_ * p_.group) * p_.queries + at.queries.begin;
+    T* const target = query_sums_ + first * p_.width;
     for (int64_t i = 0; i < rows; i += panel) {
       const int count = static_cast<int>(min_of(panel, rows - i));
       for (int64_t c = 0; c < p_.width; c += kGroup<T>) {
@@ -279,8 +308,9 @@ class KeyPart {
   BackwardScratch<T>& s_;
   int64_t key_head_;
   Range keys_;
-  bool adds_grad_query_;
+  T* query_sums_;
   int64_t groups_;
+  Matrix<T> key_{};  // of keys_, for query_sums_
   Prefetcher ahead_;
 };
 
@@ -325,9 +355,9 @@ void compute_delta(const AttentionBackwardArgs<T>& args) {
 // f(scratch, part) for every part < parts, on all threads. `multiply_adds` is the work of a part.
 template <class T, class F>
 void for_parts(const AttentionProblem<T>& p, int64_t parts, int64_t block, int64_t rows,
-               int64_t multiply_adds, const F& f) {
+               bool adds_grad_query, int64_t multiply_adds, const F& f) {
   Carver<T> counter{nullptr};
-  BackwardScratch<T>(counter, p, block, block_rows(rows));
+  BackwardScratch<T>(counter, p, block, block_rows(rows), adds_grad_query);
   const int64_t grain = part_grain(multiply_adds);
   const int workers = plan_workers(ceil_div(parts, grain));
   Workspace workspace(workers * counter.used * static_cast<int64_t>(sizeof(T)) +
@@ -335,7 +365,7 @@ void for_parts(const AttentionProblem<T>& p, int64_t parts, int64_t block, int64
   T* const memory = workspace.take<T>(workers * counter.used);
   parallel_for(parts, grain, [&](int64_t begin, int64_t end, int worker) {
     Carver<T> carver{memory + worker * counter.used};
-    BackwardScratch<T> scratch(carver, p, block, block_rows(rows));
+    BackwardScratch<T> scratch(carver, p, block, block_rows(rows), adds_grad_query);
     for (int64_t part = begin; part < end; ++part) f(scratch, part);
   });
 }
@@ -346,7 +376,7 @@ void grad_of_queries(const AttentionBackwardArgs<T>& args) {
   const int64_t width = 2 * (p.width + p.value_width);
   const int64_t block = lane_block<T>(p.queries, p.heads, width);
   const int64_t blocks = ceil_div(p.queries, block);
-  for_parts(p, p.heads * blocks, block, p.keys, min_of(block, p.queries) * p.keys * width,
+  for_parts(p, p.heads * blocks, block, p.keys, false, min_of(block, p.queries) * p.keys * width,
             [&](BackwardScratch<T>& scratch, int64_t part) {
               query_part(args, scratch, part / blocks,
                          block_of(part % blocks * block, block, p.queries));
@@ -359,11 +389,11 @@ void grad_of_keys(const AttentionBackwardArgs<T>& args) {
   const int64_t width = 2 * (p.width + p.value_width), key_heads = p.heads / p.group;
   const int64_t block = lane_block<T>(p.keys, key_heads, width);
   const int64_t blocks = ceil_div(p.keys, block);
-  for_parts(p, key_heads * blocks, block, p.queries,
+  for_parts(p, key_heads * blocks, block, p.queries, false,
             min_of(block, p.keys) * p.queries * p.group * width,
             [&](BackwardScratch<T>& scratch, int64_t part) {
               KeyPart<T>(args, scratch, part / blocks,
-                         block_of(part % blocks * block, block, p.keys), false)
+                         block_of(part % blocks * block, block, p.keys), nullptr)
                   .run();
             });
 }
@@ -375,29 +405,42 @@ void grad_by_heads(const AttentionBackwardArgs<T>& args) {
   const int64_t width = 2 * (p.width + p.value_width), key_heads = p.heads / p.group;
   const int64_t size = p.group * p.queries * p.width;
   const int64_t block = lane_block<T>(p.keys, INT32_MAX, width);
-  for_parts(p, key_heads, block, p.queries, p.keys * p.group * p.queries * width,
+  for_parts(p, key_heads, block, p.queries, true, p.keys * p.group * p.queries * width,
             [&](BackwardScratch<T>& scratch, int64_t key_head) {
-              T* const grad_query = static_cast<T*>(args.grad_query) + key_head * size;
-              fill(grad_query, size, T(0));
+              T* const sums = p.query.is_bfloat16
+                                  ? scratch.query_sums
+                                  : static_cast<T*>(args.grad_query) + key_head * size;
+              fill(sums, size, T(0));
               for (int64_t k = 0; k < p.keys; k += block) {
-                KeyPart<T>(args, scratch, key_head, block_of(k, block, p.keys), true).run();
+                KeyPart<T>(args, scratch, key_head, block_of(k, block, p.keys), sums).run();
               }
-              scale_run(grad_query, size, p.scale);
+              with_stored(p.query, [&](auto zero) {
+                auto* const grad = static_cast<decltype(zero)*>(args.grad_query) + key_head * size;
+                for_vectors<T>(size, [&](int64_t i, auto lanes) FASTNN_INLINE_LAMBDA {
+                  store_stored(lanes, lanes.load(sums + i) * Vec<T>(p.scale), grad + i);
+                });
+              });
             });
 }
 
-// Whether rows can be read in place as an operand whose weights may be zero.
+// Whether rows can be an operand whose weights may be zero.
 template <class T>
 bool is_finite(const MatrixStack<T>& stack, int64_t heads, int64_t rows, int64_t width) {
-  for (int64_t i = 0; i < heads * rows; ++i) {
-    const auto row = Matrix<T>::of(stack, i / rows).from_row(i % rows);
-    Vec<T> acc = Vec<T>::zero();
-    for_vectors<T>(width, [&](int64_t c, auto lanes) FASTNN_INLINE_LAMBDA {
-      acc = fma(lanes.load(row.data + c), Vec<T>::zero(), acc);
-    });
-    if (!all(acc == Vec<T>::zero())) return false;
-  }
-  return true;
+  return with_stored(stack, [&](auto zero) {
+    for (int64_t i = 0; i < heads * rows; ++i) {
+      const auto row = Matrix<decltype(zero)>::of(stack, i / rows).from_row(i % rows);
+      Vec<T> acc = Vec<T>::zero();
+      if (row.col_stride == 1) {
+        for_vectors<T>(width, [&](int64_t c, auto lanes) FASTNN_INLINE_LAMBDA {
+          acc = fma(load_stored(lanes, row.data + c), Vec<T>::zero(), acc);
+        });
+      } else {
+        for (int64_t c = 0; c < width; ++c) acc += Vec<T>(from_stored(row.at(0, c)) * T(0));
+      }
+      if (!all(acc == Vec<T>::zero())) return false;
+    }
+    return true;
+  });
 }
 
 // Whether heads by themselves feed the threads evenly.
@@ -414,8 +457,9 @@ void scaled_dot_product_attention_backward(const AttentionBackwardArgs<T>& args)
   const int64_t key_heads = p.heads / p.group;
   const bool keys = args.grad_key || args.grad_value || args.grad_bias;
   compute_delta(args);
-  if (args.grad_query && keys && p.key.col_stride == 1 && !p.key.is_bfloat16 &&
-      feed_threads(key_heads) && is_finite(p.key, key_heads, p.keys, p.width)) {
+  const bool has_room = !p.query.is_bfloat16 || p.group * p.queries * p.width <= kMaxQuerySums;
+  if (args.grad_query && keys && has_room && feed_threads(key_heads) &&
+      is_finite(p.key, key_heads, p.keys, p.width)) {
     return grad_by_heads(args);
   }
   if (args.grad_query && p.queries > 0) grad_of_queries(args);

@@ -4,7 +4,7 @@
 //
 // Workspace a thread, in elements: kBlock * 2 (pairs, rounded up to a vector).
 #include "kernels/gemm/engine.h"
-#include "kernels/rows.h"
+#include "kernels/storage.h"
 #include "ops/attention.h"
 #include "runtime/workspace.h"
 #include "simd/math.h"
@@ -81,39 +81,38 @@ FASTNN_INLINE void turn(Vec<T>& first, Vec<T>& second, Vec<T> cosine, Vec<T> sin
   second = fma(old, sine, second * cosine);
 }
 
-template <class T>
-void turn_row(const T* x, T* y, const T* cosines, const T* sines,
+template <class T, class S>
+void turn_row(const S* x, S* y, const T* cosines, const T* sines,
               const RotaryEmbeddingArgs<T>& args) {
   constexpr int64_t kSize = Vec<T>::kSize;
   const int64_t pairs = args.pairs;
   if (args.interleaved) {
     for (int64_t i = 0; i < pairs; i += kSize) {
       const int64_t n = 2 * (pairs - i);
-      Vec<T> first = Vec<T>::load(x + 2 * i, n),
-             second = Vec<T>::load(x + 2 * i + kSize, n - kSize);
+      Vec<T> first = load_stored(FirstLanes<T>{n}, x + 2 * i),
+             second = load_stored(FirstLanes<T>{n - kSize}, x + 2 * i + kSize);
       deinterleave(first, second);
       turn(first, second, Vec<T>::load(cosines + i), Vec<T>::load(sines + i));
       interleave(first, second);
-      first.store(y + 2 * i, n);
-      second.store(y + 2 * i + kSize, n - kSize);
+      store_stored(y + 2 * i, n, first);
+      store_stored(y + 2 * i + kSize, n - kSize, second);
     }
   } else {
     for_vectors<T>(pairs, [&](int64_t i, auto lanes) FASTNN_INLINE_LAMBDA {
-      Vec<T> first = lanes.load(x + i), second = lanes.load(x + pairs + i);
+      Vec<T> first = load_stored(lanes, x + i), second = load_stored(lanes, x + pairs + i);
       turn(first, second, Vec<T>::load(cosines + i), Vec<T>::load(sines + i));
-      lanes.store(first, y + i);
-      lanes.store(second, y + pairs + i);
+      store_stored(lanes, first, y + i);
+      store_stored(lanes, second, y + pairs + i);
     });
   }
   for_vectors<T>(args.width - 2 * pairs, [&](int64_t i, auto lanes) FASTNN_INLINE_LAMBDA {
-    lanes.store(lanes.load(x + 2 * pairs + i), y + 2 * pairs + i);
+    store_stored(lanes, load_stored(lanes, x + 2 * pairs + i), y + 2 * pairs + i);
   });
 }
 
-}  // namespace
-
-template <class T>
-void rotary_embedding_forward(const RotaryEmbeddingArgs<T>& args) {
+// Elements are stored as S.
+template <class T, class S>
+void turn_stored(const RotaryEmbeddingArgs<T>& args) {
   const int64_t stride = round_up(args.pairs, Vec<T>::kSize), table = 2 * kBlock * stride;
   const int64_t blocks = ceil_div(args.rows, kBlock), chunks = ceil_div(args.heads, kHeads);
   const int64_t work = min_of(args.rows, kBlock) * min_of(args.heads, kHeads) * (args.width + 8);
@@ -136,8 +135,10 @@ void rotary_embedding_forward(const RotaryEmbeddingArgs<T>& args) {
                      static_cast<double>(positions[r * args.position_stride]), args);
           }
         }
-        const T* const x = args.input + args.input_offsets[head] + row * args.input_row_stride;
-        T* const y = args.output + args.output_offsets[head] + row * args.output_row_stride;
+        const S* const x = static_cast<const S*>(args.input) + args.input_offsets[head] +
+                           row * args.input_row_stride;
+        S* const y =
+            static_cast<S*>(args.output) + args.output_offsets[head] + row * args.output_row_stride;
         for (int64_t r = 0; r < rows; ++r) {
           turn_row(x + r * args.input_row_stride, y + r * args.output_row_stride,
                    cosines + r * stride, sines + r * stride, args);
@@ -145,6 +146,16 @@ void rotary_embedding_forward(const RotaryEmbeddingArgs<T>& args) {
       }
     }
   });
+}
+
+}  // namespace
+
+template <class T>
+void rotary_embedding_forward(const RotaryEmbeddingArgs<T>& args) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (args.is_bfloat16) return turn_stored<T, uint16_t>(args);
+  }
+  turn_stored<T, T>(args);
 }
 
 template void rotary_embedding_forward(const RotaryEmbeddingArgs<float>&);
