@@ -12,7 +12,7 @@ from fastnn import _reduce as R
 from fastnn import _shape as S
 from fastnn.autograd import array
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def einsum(subscripts: str, *operands: Any) -> Any:
@@ -69,11 +69,11 @@ def _parse(subscripts: str, shapes: Sequence[tuple[int, ...]]) -> tuple[list[str
         )
     named = [term.replace("...", "") for term in terms]
     letters = "".join(named) + output.replace("...", "")
-    if not all(c in _LETTERS for c in letters) or any(t.count("...") > 1 for t in [*terms, output]):
+    if not all(c in LETTERS for c in letters) or any(t.count("...") > 1 for t in [*terms, output]):
         raise ValueError(
             f"einsum: subscripts must be letters, ',', '...' and '->', got {subscripts!r}"
         )
-    free = [c for c in _LETTERS if c not in letters]
+    free = [c for c in LETTERS if c not in letters]
     hidden = [len(s) - len(n) for s, n in zip(shapes, named)]
     for term, count, shape in zip(terms, hidden, shapes):
         if count < 0 or (count > 0 and "..." not in term):

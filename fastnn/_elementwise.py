@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from fastnn import _core
 from fastnn.autograd import Array, TensorBase, array, record
 
 SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)
@@ -139,61 +138,58 @@ def power(a: Any, b: Any) -> Any:
     return result(out, (a, b), backward, "power")
 
 
-def negative(a: Any) -> Any:
-    return result(-array(a), (a,), lambda grad, needs: (-grad,), "negative")
+def remainder(a: Any, b: Any) -> Any:
+    """a - floor(a / b) * b, with the sign of b; the quotient is constant where it is smooth."""
+    x, y = pair("remainder", a, b)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (
+            unbroadcast(grad, x.shape) if needs[0] else None,
+            unbroadcast(-grad * np.floor_divide(x, y), y.shape) if needs[1] else None,
+        )
+
+    return result(np.remainder(x, y), (a, b), backward, "remainder")
 
 
-def absolute(a: Any) -> Any:
-    """|a|; the gradient at 0 is 0."""
-    x = array(a)
-    return result(np.abs(x), (a,), lambda grad, needs: (grad * np.sign(x),), "abs")
+def floor_divide(a: Any, b: Any) -> Any:
+    """floor(a / b); the gradient is 0."""
+    x, y = pair("floor_divide", a, b)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (
+            np.zeros(x.shape, grad.dtype) if needs[0] else None,
+            np.zeros(y.shape, grad.dtype) if needs[1] else None,
+        )
+
+    return result(np.floor_divide(x, y), (a, b), backward, "floor_divide")
 
 
-def _mapped(kernel: Any, ufunc: Any, x: Any) -> Any:
-    """Apply the kernel to what it takes, NumPy's function to the rest."""
-    floats = isinstance(x, ndarray) and x.dtype.char in "fd"
-    return kernel(x) if floats else ufunc(x)
+def arctan2(a: Any, b: Any) -> Any:
+    """The angle of the point (b, a)."""
+    x, y = pair("arctan2", a, b)
+
+    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        share = grad / (x * x + y * y)
+        return (
+            unbroadcast(share * y, x.shape) if needs[0] else None,
+            unbroadcast(-share * x, y.shape) if needs[1] else None,
+        )
+
+    return result(np.arctan2(x, y), (a, b), backward, "arctan2")
 
 
-def exp(a: Any) -> Any:
-    out = _mapped(_core.exp_forward, np.exp, array(a))
-    return result(out, (a,), lambda grad, needs: (grad * out,), "exp")
+def logaddexp(a: Any, b: Any) -> Any:
+    """log(exp(a) + exp(b)) without overflow."""
+    x, y = pair("logaddexp", a, b)
+    out = np.logaddexp(x, y)
 
+    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (
+            unbroadcast(grad * np.exp(x - out), x.shape) if needs[0] else None,
+            unbroadcast(grad * np.exp(y - out), y.shape) if needs[1] else None,
+        )
 
-def log(a: Any) -> Any:
-    x = array(a)
-    out = _mapped(_core.log_forward, np.log, x)
-    return result(out, (a,), lambda grad, needs: (grad / x,), "log")
-
-
-def log1p(a: Any) -> Any:
-    x = array(a)
-    return result(np.log1p(x), (a,), lambda grad, needs: (grad / (1 + x),), "log1p")
-
-
-def expm1(a: Any) -> Any:
-    out = np.expm1(array(a))
-    return result(out, (a,), lambda grad, needs: (grad * (out + 1),), "expm1")
-
-
-def sqrt(a: Any) -> Any:
-    out = _mapped(_core.sqrt_forward, np.sqrt, array(a))
-    return result(out, (a,), lambda grad, needs: (grad / (2 * out),), "sqrt")
-
-
-def sin(a: Any) -> Any:
-    x = array(a)
-    return result(np.sin(x), (a,), lambda grad, needs: (grad * np.cos(x),), "sin")
-
-
-def cos(a: Any) -> Any:
-    x = array(a)
-    return result(np.cos(x), (a,), lambda grad, needs: (-grad * np.sin(x),), "cos")
-
-
-def tanh(a: Any) -> Any:
-    out = _mapped(_core.tanh_forward, np.tanh, array(a))
-    return result(out, (a,), lambda grad, needs: (grad * (1 - out * out),), "tanh")
+    return result(out, (a, b), backward, "logaddexp")
 
 
 def clip(a: Any, min: Any = None, max: Any = None) -> Any:

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import _elementwise as E
+from fastnn import _linalg as linalg
+from fastnn import _rearrange as rearrange
 from fastnn import _shape as S
+from fastnn import _ufuncs as U
 from fastnn._einsum import einsum
 from fastnn.autograd import TensorBase, is_grad_enabled
 
@@ -24,46 +27,67 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 UFUNCS: dict[Any, Callable[..., Any]] = {
+    **U.UNARY,
     np.add: E.add,
     np.subtract: E.subtract,
     np.multiply: E.multiply,
     np.divide: E.divide,
+    np.remainder: E.remainder,
+    np.floor_divide: E.floor_divide,
     np.power: E.power,
     np.matmul: E.matmul,
     np.maximum: E.maximum,
     np.minimum: E.minimum,
-    np.negative: E.negative,
-    np.square: lambda a: E.multiply(a, a),
+    np.arctan2: E.arctan2,
+    np.logaddexp: E.logaddexp,
     np.reciprocal: lambda a: E.divide(1, a),
-    np.absolute: E.absolute,
-    np.exp: E.exp,
-    np.expm1: E.expm1,
-    np.log: E.log,
-    np.log1p: E.log1p,
-    np.sqrt: E.sqrt,
-    np.sin: E.sin,
-    np.cos: E.cos,
-    np.tanh: E.tanh,
 }
 
+_MOVERS = (
+    *(np.copy, np.moveaxis, np.rollaxis, np.flip, np.fliplr, np.flipud, np.roll, np.rot90),
+    *(np.tile, np.repeat, np.take, np.take_along_axis, np.delete),
+    *(np.diag, np.diagonal, np.tril, np.triu, np.atleast_1d, np.atleast_2d, np.atleast_3d),
+)
+
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    **{function: rearrange.mover(function) for function in _MOVERS},
+    **{
+        function: rearrange.cutter(function)
+        for function in (np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit)
+    },
     np.concatenate: S.concatenate,
     np.stack: S.stack,
-    np.split: S.split,
+    np.vstack: rearrange.joiner(np.vstack, np.atleast_2d, 0),
+    np.hstack: rearrange.joiner(np.hstack, np.atleast_1d, 1),
+    np.dstack: rearrange.joiner(np.dstack, np.atleast_3d, 2),
+    np.column_stack: rearrange.joiner(np.column_stack, rearrange.column, 1),
+    np.append: rearrange.append,
+    np.diff: rearrange.diff,
+    np.pad: rearrange.pad,
+    np.sort: rearrange.sort,
     np.where: E.where,
     np.clip: E.clip,
+    np.round: U.round,
     np.broadcast_to: S.broadcast_to,
     np.expand_dims: S.expand_dims,
     np.swapaxes: S.swapaxes,
-    np.reshape: _method("reshape"),
-    np.transpose: _method("transpose"),
-    np.squeeze: _method("squeeze"),
     np.einsum: einsum,
-    np.ravel: _method("ravel"),
-    np.cumsum: _method("cumsum"),
+    np.dot: linalg.dot,
+    np.inner: linalg.inner,
+    np.outer: linalg.outer,
+    np.vdot: linalg.vdot,
+    np.tensordot: linalg.tensordot,
+    np.trace: linalg.trace,
+    np.cumprod: linalg.cumprod,
+    np.linalg.norm: linalg.norm,
+    np.amax: _method("max"),
+    np.amin: _method("min"),
     **{
         getattr(np, name): _method(name)
-        for name in ("sum", "prod", "mean", "max", "min", "var", "std")
+        for name in (
+            *("reshape", "transpose", "squeeze", "ravel", "cumsum"),
+            *("sum", "prod", "mean", "max", "min", "var", "std"),
+        )
     },
 }
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._elementwise import result, sqrt
+from fastnn._elementwise import result
+from fastnn._ufuncs import sqrt
 from fastnn.autograd import Array, array
 from fastnn.functional._args import integer
 
@@ -37,7 +38,7 @@ def _count(x: Array, axis: Any) -> int:
     return count
 
 
-def _spread(reduced: Any, x: Array, axis: Any) -> Array:
+def spread(reduced: Any, x: Array, axis: Any) -> Array:
     """Give a reduced array its axes back with length 1, ready to broadcast over x."""
     axes = _axes(x, axis)
     return np.reshape(reduced, [1 if a in axes else n for a, n in enumerate(x.shape)])
@@ -48,7 +49,7 @@ def sum(a: Any, axis: Any, keepdims: bool) -> Any:
     return result(
         x.sum(axis=axis, keepdims=keepdims),
         (a,),
-        lambda grad, needs: (np.broadcast_to(_spread(grad, x, axis), x.shape),),
+        lambda grad, needs: (np.broadcast_to(spread(grad, x, axis), x.shape),),
         "sum",
     )
 
@@ -57,7 +58,7 @@ def mean(a: Any, axis: Any, keepdims: bool) -> Any:
     x = array(a)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        share = _spread(grad / grad.dtype.type(max(_count(x, axis), 1)), x, axis)
+        share = spread(grad / grad.dtype.type(max(_count(x, axis), 1)), x, axis)
         return (np.broadcast_to(share, x.shape),)
 
     return result(x.mean(axis=axis, keepdims=keepdims), (a,), backward, "mean")
@@ -72,9 +73,9 @@ def extremum(a: Any, axis: Any, keepdims: bool, name: str) -> Any:
     out = getattr(x, name)(axis=axis, keepdims=keepdims)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        hit = (x == _spread(out, x, axis)) | (x != x)
+        hit = (x == spread(out, x, axis)) | (x != x)
         count = hit.sum(axis=_axes(x, axis), keepdims=True).astype(grad.dtype)
-        return (hit * (_spread(grad, x, axis) / count),)
+        return (hit * (spread(grad, x, axis) / count),)
 
     return result(out, (a,), backward, name)
 
@@ -88,7 +89,7 @@ def var(a: Any, axis: Any, keepdims: bool, ddof: float) -> Any:
         axes = _axes(x, axis)
         deviation = x - x.mean(axis=axes, keepdims=True)
         scale = grad.dtype.type(2 / count if count > 0 else np.nan)
-        return (_spread(grad, x, axis) * (scale * deviation),)
+        return (spread(grad, x, axis) * (scale * deviation),)
 
     return result(x.var(axis=axis, keepdims=keepdims, ddof=ddof), (a,), backward, "var")
 
@@ -110,7 +111,7 @@ def prod(a: Any, axis: Any, keepdims: bool) -> Any:
         others[..., 1:] = np.cumprod(rows[..., :-1], axis=-1)
         others[..., :-1] *= np.cumprod(rows[..., :0:-1], axis=-1)[..., ::-1]
         moved = others.reshape([x.shape[i] for i in kept + axes])
-        return (_spread(grad, x, axis) * moved.transpose(np.argsort(kept + axes)),)
+        return (spread(grad, x, axis) * moved.transpose(np.argsort(kept + axes)),)
 
     return result(x.prod(axis=axis, keepdims=keepdims), (a,), backward, "prod")
 

@@ -30,6 +30,11 @@ def reshape(a: Any, shape: tuple[int, ...]) -> Any:
 def transpose(a: Any, axes: tuple[int, ...]) -> Any:
     """Permute the axes; no axes reverse them."""
     x = array(a)
+    if axes and len(axes) != x.ndim:
+        raise ValueError(
+            f"transpose: needs all {x.ndim} axes in their new order, got {axes}; "
+            "swapaxes exchanges two"
+        )
     out = np.transpose(x, axes or None)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:

@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 
 from fastnn import _elementwise as E
+from fastnn import _linalg as L
 from fastnn import _numpy_protocol as protocol
 from fastnn import _reduce as R
 from fastnn import _shape as S
+from fastnn import _ufuncs as U
 from fastnn._einsum import einsum
 from fastnn._elementwise import clip, maximum, minimum, where
+from fastnn._rearrange import mover
 from fastnn._shape import concatenate, split, stack
+from fastnn._torch_names import TorchNames
 from fastnn.autograd import (
     Array,
     Result,
-    TensorBase,
-    array,
     enable_grad,
     is_grad_enabled,
     no_grad,
@@ -42,7 +44,7 @@ __all__ = [
 ]
 
 
-class Tensor(TensorBase):
+class Tensor(TorchNames):
     """An array whose operations can be differentiated.
 
     Parameters
@@ -64,7 +66,8 @@ class Tensor(TensorBase):
     requires them; otherwise it returns a plain ndarray. Methods therefore have NumPy's
     meaning and defaults where NumPy has the name (``transpose``, ``var``, ...), so that
     code that uses those runs alike on both; PyTorch's other names (``permute``,
-    ``unsqueeze``, ``dim=``, ``keepdim=``) exist on Tensor only.
+    ``unsqueeze``, ``dim=``, ``keepdim=``) exist on Tensor only. docs/porting.md has them side by
+    side.
 
     NumPy's functions take Tensors: those with a recorded twin (``np.exp``,
     ``np.concatenate``, ``np.where``, ...) keep the gradient; where one would be lost it is a
@@ -120,14 +123,14 @@ class Tensor(TensorBase):
     def __bool__(self) -> bool:
         return bool(self._data)
 
+    def __format__(self, spec: str) -> str:
+        return format(self._data, spec) if spec else str(self)
+
     def __float__(self) -> float:
         return float(self.item())
 
     def __int__(self) -> int:
         return int(self.item())
-
-    def __hash__(self) -> int:
-        return id(self)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -147,8 +150,25 @@ class Tensor(TensorBase):
         return self._data.size
 
     @property
+    def nbytes(self) -> int:
+        return self._data.nbytes
+
+    @property
+    def itemsize(self) -> int:
+        return self._data.itemsize
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return tuple(self._data.strides)
+
+    @property
     def T(self) -> Result:
         return S.transpose(self, ())
+
+    @property
+    def mT(self) -> Result:
+        """The last two axes exchanged."""
+        return S.swapaxes(self, -2, -1)
 
     def numpy(self) -> Array:
         """Return the array itself, without its history."""
@@ -168,66 +188,6 @@ class Tensor(TensorBase):
     def astype(self, dtype: Any) -> Result:
         return E.astype(self, dtype)
 
-    def __add__(self, other: Any) -> Result:
-        return E.add(self, other) if isinstance(other, E.OPERANDS) else NotImplemented
-
-    def __radd__(self, other: Any) -> Result:
-        return E.add(other, self) if isinstance(other, E.OPERANDS) else NotImplemented
-
-    def __sub__(self, other: Any) -> Result:
-        return E.subtract(self, other) if isinstance(other, E.OPERANDS) else NotImplemented
-
-    def __rsub__(self, other: Any) -> Result:
-        return E.subtract(other, self) if isinstance(other, E.OPERANDS) else NotImplemented
-
-    def __mul__(self, other: Any) -> Result:
-        return E.multiply(self, other) if isinstance(other, E.OPERANDS) else NotImplemented
-
-    def __rmul__(self, other: Any) -> Result:
-        return E.multiply(other, self) if isinstance(other, E.OPERANDS) else NotImplemented
-
-    def __truediv__(self, other: Any) -> Result:
-        return E.divide(self, other) if isinstance(other, E.OPERANDS) else NotImplemented
-
-    def __rtruediv__(self, other: Any) -> Result:
-        return E.divide(other, self) if isinstance(other, E.OPERANDS) else NotImplemented
-
-    def __pow__(self, other: Any) -> Result:
-        return E.power(self, other) if isinstance(other, E.OPERANDS) else NotImplemented
-
-    def __rpow__(self, other: Any) -> Result:
-        return E.power(other, self) if isinstance(other, E.OPERANDS) else NotImplemented
-
-    def __matmul__(self, other: Any) -> Result:
-        return E.matmul(self, other) if isinstance(other, E.OPERANDS) else NotImplemented
-
-    def __rmatmul__(self, other: Any) -> Result:
-        return E.matmul(other, self) if isinstance(other, E.OPERANDS) else NotImplemented
-
-    def __neg__(self) -> Result:
-        return E.negative(self)
-
-    def __abs__(self) -> Result:
-        return E.absolute(self)
-
-    def __eq__(self, other: Any) -> Any:
-        return self._data == array(other)
-
-    def __ne__(self, other: Any) -> Any:
-        return self._data != array(other)
-
-    def __lt__(self, other: Any) -> Any:
-        return self._data < array(other)
-
-    def __le__(self, other: Any) -> Any:
-        return self._data <= array(other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self._data > array(other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self._data >= array(other)
-
     def __getitem__(self, key: Any) -> Result:
         return S.index(self, key)
 
@@ -237,31 +197,41 @@ class Tensor(TensorBase):
         )
 
     def abs(self) -> Result:
-        return E.absolute(self)
+        return U.absolute(self)
 
     def exp(self) -> Result:
-        return E.exp(self)
+        return U.exp(self)
 
     def expm1(self) -> Result:
-        return E.expm1(self)
+        return U.expm1(self)
 
     def log(self) -> Result:
-        return E.log(self)
+        return U.log(self)
 
     def log1p(self) -> Result:
-        return E.log1p(self)
+        return U.log1p(self)
 
     def sqrt(self) -> Result:
-        return E.sqrt(self)
+        return U.sqrt(self)
 
     def sin(self) -> Result:
-        return E.sin(self)
+        return U.sin(self)
 
     def cos(self) -> Result:
-        return E.cos(self)
+        return U.cos(self)
 
     def tanh(self) -> Result:
-        return E.tanh(self)
+        return U.tanh(self)
+
+    def round(self, decimals: int = 0) -> Result:
+        return U.round(self, decimals)
+
+    def copy(self) -> Result:
+        """Return the same values in memory of their own."""
+        return mover(np.copy)(self)
+
+    def dot(self, other: Any) -> Result:
+        return L.dot(self, other)
 
     def pow(self, exponent: Any) -> Result:
         return E.power(self, exponent)
@@ -308,6 +278,19 @@ class Tensor(TensorBase):
 
     def broadcast_to(self, *shape: Any) -> Result:
         return S.broadcast_to(self, S.ints("broadcast_to", shape))
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Result:
+        """Repeat each element (NumPy's meaning; PyTorch's ``repeat`` is :meth:`tile`)."""
+        return mover(np.repeat)(self, repeats, axis)
+
+    def take(self, indices: Any, axis: int | None = None) -> Result:
+        return mover(np.take)(self, indices, axis)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Result:
+        return mover(np.diagonal)(self, offset, axis1, axis2)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Result:
+        return L.trace(self, offset, axis1, axis2)
 
     def split(self, indices_or_sections: Any, axis: int = 0) -> tuple[Result, ...]:
         return split(self, indices_or_sections, axis)
@@ -394,6 +377,9 @@ class Tensor(TensorBase):
             raise TypeError(f"cumsum: axis must be an int or None, got {axis}")
         return R.cumsum(self, axis)
 
+    def cumprod(self, axis: Any = None, *, dim: Any = None) -> Result:
+        return L.cumprod(self, R.options("cumprod", axis, dim, False, False)[0])
+
     def any(self, axis: Any = None, keepdims: bool = False) -> Any:
         return self._data.any(axis, keepdims=keepdims)
 
@@ -408,6 +394,9 @@ class Tensor(TensorBase):
 
     def argsort(self, axis: Any = -1) -> Array:
         return self._data.argsort(axis)
+
+    def nonzero(self) -> tuple[Array, ...]:
+        return self._data.nonzero()
 
 
 def _rebuild(cls: type[Tensor], data: Array, requires_grad: bool, grad: Array | None) -> Tensor:

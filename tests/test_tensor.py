@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import pickle
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fastnn.autograd import no_grad
+from fastnn.nn import Parameter
 from fastnn.tensor import Tensor, clip, concatenate, split, stack, where
 
 UNARY = ["exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "abs", "__neg__"]
@@ -396,3 +398,77 @@ def test_repeated_indices_accumulate(data: st.DataObject) -> None:
     for position, value in zip(index, grad):
         expected[position] += value
     np.testing.assert_array_equal(x.grad, expected)
+
+
+def test_formatting() -> None:
+    assert f"{leaf(1.23456):.2f}" == "1.23"
+    assert f"{leaf([1.0])}" == "Tensor([1.], requires_grad=True)"
+    with pytest.raises(TypeError, match="unsupported format string"):
+        format(leaf([1.0, 2.0]), ".2f")
+
+
+def test_methods_with_numpys_names(rng: np.random.Generator) -> None:
+    x = rng.uniform(0.5, 2, (3, 3))
+    methods = {
+        "copy": lambda t: t.copy(),
+        "round": lambda t: t.round(1),
+        "repeat": lambda t: t.repeat(2, 0),
+        "take": lambda t: t.take([0, 0, 5]),
+        "diagonal": lambda t: t.diagonal(1),
+        "trace": lambda t: t.trace(),
+        "dot": lambda t: t.dot(x),
+        "cumprod": lambda t: t.cumprod(1),
+        "modulo": lambda t: t % 0.75,
+        "modulo of": lambda t: 7.3 % t,
+        "floor division": lambda t: t // 0.75,
+        "positive": lambda t: +t,
+    }
+    for name, method in methods.items():
+        out = method(leaf(x))
+        assert isinstance(out, Tensor), name
+        np.testing.assert_allclose(out.data, method(x), rtol=1e-14, err_msg=name)
+        gradcheck(method, x)
+    assert leaf(x).mT.shape == (3, 3)
+    assert (leaf(x).nbytes, leaf(x).itemsize, leaf(x).strides) == (72, 8, (24, 8))
+
+
+OPERATIONS = {
+    "+=": (operator.iadd, operator.add),
+    "-=": (operator.isub, operator.sub),
+    "*=": (operator.imul, operator.mul),
+    "/=": (operator.itruediv, operator.truediv),
+}
+
+
+@pytest.mark.parametrize("sign", OPERATIONS)
+def test_operators_in_place(sign: str, dtype: np.dtype) -> None:
+    in_place, operation = OPERATIONS[sign]
+    for other in (2, np.array([3, 4], dtype), Tensor(np.array([3, 4], dtype), requires_grad=True)):
+        t = leaf([1.0, 2.0], dtype)
+        data, expected = t.data, operation(t.data, np.asarray(other, dtype))
+        with no_grad():
+            assert in_place(t, other) is t
+        assert t.data is data
+        np.testing.assert_array_equal(data, expected)
+        with pytest.raises(RuntimeError, match=rf"\{sign}: a tensor that requires gradients"):
+            in_place(t, other)
+    computed = leaf([1.0, 2.0], dtype) * 1
+    before = computed
+    computed = in_place(computed, 2)
+    assert computed is not before
+    assert isinstance(computed, Tensor)
+    plain = Tensor(np.ones(2, dtype))
+    assert in_place(plain, 2) is plain
+    assert in_place(plain, leaf([1.0, 2.0], dtype)) is not plain
+    with pytest.raises(TypeError, match=rf"\{sign}: both operands must have one dtype"):
+        in_place(plain, np.ones(2, np.float16))
+
+
+def test_a_packed_parameter_is_changed_in_place() -> None:
+    weight = Parameter(np.ones(2))
+    weight.pack("form", lambda data: data.copy())
+    with no_grad():
+        weight -= 0.5
+        weight.mul_(2).add_(np.ones(2), alpha=3)
+    np.testing.assert_array_equal(weight.data, [4, 4])
+    assert isinstance(weight, Parameter)
