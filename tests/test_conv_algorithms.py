@@ -362,7 +362,19 @@ def test_winograd_of_steps(kernel, stride, size, padding, isa, rng):
     assert same_bytes(call(x[1]), y[1])
 
 
-@pytest.mark.parametrize("size", [(14, 14), (7, 9), (29, 30), (1, 150)])
+def test_columns_of_a_product_do_not_depend_on_their_number(isa, dtype, rng):
+    """Tiles end in whole vectors, parts of one and halves, for every number of rows."""
+    x, w = normal(rng, 1, 20, 70, dtype=dtype), normal(rng, 30, 20, 1, dtype=dtype)
+    bias = normal(rng, 30, dtype=dtype)
+    for rows in (14, 15, 19, 23, 26, 30):
+        expected = reference.conv(x, w[:rows], bias[:rows], (1,), ((0, 0),), (1,), 1)
+        all_columns = F.conv1d(x, w[:rows], bias[:rows])
+        assert_close(all_columns, expected, 20)
+        for n in range(1, 70):
+            assert same_bytes(F.conv1d(x[..., :n], w[:rows], bias[:rows]), all_columns[..., :n])
+
+
+@pytest.mark.parametrize("size", [(7, 7), (14, 14), (11, 8), (29, 30), (1, 147)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("groups", [1, 2])
 def test_pointwise_with_channels_in_the_lanes(size, stride, groups, isa, rng):

@@ -97,3 +97,33 @@ def test_stacks_of_something_else():
 def test_padding_layers(padding):
     with pytest.raises((TypeError, ValueError), match="ZeroPad2d: padding"):
         nn.ZeroPad2d(padding)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("kernel_size", 0, ValueError),
+        ("stride", (1, 0), ValueError),
+        ("dilation", -1, ValueError),
+        ("padding", -1, ValueError),
+        ("padding", ((0, -1), (0, 0)), ValueError),
+        ("padding", ((1,), (2,)), TypeError),
+        ("padding", ((1, 2), 3), TypeError),
+        ("kernel_size", (1, 2, 3), ValueError),
+    ],
+)
+def test_convolutions_refuse_windows_that_cannot_be(layer, name, value, error):
+    with pytest.raises(error, match=f"{layer.__name__}: {name} must"):
+        layer(**{"in_channels": 4, "out_channels": 4, "kernel_size": 3, name: value})
+
+
+def test_transposed_convolution_refuses_negative_output_padding():
+    with pytest.raises(ValueError, match="ConvTranspose2d: output_padding must be >= 0, got -1"):
+        nn.ConvTranspose2d(4, 4, 3, output_padding=-1)
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_separable_convolution_refuses_no_filters(value):
+    with pytest.raises(ValueError, match="SeparableConv2d: depth_multiplier must be >= 1"):
+        nn.SeparableConv2d(4, 4, 3, depth_multiplier=value)

@@ -113,6 +113,14 @@ def ntuple(op: str, name: str, value: Any, n: int) -> tuple[int, ...]:
     raise ValueError(f"{op}: {name} must be an int or a tuple of {n} ints, got {value!r}")
 
 
+def naturals(op: str, name: str, value: Any, n: int, least: int = 0) -> tuple[int, ...]:
+    """`ntuple`, with ValueError for an element below `least`."""
+    values = ntuple(op, name, value, n)
+    if min(values) < least:
+        raise ValueError(f"{op}: {name} must be >= {least}, got {value!r}")
+    return values
+
+
 def pair(op: str, name: str, value: Any) -> tuple[int, int]:
     """`ntuple` of two."""
     first, second = ntuple(op, name, value, 2)

@@ -180,8 +180,9 @@ def conv2d(
 
     Notes
     -----
-    Every element is one chain of fused multiply-adds over channels and taps in order, so its bits
-    depend neither on the batch nor on the number of threads.
+    An image gives the same bits alone and in a batch, for every number of threads. Many float32
+    convolutions take Winograd's algorithm, whose error, relative to the largest output, stays below
+    1e-5; :func:`fastnn.set_conv_precision` forbids it.
 
     Examples
     --------

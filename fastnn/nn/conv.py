@@ -10,7 +10,7 @@ import numpy as np
 import fastnn.functional as F
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled
-from fastnn.functional._args import flag, integer, natural, ntuple
+from fastnn.functional._args import flag, natural, naturals, ntuple
 from fastnn.nn import init
 from fastnn.nn.module import Module, fuses
 from fastnn.nn.parameter import empty
@@ -59,13 +59,11 @@ class _ConvNd(Module):
                 f"{name}: padding_mode must be 'zeros', 'reflect', 'replicate' or 'circular', "
                 f"got {padding_mode!r}"
             )
-        self.kernel_size = ntuple(name, "kernel_size", kernel_size, dims)
-        self.stride = ntuple(name, "stride", stride, dims)
-        self.dilation = ntuple(name, "dilation", dilation, dims)
+        self.kernel_size = naturals(name, "kernel_size", kernel_size, dims, 1)
+        self.stride = naturals(name, "stride", stride, dims, 1)
+        self.dilation = naturals(name, "dilation", dilation, dims, 1)
         self.padding = _padding(name, padding, dims)
         self.padding_mode = padding_mode
-        if min(self.kernel_size) < 1:
-            raise ValueError(f"{name}: kernel_size must be >= 1, got {kernel_size!r}")
         first, second = (in_channels, out_channels) if transposed else (out_channels, in_channels)
         shape = (first, second // groups, *self.kernel_size)
         self.weight = empty(name, shape, dtype)
@@ -161,8 +159,10 @@ def _padding(name: str, value: Any, dims: int) -> Any:
     if isinstance(value, (tuple, list)) and any(isinstance(v, (tuple, list)) for v in value):
         if len(value) != dims:
             raise ValueError(f"{name}: padding must have {dims} pairs, got {value!r}")
-        return tuple(ntuple(name, "padding", v, 2) for v in value)
-    return ntuple(name, "padding", value, dims)
+        if not all(isinstance(v, (tuple, list)) and len(v) == 2 for v in value):
+            raise TypeError(f"{name}: padding must have (before, after) pairs, got {value!r}")
+        return tuple(naturals(name, "padding", v, 2) for v in value)
+    return naturals(name, "padding", value, dims)
 
 
 class Conv1d(_Conv):
@@ -351,7 +351,7 @@ class _ConvTransposeNd(_ConvNd):
             dtype,
             transposed=True,
         )
-        self.output_padding = ntuple(name, "output_padding", output_padding, dims)
+        self.output_padding = naturals(name, "output_padding", output_padding, dims)
 
     @fuses
     def forward(self, input: ArrayLike, output_size: Any = None) -> Result:
@@ -608,7 +608,10 @@ class SeparableConv2d(Module):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
-        middle = in_channels * integer(type(self).__name__, "depth_multiplier", depth_multiplier)
+        name = type(self).__name__
+        middle = natural(name, "in_channels", in_channels) * natural(
+            name, "depth_multiplier", depth_multiplier, 1
+        )
         self.depthwise = Conv2d(
             in_channels,
             middle,

@@ -94,7 +94,7 @@ template <class T>
 int64_t images_together(const Convolution<T>& conv) {
   constexpr int64_t kSharedColumns = 512;
   const int64_t positions = positions_of(conv.axes);
-  if (positions >= kSharedColumns / 2 || positions % kGroup<T> == 0) return 1;
+  if (positions >= kSharedColumns / 2 || fills_tiles<T>(positions)) return 1;
   return ceil_div(conv.batch, ceil_div(conv.batch * positions, kSharedColumns));
 }
 

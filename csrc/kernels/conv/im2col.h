@@ -10,6 +10,7 @@
 #pragma once
 
 #include "kernels/conv/convolution.h"
+#include "simd/half.h"
 
 namespace fastnn::FASTNN_ISA {
 
@@ -25,6 +26,13 @@ bool is_pointwise(const Convolution<T>& conv) {
              axis.positions == axis.source;
   }
   return result;
+}
+
+// Whether so many columns leave little of the register tiles empty, of which the last may be half a
+// vector.
+template <class T>
+bool fills_tiles(int64_t columns) {
+  return 24 * columns >= 23 * round_up(columns, kHasHalf ? Vec<T>::kSize / 2 : Vec<T>::kSize);
 }
 
 // The weights as panels of the GEMM engine, each of panel_rows(out_channels, columns) rows and all

@@ -37,6 +37,11 @@ void Weights<T>::pack(T* target, int64_t row, int64_t rows, int64_t panel, int64
     DenseOperand<T>{first_row, row_stride, 1}.a_panels(target, 0, rows, panel, p, depth);
     return;
   }
+  if (taps[0] * taps[1] * taps[2] == 1) {
+    DenseOperand<T>{first_row, row_stride, channel_stride}.a_panels(target, 0, rows, panel, p,
+                                                                    depth);
+    return;
+  }
   const int64_t sign = tap_stride[2] < 0 ? -1 : 1;
   if (tap_stride[2] == sign && tap_stride[1] == sign * taps[2] &&
       tap_stride[0] == sign * taps[1] * taps[2]) {

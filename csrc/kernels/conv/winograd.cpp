@@ -1,6 +1,7 @@
 #include "kernels/conv/winograd.h"
 
 #include "kernels/conv/gather.h"
+#include "kernels/conv/im2col.h"
 #include "kernels/conv/winograd_multiply.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -344,7 +345,7 @@ WinogradScheme pointwise_scheme(const Convolution<T>& conv) {
   constexpr int64_t kLeastChannels = 64, kLeastProduct = 8192;
   const Axis &height = conv.axes[1], &width = conv.axes[2];
   const int64_t positions = height.positions * width.positions;
-  const bool wasteful = 24 * positions < 23 * round_up(positions, Vec<T>::kSize);
+  const bool wasteful = !fills_tiles<T>(positions);
   const bool suits = (width.step == 2 || wasteful) && height.step == width.step && width.step <= 2;
   const bool large = min_of(conv.in_channels, conv.out_channels) >= kLeastChannels &&
                      conv.in_channels * conv.out_channels >= kLeastProduct;
