@@ -49,6 +49,12 @@ PoolAxes even_windows(const AdaptiveAxes& axes) {
   return {even(axes.depth), even(axes.height), even(axes.width)};
 }
 
+// Whether max pooling's taps serve the backward pass.
+bool keeps_taps(const PoolAxes& even) {
+  return even.compact() &&
+         even.depth.kernel * even.height.kernel * even.width.kernel <= kMaxAdaptiveTaps;
+}
+
 py::object adaptive_avg_forward(py::handle input, int dims, py::handle output_size,
                                 py::handle out) {
   const Check check(named(kAdaptiveAvg, dims));
@@ -103,7 +109,7 @@ py::object adaptive_max_forward(py::handle input, int dims, py::handle output_si
     const AdaptiveAxes axes(shape.size, size);
     const Shape y_shape = shape.with(size, dims);
     auto y = check.output<T>(y_shape, out, {input});
-    if (keep == Keep::kForBackward && even_windows(axes).compact()) {
+    if (keep == Keep::kForBackward && keeps_taps(even_windows(axes))) {
       const PoolAxes even = even_windows(axes);
       auto taps = new_array<uint8_t>(y_shape);
       run(pool_kernels().max_pool3d_forward,
@@ -137,7 +143,7 @@ py::object adaptive_max_backward(py::handle grad_output, py::handle saved, const
     check.rank("grad_output", grad, static_cast<int64_t>(input_shape.size()));
     const Spatial size = spatial_size(grad, dims);
     const PoolAxes even = even_windows(AdaptiveAxes(shape.size, size));
-    if (!even.compact()) check.value_error("saved must be indices for windows of this size");
+    if (!keeps_taps(even)) check.value_error("saved must be indices for windows of this size");
     return gather_from_taps(check, grad, shape, saved, even, dims);
   });
 }

@@ -69,6 +69,9 @@ struct AvgPoolBackwardArgs {
   T* grad_x;
 };
 
+// Larger windows of adaptive max pooling keep indices, which are found row by row.
+inline constexpr int64_t kMaxAdaptiveTaps = 16;
+
 // Output o of `out` covers [floor(o * in / out), ceil((o + 1) * in / out)).
 struct AdaptiveAxis {
   int64_t in, out;

@@ -1,6 +1,6 @@
-// Adaptive pooling: where the sizes divide, pooling with kernel = stride = in / out; otherwise one
-// window at a time.
-#include "kernels/pool/search.h"
+// Adaptive pooling: where the sizes divide, pooling with kernel = stride = in / out; otherwise
+// windows that differ (adaptive_windows.h).
+#include "kernels/pool/adaptive_windows.h"
 
 namespace fastnn::FASTNN_ISA {
 
@@ -23,20 +23,16 @@ bool divides(const Args& args) {
   return whole(args.depth) && whole(args.height) && whole(args.width);
 }
 
+// Elements of a window whose size divides.
+template <class Args>
+int64_t taps(const Args& args) {
+  return (args.depth.in / args.depth.out) * (args.height.in / args.height.out) *
+         (args.width.in / args.width.out);
+}
+
 PoolAxis even_axis(const AdaptiveAxis& axis) {
   const int64_t kernel = axis.in / axis.out;
   return {axis.in, axis.out, kernel, kernel, 0, 1};
-}
-
-// sum / number of elements, at a place.
-template <class T, class Args>
-auto mean_of(const Args& args) {
-  return [&args](T sum, const Place& o) {
-    const auto count = [](const AdaptiveAxis& axis, int64_t i) {
-      return static_cast<T>(taps_inside(axis, i).end);
-    };
-    return sum / (count(args.depth, o.d) * count(args.height, o.h) * count(args.width, o.w));
-  };
 }
 
 }  // namespace
@@ -48,34 +44,34 @@ void adaptive_avg_pool3d_forward(const AdaptiveAvgPoolForwardArgs<T>& args) {
         args.planes, even_axis(args.depth), even_axis(args.height), even_axis(args.width),
         /*count_padding=*/false, /*divisor_override=*/0, args.x, args.y});
   }
-  fold_windows<T, Add>(args.planes, args.depth, args.height, args.width, args.x, args.y,
-                       mean_of<T>(args));
+  fold_adaptive(args.planes, AdaptiveWindows(args.depth, args.height, args.width), args.x, args.y,
+                Mean());
 }
 
 template <class T>
 void adaptive_avg_pool3d_backward(const AdaptiveAvgPoolBackwardArgs<T>& args) {
-  if (divides(args)) {
+  // Large windows are quicker row by row.
+  if (divides(args) && (taps(args) <= 4 || args.width.out == 1)) {
     return avg_pool3d_backward(AvgPoolBackwardArgs<T>{
         args.planes, even_axis(args.depth), even_axis(args.height), even_axis(args.width),
         /*count_padding=*/false, /*divisor_override=*/0, args.grad_y, args.grad_x});
   }
-  add_windows(args.planes, args.depth, args.height, args.width, args.grad_y, args.grad_x,
-              mean_of<T>(args));
+  spread_adaptive(args.planes, AdaptiveWindows(args.depth, args.height, args.width), args.grad_y,
+                  args.grad_x);
 }
 
 template <class T>
 void adaptive_max_pool3d_forward(const AdaptiveMaxPoolForwardArgs<T>& args) {
-  if (divides(args)) {
+  if (divides(args) && (args.indices == nullptr || taps(args) <= kMaxAdaptiveTaps)) {
     return max_pool3d_forward(MaxPoolForwardArgs<T>{
         args.planes, even_axis(args.depth), even_axis(args.height), even_axis(args.width), args.x,
         args.y, args.indices, /*taps=*/nullptr});
   }
+  const AdaptiveWindows windows(args.depth, args.height, args.width);
   if (args.indices != nullptr) {
-    return search_windows(args.planes, args.depth, args.height, args.width, args.x, args.y,
-                          args.indices);
+    return search_adaptive(args.planes, windows, args.x, args.y, args.indices);
   }
-  fold_windows<T, Max>(args.planes, args.depth, args.height, args.width, args.x, args.y,
-                       [](T largest, const Place&) { return largest; });
+  fold_adaptive(args.planes, windows, args.x, args.y, Largest());
 }
 
 // One thread a plane, outputs in order. Indices outside the plane are passed over.

@@ -6,14 +6,13 @@
 namespace fastnn::FASTNN_ISA::pool {
 
 // The first of equals wins, the last of NaNs. A window without an element gives -inf and index 0.
-// The tap is found for PoolAxis only, in windows of up to 255 elements.
-template <class T, class Axis>
-FASTNN_INLINE T search_window(const Axis& depth, const Axis& height, const Axis& width,
+template <class T>
+FASTNN_INLINE T search_window(const PoolAxis& depth, const PoolAxis& height, const PoolAxis& width,
                               const T* plane, const Place& o, int64_t& index) {
   T best = negative_infinity<T>();
   index = -1;
   for_each_row(depth, height, width, o, [&](int64_t at, int64_t n) {
-    for (int64_t k = 0; k < n; ++k, at += dilation_of(width)) {
+    for (int64_t k = 0; k < n; ++k, at += width.dilation) {
       const T x = plane[at];
       if (x > best || x != x || index < 0) {
         best = x;
@@ -25,9 +24,9 @@ FASTNN_INLINE T search_window(const Axis& depth, const Axis& height, const Axis&
 }
 
 // indices may be null.
-template <class T, class Axis>
-void search_windows(int64_t planes, const Axis& depth, const Axis& height, const Axis& width,
-                    const T* x, T* y, int64_t* indices) {
+template <class T>
+void search_windows(int64_t planes, const PoolAxis& depth, const PoolAxis& height,
+                    const PoolAxis& width, const T* x, T* y, int64_t* indices) {
   const int64_t inputs = depth.in * height.in * width.in;
   const int64_t outputs = planes * depth.out * height.out * width.out;
   const int64_t grain = larger(1, kPartWork / 8 / (4 + most_taps(depth, height, width)));

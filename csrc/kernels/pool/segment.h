@@ -46,39 +46,40 @@ struct Accumulators {
 struct Place {
   int64_t plane, d, h, w;
 
-  template <class Axis>
-  FASTNN_INLINE Place(int64_t i, const Axis& depth, const Axis& height, const Axis& width) {
+  FASTNN_INLINE Place(int64_t i, const PoolAxis& depth, const PoolAxis& height,
+                      const PoolAxis& width) {
     w = i % width.out, i /= width.out;
     h = i % height.out, i /= height.out;
     d = i % depth.out, plane = i / depth.out;
   }
 };
 
-template <class Axis>
-FASTNN_INLINE int64_t most_taps(const Axis& depth, const Axis& height, const Axis& width) {
+FASTNN_INLINE int64_t most_taps(const PoolAxis& depth, const PoolAxis& height,
+                                const PoolAxis& width) {
   return larger(1, most_taps(depth) * most_taps(height) * most_taps(width));
 }
 
 // Calls f(place in the plane, columns) for every row of output (d, h, w)'s window.
-template <class Axis, class F>
-FASTNN_INLINE void for_each_row(const Axis& depth, const Axis& height, const Axis& width,
-                                const Place& o, const F& f) {
+template <class F>
+FASTNN_INLINE void for_each_row(const PoolAxis& depth, const PoolAxis& height,
+                                const PoolAxis& width, const Place& o, const F& f) {
   const Range in_depth = taps_inside(depth, o.d), in_height = taps_inside(height, o.h);
   const Range in_width = taps_inside(width, o.w);
-  const int64_t w = window_start(width, o.w) + in_width.begin * dilation_of(width);
+  const int64_t w = window_start(width, o.w) + in_width.begin * width.dilation;
   for (int64_t kd = in_depth.begin; kd < in_depth.end; ++kd) {
-    const int64_t d = window_start(depth, o.d) + kd * dilation_of(depth);
+    const int64_t d = window_start(depth, o.d) + kd * depth.dilation;
     for (int64_t kh = in_height.begin; kh < in_height.end; ++kh) {
-      const int64_t h = window_start(height, o.h) + kh * dilation_of(height);
+      const int64_t h = window_start(height, o.h) + kh * height.dilation;
       f((d * height.in + h) * width.in + w, in_width.end - in_width.begin);
     }
   }
 }
 
 // y[window] = finish(fold of the window, place).
-template <class T, class Op, class Axis, class Finish>
-void fold_windows(int64_t planes, const Axis& depth, const Axis& height, const Axis& width,
-                  const T* x, T* y, const Finish& finish, const Op& op = Op()) {
+template <class T, class Op, class Finish>
+void fold_windows(int64_t planes, const PoolAxis& depth, const PoolAxis& height,
+                  const PoolAxis& width, const T* x, T* y, const Finish& finish,
+                  const Op& op = Op()) {
   const int64_t inputs = depth.in * height.in * width.in;
   const int64_t outputs = planes * depth.out * height.out * width.out;
   const int64_t grain = larger(1, kPartWork / (16 + most_taps(depth, height, width)));
@@ -88,7 +89,7 @@ void fold_windows(int64_t planes, const Axis& depth, const Axis& height, const A
       const T* plane = x + o.plane * inputs;
       Accumulators<T, Op> folded(op);
       for_each_row(depth, height, width, o, [&](int64_t at, int64_t n) {
-        folded.strided_row(plane + at, n, dilation_of(width));
+        folded.strided_row(plane + at, n, width.dilation);
       });
       y[i] = finish(Op::reduce(folded.folded()), o);
     }
@@ -97,9 +98,9 @@ void fold_windows(int64_t planes, const Axis& depth, const Axis& height, const A
 
 // The gradient of a sum over windows: share(grad_y, place) goes to every element of the window.
 // One thread a plane adds window after window.
-template <class T, class Axis, class Share>
-void add_windows(int64_t planes, const Axis& depth, const Axis& height, const Axis& width,
-                 const T* grad_y, T* grad_x, const Share& share) {
+template <class T, class Share>
+void add_windows(int64_t planes, const PoolAxis& depth, const PoolAxis& height,
+                 const PoolAxis& width, const T* grad_y, T* grad_x, const Share& share) {
   const int64_t inputs = depth.in * height.in * width.in;
   const int64_t outputs = depth.out * height.out * width.out;
   const int64_t grain = larger(1, kPartWork / 4 / larger(1, inputs));

@@ -110,20 +110,7 @@ FASTNN_INLINE Range whole_windows(const PoolAxis& axis) {
   return {begin, room < 0 ? begin : larger(begin, smaller(axis.out, room / axis.stride + 1))};
 }
 
-// The same questions about adaptive windows, whose taps are all inside.
-FASTNN_INLINE int64_t window_start(const AdaptiveAxis& axis, int64_t o) {
-  return o / axis.out * axis.in + o % axis.out * axis.in / axis.out;
-}
-FASTNN_INLINE Range taps_inside(const AdaptiveAxis& axis, int64_t o) {
-  const int64_t end = axis.in - window_start(axis, axis.out - 1 - o);  // windows are symmetric
-  return {0, end - window_start(axis, o)};
-}
-FASTNN_INLINE int64_t dilation_of(const PoolAxis& axis) { return axis.dilation; }
-FASTNN_INLINE int64_t dilation_of(const AdaptiveAxis&) { return 1; }
 FASTNN_INLINE int64_t most_taps(const PoolAxis& axis) { return smaller(axis.kernel, axis.in); }
-FASTNN_INLINE int64_t most_taps(const AdaptiveAxis& axis) {
-  return axis.in / larger(axis.out, 1) + 1;
-}
 
 FASTNN_INLINE bool slides(const PoolAxis& depth, const PoolAxis& height, const PoolAxis& width) {
   return width.kernel <= kMaxSlidingColumns && window_extent(width) <= kMaxSlidingExtent &&
