@@ -25,13 +25,16 @@ SHAPES = [
     ("hinge_embedding_loss", (1 << 20,), False),
     ("margin_ranking_loss", (1 << 20,), False),
     ("soft_margin_loss", (1 << 20,), False),
+    ("multi_margin_loss", (128, 1000), False),
+    ("multilabel_margin_loss", (128, 1000), False),
+    ("multilabel_soft_margin_loss", (128, 1000), False),
     ("poisson_nll_loss", (1 << 20,), False),
     ("gaussian_nll_loss", (1 << 20,), False),
     ("cosine_similarity", (4096, 512), False),
     ("pairwise_distance", (4096, 512), False),
     ("ctc_loss", (400, 32, 30), True),
 ]
-CLASSES = ("cross_entropy", "nll_loss")
+CLASSES = ("cross_entropy", "nll_loss", "multi_margin_loss")
 TARGETED = {(4096, 32000), (400, 32, 30)}
 CTC_LABELS = 60
 OPTIONS = {"kl_div": {"reduction": "sum"}}
@@ -78,6 +81,10 @@ def operands(case: Case) -> tuple[np.ndarray, ...]:
         return rng.standard_normal(shape, dtype=np.float32), signs
     if operation in CLASSES:
         target = rng.integers(0, shape[1], shape[:1] + shape[2:])
+        return rng.standard_normal(shape, dtype=np.float32), target
+    if operation == "multilabel_margin_loss":
+        target = np.full(shape, -1)
+        target[:, :3] = rng.permuted(np.tile(np.arange(shape[1]), (shape[0], 1)), axis=1)[:, :3]
         return rng.standard_normal(shape, dtype=np.float32), target
     if operation == "binary_cross_entropy":
         x, target = (rng.uniform(0.01, 0.99, shape).astype(np.float32) for _ in range(2))

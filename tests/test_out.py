@@ -143,7 +143,7 @@ CALLS = {
 # Put together from other operations, or what keeps numbers of each row for the backward pass:
 # these still make arrays.
 COMPOSED = {
-    *("multi_margin_loss", "multilabel_margin_loss", "softmin", "bilinear"),
+    *("softmin", "bilinear"),
     *("multilabel_soft_margin_loss", "ctc_loss", "one_hot"),
     *("cosine_embedding_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss"),
     *(

@@ -1,36 +1,12 @@
-#include "ops/loss.h"
-
-#include "bindings/common.h"
+#include "bindings/loss_args.h"
 
 namespace fastnn {
 
+void init_class_margin(py::module_& m);
 void init_ctc(py::module_& m);
 void init_distance(py::module_& m);
 
 namespace {
-
-enum class Reduction { kNone, kMean, kSum };
-
-Reduction parse_reduction(const Check& check, py::handle reduction) {
-  if (py::isinstance<py::str>(reduction)) {
-    const auto name = reduction.cast<std::string>();
-    if (name == "none") return Reduction::kNone;
-    if (name == "mean") return Reduction::kMean;
-    if (name == "sum") return Reduction::kSum;
-  }
-  check.value_error("reduction must be 'none', 'mean' or 'sum', got " +
-                    std::string(py::repr(reduction)));
-}
-
-// "target[2, 5]" for a position of an array of this shape.
-std::string element_name(const std::string& name, const Shape& shape, int64_t position) {
-  std::string indices;
-  for (size_t axis = shape.size(); axis-- > 0;) {
-    indices = std::to_string(position % shape[axis]) + (indices.empty() ? "" : ", ") + indices;
-    position /= shape[axis];
-  }
-  return name + (shape.empty() ? "" : "[" + indices + "]");
-}
 
 using PointwiseForward = Kernel<PointwiseLossForwardArgs> LossKernels::*;
 using PointwiseBackward = Kernel<PointwiseLossBackwardArgs> LossKernels::*;
@@ -334,6 +310,7 @@ py::object nll_loss_backward(py::handle grad_output, py::handle input, py::handl
 }  // namespace
 
 void init_loss(py::module_& m) {
+  init_class_margin(m);
   init_ctc(m);
   init_distance(m);
 #define FASTNN_POINTWISE(name, probabilities)                                           \
@@ -352,6 +329,9 @@ void init_loss(py::module_& m) {
   FASTNN_POINTWISE(binary_cross_entropy, true);
   FASTNN_POINTWISE(binary_cross_entropy_with_logits, false);
 #undef FASTNN_POINTWISE
+  bind_pointwise(m, "multilabel_soft_margin_loss",
+                 &LossKernels::binary_cross_entropy_with_logits_forward,
+                 &LossKernels::binary_cross_entropy_with_logits_backward, false);
   m.def("cross_entropy_forward", &cross_entropy_forward, py::arg("input"), py::arg("target"),
         py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),
         py::arg("label_smoothing"), py::arg("out") = py::none());

@@ -104,6 +104,35 @@ struct NllLossBackwardArgs {
   T* grad_input;
 };
 
+// Hinge losses of rows of class scores. The target of multi_margin_loss is the right class of each
+// row; that of multilabel_margin_loss (rows, classes), the right classes up to the first -1.
+template <class T>
+struct ClassMarginForwardArgs {
+  int64_t rows, classes;
+  const T* input;
+  const int64_t* target;
+  const T* weight;  // (classes), or null
+  double margin;
+  bool squared;
+  T* loss;   // (rows), or null: then
+  T* total;  // one value: sum / divisor
+  double divisor;
+};
+
+template <class T>
+struct ClassMarginBackwardArgs {
+  int64_t rows, classes;
+  const T* input;
+  const int64_t* target;
+  const T* weight;
+  double margin;
+  bool squared;
+  const T* grad_loss;  // (rows), or one value where grad_is_scalar
+  bool grad_is_scalar;
+  double divisor;  // divides the scalar
+  T* grad_input;
+};
+
 // similarity[row] = sum of a b / (|a| |b|) over `size` contiguous elements of each of `rows` rows.
 template <class T>
 struct CosineForwardArgs {
@@ -215,6 +244,10 @@ struct CtcLossBackwardArgs {
   KERNEL(poisson_nll_loss_backward, PointwiseLossBackwardArgs)                 \
   KERNEL(gaussian_nll_loss_forward, PointwiseLossForwardArgs)                  \
   KERNEL(gaussian_nll_loss_backward, PointwiseLossBackwardArgs)                \
+  KERNEL(multi_margin_loss_forward, ClassMarginForwardArgs)                    \
+  KERNEL(multi_margin_loss_backward, ClassMarginBackwardArgs)                  \
+  KERNEL(multilabel_margin_loss_forward, ClassMarginForwardArgs)               \
+  KERNEL(multilabel_margin_loss_backward, ClassMarginBackwardArgs)             \
   KERNEL(cosine_similarity_forward, CosineForwardArgs)                         \
   KERNEL(cosine_similarity_backward, CosineBackwardArgs)                       \
   KERNEL(pairwise_distance_forward, DistanceForwardArgs)                       \

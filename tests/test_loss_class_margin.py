@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import assert_close, gradcheck
+from helpers import assert_close, gradcheck, same_bytes, same_bytes_for_every_thread_count
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import class_margin as reference
-from reference import loss as loss_reference
+from reference import loss as reference
 
+import fastnn
 import fastnn.functional as F
 from fastnn import nn
 
-ROWS, CLASSES = st.sampled_from([0, 1, 2, 5]), st.sampled_from([1, 2, 3, 17])
+ROWS, CLASSES = st.sampled_from([0, 1, 2, 5]), st.sampled_from([1, 2, 3, 8, 15, 16, 17, 70])
 SEEDS = st.integers(0, 99)
 
 
@@ -29,7 +29,7 @@ def doubles(*arrays):
 
 
 @given(n=ROWS, classes=CLASSES, seed=SEEDS, p=st.sampled_from([1, 2]), weighted=st.booleans())
-def test_multi_margin_loss(dtype, n, classes, seed, p, weighted):
+def test_multi_margin_loss(isa, dtype, n, classes, seed, p, weighted):
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal((n, classes)).astype(dtype), rng.integers(0, classes, n)
     weight = rng.uniform(0.5, 2, classes).astype(dtype) if weighted else None
@@ -44,7 +44,7 @@ def test_multi_margin_loss(dtype, n, classes, seed, p, weighted):
 
 
 @given(n=ROWS, classes=CLASSES, seed=SEEDS)
-def test_multilabel_margin_loss(dtype, n, classes, seed):
+def test_multilabel_margin_loss(isa, dtype, n, classes, seed):
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal((n, classes)).astype(dtype), labels(rng, n, classes)
     expected = reference.multilabel_margin_loss(*doubles(x), y)
@@ -53,11 +53,11 @@ def test_multilabel_margin_loss(dtype, n, classes, seed):
 
 
 @given(n=ROWS, classes=CLASSES, seed=SEEDS)
-def test_soft_margin_losses(dtype, n, classes, seed):
+def test_soft_margin_losses(isa, dtype, n, classes, seed):
     rng = np.random.default_rng(seed)
     x = (3 * rng.standard_normal((n, classes))).astype(dtype)
     y = rng.choice([-1, 1], x.shape)
-    expected = loss_reference.soft_margin_loss(*doubles(x), y, reduction="none")
+    expected = reference.soft_margin_loss(*doubles(x), y, reduction="none")
     assert_close(F.soft_margin_loss(x, y, reduction="none"), expected, 8, scale=20)
     weight = rng.uniform(0.5, 2, classes).astype(dtype)
     expected = reference.multilabel_soft_margin_loss(*doubles(x), (y + 1) / 2, weight)
@@ -66,7 +66,7 @@ def test_soft_margin_losses(dtype, n, classes, seed):
 
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
-def test_gradients(reduction):
+def test_gradients(isa, reduction):
     rng = np.random.default_rng(0)
     x, y, many = rng.standard_normal((4, 6)), rng.integers(0, 6, 4), labels(rng, 4, 6)
     sign, weight = rng.choice([-1, 1], x.shape), rng.uniform(0.5, 2, 6)
@@ -76,6 +76,37 @@ def test_gradients(reduction):
     gradcheck(lambda t: F.soft_margin_loss(t, sign, reduction=reduction), x)
     positive = (sign + 1) / 2
     gradcheck(lambda t: F.multilabel_soft_margin_loss(t, positive, weight, reduction=reduction), x)
+
+
+def test_one_row_alone_and_threads(isa, dtype):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((500, 130)).astype(dtype), rng.integers(0, 130, 500)
+    many = labels(rng, 500, 130)
+    many[:, 5:] = -1
+
+    def both():
+        found = []
+        for f, target in ((F.multi_margin_loss, y), (F.multilabel_margin_loss, many)):
+            t = fastnn.Tensor(x, requires_grad=True)
+            loss = f(t, target)
+            loss.backward()
+            found += [loss.numpy(), t.grad, f(x, target, reduction="none")]
+        return found
+
+    found = same_bytes_for_every_thread_count(both)
+    assert same_bytes(F.multi_margin_loss(x[7], y[7]), found[2][7])
+    assert same_bytes(F.multi_margin_loss(x[7], y[7:8], reduction="none"), found[2][7:8])
+    assert same_bytes(F.multilabel_margin_loss(x[7], many[7]), found[5][7])
+
+
+def test_nan_shows(isa, dtype):
+    x = np.zeros((3, 40), dtype)
+    x[0, 3] = x[1, 39] = np.nan
+    y, many = np.array([3, 2, 5]), np.full(x.shape, -1)
+    many[:, 0] = [3, 2, 5]
+    for f, target in ((F.multi_margin_loss, y), (F.multilabel_margin_loss, many)):
+        found = f(x, target, reduction="none")
+        np.testing.assert_array_equal(np.isnan(found), [True, True, False])
 
 
 def test_large_scores(dtype):
@@ -112,7 +143,11 @@ def test_out(dtype):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda x: F.multi_margin_loss(x, np.array([0, 3])), ValueError, r"target must be in \[0"),
+        (
+            lambda x: F.multi_margin_loss(x, np.array([0, 3])),
+            ValueError,
+            r"target\[1\] must be in 0..2, got 3",
+        ),
         (lambda x: F.multi_margin_loss(x, np.array([0.0, 1])), TypeError, "integer type"),
         (lambda x: F.multi_margin_loss(x, np.array([0])), ValueError, r"target.shape must be \(2,"),
         (lambda x: F.multi_margin_loss(x, np.array([0, 1]), 3), ValueError, "p must be 1 or 2"),
@@ -123,6 +158,13 @@ def test_out(dtype):
             r"weight.shape must be \(3,\)",
         ),
         (lambda x: F.multilabel_margin_loss(x, np.array([0, 1])), ValueError, "target.shape"),
+        (
+            lambda x: F.multilabel_margin_loss(x, np.full(x.shape, -2)),
+            ValueError,
+            r"target\[0, 0\] must be in -1..2, got -2",
+        ),
+        (lambda x: F.multi_margin_loss(x[0], np.array([0, 1])), ValueError, "target.shape"),
+        (lambda x: F.multi_margin_loss(x[0], np.array(-1)), ValueError, "target must be in 0..2"),
         (lambda x: F.soft_margin_loss(x, x[0]), ValueError, "target.shape"),
         (lambda x: F.soft_margin_loss(x.astype(int), x), TypeError, "float32 or float64"),
         (lambda x: F.soft_margin_loss(None, x), TypeError, "input must be"),
