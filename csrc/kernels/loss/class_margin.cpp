@@ -8,23 +8,22 @@ namespace {
 
 // Sum of max(0, score - threshold)^p over n scores; p is 1 or 2.
 template <class T>
-FASTNN_INLINE double hinge_sum(const T* scores, int64_t n, T threshold, bool squared) {
+__attribute__((noinline)) double hinge_sum(const T* scores, int64_t n, T threshold, bool squared) {
   return block_sum<T>(0, n, [&](int64_t i, auto count) FASTNN_INLINE_LAMBDA {
     const Vec<T> over = max_nan(load_part(scores + i, count) - Vec<T>(threshold), Vec<T>::zero());
     return squared ? over * over : over;
   });
 }
 
-// The slopes of hinge_sum by its scores, times `scale`: step(i, count, slopes) takes them. Returns
-// their sum.
-template <class T, class Step>
-FASTNN_INLINE T hinge_slopes(const T* scores, int64_t n, T threshold, bool squared, T scale,
-                             const Step& step) {
+// Adds the slopes of hinge_sum by its scores, times `scale`, to `to`; returns their sum.
+template <class T>
+__attribute__((noinline)) T add_hinge_slopes(const T* scores, int64_t n, T threshold, bool squared,
+                                             T scale, T* to) {
   const Vec<T> factor(squared ? 2 * scale : scale), zero = Vec<T>::zero();
   return static_cast<T>(block_sum<T>(0, n, [&](int64_t i, auto count) FASTNN_INLINE_LAMBDA {
     const Vec<T> over = load_part(scores + i, count) - Vec<T>(threshold);
     const Vec<T> slope = select(over > zero, squared ? over * factor : factor, zero);
-    step(i, count, slope);
+    store_part(to + i, count, load_part(to + i, count) + slope);
     return slope;
   }));
 }
@@ -126,12 +125,11 @@ void multi_margin_loss_backward(const ClassMarginBackwardArgs<T>& args) {
       T* const to = args.grad_input + row * args.classes;
       const T threshold = x[right] - static_cast<T>(args.margin);
       const T scale = row_scale(args, row) * (args.weight ? args.weight[right] : T{1});
-      const auto slopes = [&](int64_t first, int64_t n) {
-        return hinge_slopes(x + first, n, threshold, args.squared, scale,
-                            [&](int64_t i, auto count, Vec<T> slope)
-                                FASTNN_INLINE_LAMBDA { store_part(to + first + i, count, slope); });
-      };
-      to[right] = -(slopes(0, right) + slopes(right + 1, args.classes - right - 1));
+      const int64_t after = right + 1;
+      __builtin_memset(to, 0, static_cast<size_t>(args.classes) * sizeof(T));
+      to[right] = -(add_hinge_slopes(x, right, threshold, args.squared, scale, to) +
+                    add_hinge_slopes(x + after, args.classes - after, threshold, args.squared,
+                                     scale, to + after));
     }
   });
 }
@@ -166,12 +164,8 @@ void multilabel_margin_loss_backward(const ClassMarginBackwardArgs<T>& args) {
       __builtin_memset(wrong.slopes, 0, static_cast<size_t>(args.classes) * sizeof(T));
       const T scale = row_scale(args, row);
       for (int64_t k = 0; k < wrong.right; ++k) {
-        to[labels[k]] -=
-            hinge_slopes(wrong.scores, wrong.count, x[labels[k]] - T{1}, /*squared=*/false, scale,
-                         [&](int64_t i, auto count, Vec<T> slope) FASTNN_INLINE_LAMBDA {
-                           T* const at = wrong.slopes + i;
-                           store_part(at, count, load_part(at, count) + slope);
-                         });
+        to[labels[k]] -= add_hinge_slopes(wrong.scores, wrong.count, x[labels[k]] - T{1},
+                                          /*squared=*/false, scale, wrong.slopes);
       }
       for (int64_t i = 0, at = 0; i < args.classes; ++i) {
         if (wrong.is_right[i] == 0) to[i] = wrong.slopes[at++];
