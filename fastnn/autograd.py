@@ -131,12 +131,10 @@ def array(value: Any) -> Any:
 
     A Tensor gives its array, an ndarray itself, anything else ``np.asarray(value)``.
     """
-    if type(value) is ndarray:
+    if value is None or type(value) is ndarray:
         return value
     if isinstance(value, TensorBase):
         return value._data
-    if value is None:
-        return None
     return np.asarray(value)
 
 

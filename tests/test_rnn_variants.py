@@ -467,3 +467,23 @@ def test_padding_errors():
 def test_errors_name_the_argument(name, value, message):
     with pytest.raises(ValueError, match=message):
         F.lstm(np.ones((3, 2, 4)), None, np.ones((20, 4)), np.ones((20, 5)), **{name: value})
+
+
+@pytest.mark.parametrize("name", ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"])
+@pytest.mark.parametrize("change", ["data", "parameter", "in place"])
+def test_a_single_change_is_seen(name, change, rng):
+    layer = fastnn.nn.GRU(3, 5, dtype=np.float64)
+    x = rng.standard_normal((4, 2, 3))
+    with fastnn.no_grad():
+        before = layer(x)[0]
+        new = getattr(layer, name).data + 0.5
+        if change == "data":
+            getattr(layer, name).data = new
+        elif change == "parameter":
+            setattr(layer, name, fastnn.nn.Parameter(new))
+        else:
+            getattr(layer, name).drop_packs()
+            getattr(layer, name).data[...] = new
+        after = layer(x)[0]
+    assert not np.array_equal(before, after)
+    assert after.tobytes() == layer(x)[0].numpy().tobytes()  # recorded, from the weights

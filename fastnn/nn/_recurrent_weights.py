@@ -10,6 +10,7 @@ import numpy as np
 
 import fastnn.functional as F
 from fastnn import _core
+from fastnn._core import active_isa
 from fastnn.autograd import Array
 from fastnn.nn.module import Module, Parameter
 
@@ -28,16 +29,33 @@ def packed_weights(
     w_hr: Any = None,
     peephole: Any = None,
 ) -> tuple[Any, ...]:
-    """One direction's weights for `_core.rnn_forward`, the two matrices packed and kept so."""
-    isa = _core.active_isa()
-    return (
-        w_ih.pack((isa, gates), _PACK_RECURRENT[gates]),
-        w_hh.pack((isa, gates), _PACK_RECURRENT[gates]),
-        None if b_ih is None else b_ih._data,
-        None if b_hh is None else b_hh._data,
-        None if w_hr is None else w_hr._data,
-        None if peephole is None else peephole._data,
-    )
+    """One direction's weights for `_core.rnn_forward`, the two matrices packed and kept so.
+
+    The tuple is kept beside w_hh's packs. It is as good as new while w_ih has the packs that it had
+    and the others are the same arrays.
+    """
+    isa = active_isa()
+    b_ih = None if b_ih is None else b_ih._data
+    b_hh = None if b_hh is None else b_hh._data
+    w_hr = None if w_hr is None else w_hr._data
+    peephole = None if peephole is None else peephole._data
+    packs = w_hh._packs
+    if packs is not None:
+        kept = packs.get((isa, "direction"))
+        if kept is not None and kept[0] is w_ih._packs:
+            weights: tuple[Any, ...] = kept[1]
+            if (
+                weights[2] is b_ih
+                and weights[3] is b_hh
+                and weights[4] is w_hr
+                and weights[5] is peephole
+            ):
+                return weights
+    pack = _PACK_RECURRENT[gates]
+    w_ih_packed, w_hh_packed = w_ih.pack((isa, gates), pack), w_hh.pack((isa, gates), pack)
+    weights = (w_ih_packed, w_hh_packed, b_ih, b_hh, w_hr, peephole)
+    w_hh._packs[isa, "direction"] = w_ih._packs, weights
+    return weights
 
 
 def reduced_weights(parameters: dict[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:

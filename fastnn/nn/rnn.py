@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,7 @@ class _Recurrent(Module):
         empty(name, (num_layers, self._directions, rows, output + 4), dtype)
         # For each layer and direction the names of what F.layer takes, in its order.
         self._names: list[list[tuple[str, ...]]] = []
+        self._weights: list[list[attrgetter[tuple[Any, ...]]]] = []
         for layer in range(num_layers):
             width = input_size if layer == 0 else output * self._directions
             shapes = {
@@ -88,8 +90,9 @@ class _Recurrent(Module):
             self._names.append([tuple(key + suffix for key in shapes) for suffix in suffixes])
             for suffix in suffixes:
                 for key, shape in shapes.items():
-                    if shape is not None:
-                        setattr(self, key + suffix, empty(name, shape, dtype))
+                    parameter = None if shape is None else empty(name, shape, dtype)
+                    setattr(self, key + suffix, parameter)
+            self._weights.append([attrgetter(*names) for names in self._names[layer]])
         self.reset_parameters()
 
     @property
@@ -162,12 +165,11 @@ class _Recurrent(Module):
         """Return (output, h_n, c_n) of layer i, c_n None unless an LSTM."""
         h0, c0 = states if len(states) == 2 else (states[0], None)
         name, cell, gates = type(self).__name__, self._cell(), self._gates
-        parameters: dict[str, Any] = self._parameters
         if self._reduced:
             refuse_recording(name, input, h0, c0)
-            weights = tuple([reduced_weights(parameters, names) for names in self._names[i]])
+            weights = tuple([reduced_weights(self._parameters, n) for n in self._names[i]])
         elif is_grad_enabled():
-            weights = tuple([tuple(map(parameters.get, names)) for names in self._names[i]])
+            weights = tuple([given(self) for given in self._weights[i]])
             return recurrent_layer(
                 name,
                 cell,
@@ -181,9 +183,7 @@ class _Recurrent(Module):
                 self.checkpoint_every,
             )
         else:
-            weights = tuple(
-                [packed_weights(gates, *map(parameters.get, n)) for n in self._names[i]]
-            )
+            weights = tuple([packed_weights(gates, *given(self)) for given in self._weights[i]])
         y, h, c, _ = _core.rnn_forward(
             name,
             cell,

@@ -49,7 +49,8 @@ class _Cell(Module):
             init.uniform_(parameter, -bound, bound)
 
     def _weights(self) -> tuple[Any, ...]:
-        return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
+        """What packed_weights takes: of no use to most cells are a projection and peepholes."""
+        return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, None, None
 
     def _step(self, cell: str, input: Any, h: Any, c: Any) -> tuple[Any, Any]:
         """One step without recording, with weights that are packed and kept so."""
@@ -60,7 +61,7 @@ class _Cell(Module):
             refuse_recording(name, input, h, c)
             weights = reduced_weights(self._parameters, _CELL_WEIGHTS)
         else:
-            weights = packed_weights(self._gates, *map(self._parameters.get, _CELL_WEIGHTS))
+            weights = packed_weights(self._gates, *self._weights())
         result: tuple[Any, Any] = _core.rnn_step(name, cell, x, array(h), array(c), weights)
         return result
 
@@ -106,7 +107,7 @@ class RNNCell(_Cell):
     def forward(self, input: ArrayLike, hx: ArrayLike = None) -> Result:
         if self._reduced or not is_grad_enabled():
             return self._step(self.nonlinearity, input, hx, None)[0]
-        return F.rnn_cell(input, hx, *self._weights(), nonlinearity=self.nonlinearity)
+        return F.rnn_cell(input, hx, *self._weights()[:4], nonlinearity=self.nonlinearity)
 
 
 class GRUCell(_Cell):
@@ -146,7 +147,9 @@ class GRUCell(_Cell):
         if self._reduced or not is_grad_enabled():
             cell = "gru" if self.linear_before_reset else "gru_reset_first"
             return self._step(cell, input, hx, None)[0]
-        return F.gru_cell(input, hx, *self._weights(), linear_before_reset=self.linear_before_reset)
+        return F.gru_cell(
+            input, hx, *self._weights()[:4], linear_before_reset=self.linear_before_reset
+        )
 
     def extra_repr(self) -> str:
         text = super().extra_repr()
@@ -195,9 +198,13 @@ class LSTMCell(_Cell):
         self, input: ArrayLike, hx: tuple[ArrayLike, ArrayLike] | None = None
     ) -> tuple[Result, Result]:
         if is_grad_enabled() and not self._reduced:
-            return F.lstm_cell(input, hx, *self._weights(), peephole=self.weight_peephole)
+            return F.lstm_cell(input, hx, *self._weights()[:4], peephole=self.weight_peephole)
         h, c = pair_of_states("LSTMCell", hx)
         return self._step("lstm", input, h, c)
+
+    def _weights(self) -> tuple[Any, ...]:
+        biases = self.bias_ih, self.bias_hh
+        return self.weight_ih, self.weight_hh, *biases, None, self.weight_peephole
 
     def extra_repr(self) -> str:
         text = super().extra_repr()

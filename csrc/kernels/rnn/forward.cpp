@@ -198,7 +198,7 @@ class Direction {
                                 fused ? input_weights_ : nullptr,
                                 kGates};
     const auto start = [&](int64_t row, int64_t block, T* sums) {
-      start_sums(fused ? nullptr : chunk_block(s, row, block), sums);
+      start_sums(fused ? nullptr : chunk_block(s, row, block), is_falling(s), sums);
     };
     const auto apply = [&](int64_t row, int64_t block, const T* sums) {
       apply_first(s, row, block, sums);
@@ -303,23 +303,24 @@ class Direction {
   // What is kept for the backward pass, of a packed row.
   T* saved_row(int64_t packed_row) const { return args_->gates + packed_row * kReserve * hidden_; }
   GroupedOperand<T> grouped_inputs() const { return {input_weights_, sizes_->input}; }
+  // What L2 has kept for the next step are the weights that were read last.
+  static bool is_falling(int64_t s) { return s % 2 == 1; }
   Product<T> first_product(int64_t s) const {
-    return {h_[s % 2], output_, output_, weights_, kGates, 0, kFirstGates, kSlots, true};
+    return {h_[s % 2], output_,     output_, weights_, kGates,
+            0,         kFirstGates, kSlots,  true,     is_falling(s)};
   }
 
   // What the product of a step is added to: a block of projections, or what a fused product has
   // left, for null.
-  FASTNN_INLINE void start_sums(const T* chunk, T* sums) const {
+  FASTNN_INLINE void start_sums(const T* chunk, bool falling, T* sums) const {
     constexpr int64_t kStep = kGroup<T>, kBytes = kStep * static_cast<int64_t>(sizeof(T));
     if (kTwoSided) __builtin_memset(sums + 2 * kStep, 0, kBytes);
     if (chunk == nullptr) return;
     constexpr int kAdded = kTwoSided ? 2 : kFirstGates;
     __builtin_memcpy(sums, chunk, kAdded * kBytes);
     if (kTwoSided) __builtin_memcpy(sums + 3 * kStep, chunk + 2 * kStep, kBytes);
-    // The next block's lines follow; they come from L3.
-    for (int64_t i = 0; i < kGates * kStep; i += kFetchLine<T>) {
-      __builtin_prefetch(chunk + kGates * kStep + i);
-    }
+    const T* const next = chunk + (falling ? -kGates : kGates) * kStep;  // comes from L3
+    for (int64_t i = 0; i < kGates * kStep; i += kFetchLine<T>) __builtin_prefetch(next + i);
   }
   // The sums of a block with weights of reduced precision.
   void add_products(const T* chunk, const T* products, int64_t units, T* sums) const {

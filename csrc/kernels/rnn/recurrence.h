@@ -93,6 +93,7 @@ struct Product {
   const T* weights;
   int block_groups, first_group, groups, slots;
   bool adds;
+  bool falling = false;  // a single row takes the last block first
 };
 
 // What sets the slots before the product of a step adds to them: the step's inputs times all groups
@@ -145,8 +146,9 @@ void multiply_row(const Product<T>& product, const InputProduct<T>& input, int64
                   const Apply& apply) {
   const int64_t group_size = kGroup<T> * product.depth, at_once = row_blocks(product);
   const int64_t width = product.slots * kGroup<T>;
-  for (int64_t block = blocks.begin; block < blocks.end; block += at_once) {
-    const int64_t count = min_of(at_once, blocks.end - block);
+  for (int64_t taken = 0, count; taken < blocks.end - blocks.begin; taken += count) {
+    count = min_of(at_once, blocks.end - blocks.begin - taken);
+    const int64_t block = product.falling ? blocks.end - taken - count : blocks.begin + taken;
     if (input.weights != nullptr) project_row(input, row, block, count, product.slots, sums);
     for (int64_t i = 0; i < count; ++i) start(row, block + i, sums + i * width);
     const int64_t first_group = block * product.block_groups + product.first_group;

@@ -2,7 +2,8 @@
 // which leaves half of the multiply-adds idle. They go to the input projections of later steps.
 //
 // Steps are taken in chunks of at most kAheadRows. While the steps of one chunk run, tiles of the
-// next chunk's projections are computed in the same loop over k (run_row_tile).
+// next chunk's projections are computed in the same loop over k (run_row_tile), every product taking
+// its share of their steps.
 #pragma once
 
 #include "kernels/gemm/engine.h"
@@ -65,6 +66,7 @@ template <class T>
 struct AheadTile {
   const T* panel;  // [depth][kAheadRows]
   int64_t depth;
+  int64_t steps;     // depth, but 1 for none
   const T* weights;  // [depth][kGroup]
   T* c;
   int64_t c_stride, rows;
@@ -77,12 +79,13 @@ struct RowSums {
   Vec<T> row[kVectors == 0 ? 1 : kVectors];
   Vec<T> ahead[kRows == 0 ? 1 : kRows];
 
-  // The row's part of steps [begin, end), or that of the tile ahead, or both at once.
-  template <bool kRow, bool kAhead>
-  FASTNN_INLINE void add(const RowTile<T>& tile, const AheadTile<T>& next, int64_t begin,
-                         int64_t end) {
-    for (int64_t p = begin; p < end; ++p) {
-      if constexpr (kRow) {
+  // `times` times: kSteps steps of the row from p on, and kAhead of the tile ahead from q on.
+  template <int kSteps, int kAhead>
+  FASTNN_INLINE void add(const RowTile<T>& tile, const AheadTile<T>& next, int64_t times,
+                         int64_t& p, int64_t& q) {
+    for (; times > 0; --times) {
+      FASTNN_UNROLL
+      for (int i = 0; i < kSteps; ++i, ++p) {
         const Vec<T> x = Vec<T>::broadcast(tile.row[p]);
         const T* const w = tile.weights + p * kGroup<T>;
         FASTNN_UNROLL
@@ -91,16 +94,19 @@ struct RowSums {
           row[j] = fma(x, Vec<T>::load(group + j % kGroupVectors * kSize), row[j]);
         }
       }
-      if constexpr (kAhead) {
-        const Vec<T> w = Vec<T>::load(next.weights + p * kGroup<T>);
-        const T* const x = next.panel + p * kRows;
+      if constexpr (kAhead > 0) {
+        const Vec<T> w = Vec<T>::load(next.weights + q * kGroup<T>);
+        const T* const x = next.panel + q * kRows;
         FASTNN_UNROLL
         for (int i = 0; i < kRows; ++i) ahead[i] = fma(Vec<T>::broadcast(x[i]), w, ahead[i]);
+        ++q;
       }
     }
   }
 };
 
+// Two steps of the row to one of the tile ahead, as far as there are as many: reading the row's
+// weights then takes as long as the multiply-adds of both.
 template <class T, int kGroups, bool kAhead>
 void run_row_groups(const RowTile<T>& tile, const AheadTile<T>& next) {
   constexpr int kVectors = kGroups * kGroupVectors, kRows = kAhead ? kAheadRows : 0;
@@ -114,12 +120,15 @@ void run_row_groups(const RowTile<T>& tile, const AheadTile<T>& next) {
     sums.ahead[i] = next.accumulate && i < next.rows ? Vec<T>::load(next.c + i * next.c_stride)
                                                      : Vec<T>::zero();
   }
-  const int64_t both = kAhead && kGroups > 0 ? min_of(tile.depth, next.depth) : 0;
+  int64_t p = 0, q = 0;
   if constexpr (kAhead && kGroups > 0) {
-    sums.template add<true, true>(tile, next, 0, both);
+    const int64_t both = min_of(tile.depth, next.depth);
+    const int64_t doubled = min_of(both, tile.depth - both);
+    sums.template add<2, 1>(tile, next, doubled, p, q);
+    sums.template add<1, 1>(tile, next, both - doubled, p, q);
   }
-  if constexpr (kGroups > 0) sums.template add<true, false>(tile, next, both, tile.depth);
-  if constexpr (kAhead) sums.template add<false, true>(tile, next, both, next.depth);
+  if constexpr (kGroups > 0) sums.template add<1, 0>(tile, next, tile.depth - p, p, q);
+  if constexpr (kAhead) sums.template add<0, 1>(tile, next, next.depth - q, p, q);
   FASTNN_UNROLL
   for (int j = 0; j < kVectors; ++j) sums.row[j].store(tile.sums + j * Vec<T>::kSize);
   FASTNN_UNROLL
@@ -162,42 +171,47 @@ class ProjectionAhead {
       : matrix_(matrix),
         rows_(rows),
         first_tile_(begin),
-        depth_blocks_(max_of(1, ceil_div(matrix.weights.depth, kDepthBlock<T>))),
-        tiles_((end - begin) * depth_blocks_),
+        depth_(max_of(1, matrix.weights.depth)),
+        steps_((end - begin) * depth_),
         products_(products),
         panels_(scratch) {
     int64_t offsets[kAheadRows];
     for (int64_t i = 0; i < kAheadRows; ++i) {
       offsets[i] = matrix.x.offsets[first + min_of(i, rows - 1)];
     }
-    for (int64_t p = 0; p < matrix.weights.depth; p += kDepthBlock<T>) {
-      pack_gathered<T>(panels_ + p * kAheadRows, matrix.x.data + p, offsets, kAheadRows,
-                       min_of(kDepthBlock<T>, matrix.weights.depth - p));
-    }
+    pack_gathered<T>(panels_, matrix.x.data, offsets, kAheadRows, matrix.weights.depth);
   }
 
-  // The product of `tile`, and what of the projections is due with it.
+  // The product of `tile`, and what of the projections is due with it: a run of the steps of all
+  // tiles, with every tile's part of which goes as large a part of the product.
   void run_with(int64_t groups, const RowTile<T>& tile) {
-    const int64_t due = tiles_ * ++product_ / products_;
-    for (; done_ + 1 < due; ++done_) {
-      const AheadTile<T> alone = tile_at(done_);
-      run_row_tile<T>(0, {}, &alone);
+    const int64_t due = steps_ * ++product_ / products_, run = due - done_;
+    RowTile<T> rest = tile;
+    for (int64_t left = run; left > 0;) {
+      const AheadTile<T> next = tile_at(done_, left);
+      left -= next.steps;
+      done_ += next.steps;
+      RowTile<T> part = rest;
+      part.depth -= tile.depth * left / run;
+      run_row_tile<T>(groups, part, &next);
+      rest.row += part.depth;
+      rest.weights += part.depth * kGroup<T>;
+      rest.depth -= part.depth;
+      rest.accumulate = true;
     }
-    if (done_ == due) return run_row_tile<T>(groups, tile, nullptr);
-    const AheadTile<T> next = tile_at(done_++);
-    run_row_tile<T>(groups, tile, &next);
+    if (run == 0) run_row_tile<T>(groups, tile, nullptr);
   }
 
  private:
-  AheadTile<T> tile_at(int64_t i) const {
-    const int64_t col = (first_tile_ + i / depth_blocks_) * Vec<T>::kSize;
-    const int64_t p = i % depth_blocks_ * kDepthBlock<T>;
-    const int64_t depth = min_of(kDepthBlock<T>, matrix_.weights.depth - p);
-    const Panels<T> group =
-        matrix_.weights.b_block(nullptr, col / kGroup<T> * kGroup<T>, 0, p, depth);
+  // From a step on, at most so many.
+  AheadTile<T> tile_at(int64_t step, int64_t most) const {
+    const int64_t col = (first_tile_ + step / depth_) * Vec<T>::kSize, p = step % depth_;
+    const int64_t steps = min_of(most, depth_ - p);
     return {panels_ + p * kAheadRows,
-            depth,
-            group.data + col % kGroup<T>,
+            matrix_.weights.depth == 0 ? 0 : steps,
+            steps,
+            matrix_.weights.data + col / kGroup<T> * kGroup<T> * matrix_.weights.depth +
+                p * kGroup<T> + col % kGroup<T>,
             matrix_.gates + col,
             matrix_.stride,
             rows_,
@@ -205,7 +219,7 @@ class ProjectionAhead {
   }
 
   Matrix matrix_;
-  int64_t rows_, first_tile_, depth_blocks_, tiles_, products_;
+  int64_t rows_, first_tile_, depth_, steps_, products_;
   T* panels_;
   int64_t product_ = 0, done_ = 0;
 };
