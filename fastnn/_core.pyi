@@ -5,7 +5,7 @@ fastnn's native kernels; the public interface is fastnn.functional.
 from __future__ import annotations
 import collections.abc
 import typing
-__all__: list[str] = ['ConvPacks', 'ModuleBase', 'PackedInt8Matrix', 'PackedMatrix', 'PackedRecurrent', 'active_isa', 'adadelta_step', 'adagrad_step', 'adam_step', 'adamax_step', 'adaptive_avg_pool3d_backward', 'adaptive_avg_pool3d_forward', 'adaptive_max_pool3d_backward', 'adaptive_max_pool3d_forward', 'attention_weights', 'available_isas', 'avg_pool3d_backward', 'avg_pool3d_forward', 'batch_norm_backward', 'batch_norm_forward', 'bfloat16_peak', 'binary_cross_entropy_backward', 'binary_cross_entropy_forward', 'binary_cross_entropy_with_logits_backward', 'binary_cross_entropy_with_logits_forward', 'cache_sizes', 'celu_backward', 'celu_forward', 'channel_shuffle_forward', 'column_sum_forward', 'compiler', 'conv3d_backward_bias', 'conv3d_backward_input', 'conv3d_backward_weight', 'conv3d_forward', 'conv_plan', 'conv_transpose3d_forward', 'cosine_similarity_backward', 'cosine_similarity_forward', 'cross_entropy_backward', 'cross_entropy_forward', 'ctc_loss_backward', 'ctc_loss_forward', 'dropout_forward', 'elu_backward', 'elu_forward', 'embedding_backward', 'embedding_bag_backward', 'embedding_bag_backward_factors', 'embedding_bag_backward_max', 'embedding_bag_forward', 'embedding_forward', 'exp_backward', 'exp_forward', 'extensions', 'fma_peak', 'fold_forward', 'fractional_max_pool3d_forward', 'gaussian_nll_loss_backward', 'gaussian_nll_loss_forward', 'gelu_backward', 'gelu_forward', 'gelu_tanh_backward', 'gelu_tanh_forward', 'get_conv_precision', 'get_num_threads', 'glu_backward', 'glu_forward', 'grid_sample_backward_grid', 'grid_sample_backward_input', 'grid_sample_forward', 'group_norm_backward', 'group_norm_forward', 'grouped_mm_forward', 'hardshrink_backward', 'hardshrink_forward', 'hardsigmoid_backward', 'hardsigmoid_forward', 'hardswish_backward', 'hardswish_forward', 'hardtanh_backward', 'hardtanh_forward', 'hinge_embedding_loss_backward', 'hinge_embedding_loss_forward', 'huber_loss_backward', 'huber_loss_forward', 'instance_norm_forward', 'int8_peak', 'interpolate_backward', 'interpolate_forward', 'is_grad_enabled', 'kernel_names', 'kl_div_backward', 'kl_div_forward', 'l1_loss_backward', 'l1_loss_forward', 'layer_norm_backward', 'layer_norm_forward', 'leaky_relu_backward', 'leaky_relu_forward', 'linear_forward', 'lion_step', 'local_response_norm_backward', 'local_response_norm_forward', 'log_backward', 'log_forward', 'log_softmax_backward', 'log_softmax_forward', 'logsigmoid_backward', 'logsigmoid_forward', 'logsumexp_backward', 'logsumexp_forward', 'lp_pool3d_backward', 'lp_pool3d_forward', 'margin_ranking_loss_backward', 'margin_ranking_loss_forward', 'matmul_forward', 'max_pool3d_backward', 'max_pool3d_forward', 'max_unpool3d_backward', 'max_unpool3d_forward', 'mish_backward', 'mish_forward', 'mse_loss_backward', 'mse_loss_forward', 'multi_margin_loss_backward', 'multi_margin_loss_forward', 'multilabel_margin_loss_backward', 'multilabel_margin_loss_forward', 'multilabel_soft_margin_loss_backward', 'multilabel_soft_margin_loss_forward', 'nadam_step', 'nll_loss_backward', 'nll_loss_forward', 'normalize_backward', 'normalize_forward', 'pack_linear', 'pack_quantized_linear', 'pack_recurrent', 'pad_backward', 'pad_forward', 'pairwise_distance_backward', 'pairwise_distance_forward', 'philox_words', 'pixel_shuffle_forward', 'pixel_unshuffle_forward', 'poisson_nll_loss_backward', 'poisson_nll_loss_forward', 'prelu_backward', 'prelu_forward', 'quantized_linear_forward', 'radam_step', 'relu6_backward', 'relu6_forward', 'relu_backward', 'relu_forward', 'resample_backward', 'resample_forward', 'rms_norm_backward', 'rms_norm_forward', 'rmsprop_step', 'rnn_backward', 'rnn_forward', 'rnn_step', 'rotary_embedding_forward', 'scale_arrays', 'scaled_dot_product_attention_backward', 'scaled_dot_product_attention_forward', 'selu_backward', 'selu_forward', 'set_conv_precision', 'set_grad_enabled', 'set_num_threads', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'silu_backward', 'silu_forward', 'smooth_l1_loss_backward', 'smooth_l1_loss_forward', 'soft_margin_loss_backward', 'soft_margin_loss_forward', 'softmax_backward', 'softmax_forward', 'softplus_backward', 'softplus_forward', 'softshrink_backward', 'softshrink_forward', 'softsign_backward', 'softsign_forward', 'sqrt_backward', 'sqrt_forward', 'stream_copy', 'stream_read', 'sum_of_squares', 'tanh_backward', 'tanh_forward', 'tanhshrink_backward', 'tanhshrink_forward', 'threshold_backward', 'threshold_forward', 'unfold_forward', 'use_extensions', 'use_isa', 'wait_for_every_worker']
+__all__: list[str] = ['ConvPacks', 'ModuleBase', 'Node', 'PackedInt8Matrix', 'PackedMatrix', 'PackedRecurrent', 'TapeTensor', 'active_isa', 'adadelta_step', 'adagrad_step', 'adam_step', 'adamax_step', 'adaptive_avg_pool3d_backward', 'adaptive_avg_pool3d_forward', 'adaptive_max_pool3d_backward', 'adaptive_max_pool3d_forward', 'array', 'attention_weights', 'available_isas', 'avg_pool3d_backward', 'avg_pool3d_forward', 'backward_pass', 'batch_norm_backward', 'batch_norm_forward', 'bfloat16_peak', 'binary_cross_entropy_backward', 'binary_cross_entropy_forward', 'binary_cross_entropy_with_logits_backward', 'binary_cross_entropy_with_logits_forward', 'cache_sizes', 'celu_backward', 'celu_forward', 'channel_shuffle_forward', 'check_like', 'column_sum_forward', 'compiler', 'conv3d_backward_bias', 'conv3d_backward_input', 'conv3d_backward_weight', 'conv3d_forward', 'conv_plan', 'conv_transpose3d_forward', 'cosine_similarity_backward', 'cosine_similarity_forward', 'cross_entropy_backward', 'cross_entropy_forward', 'ctc_loss_backward', 'ctc_loss_forward', 'dropout_forward', 'elu_backward', 'elu_forward', 'embedding_backward', 'embedding_bag_backward', 'embedding_bag_backward_factors', 'embedding_bag_backward_max', 'embedding_bag_forward', 'embedding_forward', 'exp_backward', 'exp_forward', 'extensions', 'fma_peak', 'fold_forward', 'fractional_max_pool3d_forward', 'gaussian_nll_loss_backward', 'gaussian_nll_loss_forward', 'gelu_backward', 'gelu_forward', 'gelu_tanh_backward', 'gelu_tanh_forward', 'get_conv_precision', 'get_num_threads', 'glu_backward', 'glu_forward', 'grid_sample_backward_grid', 'grid_sample_backward_input', 'grid_sample_forward', 'group_norm_backward', 'group_norm_forward', 'grouped_mm_forward', 'hardshrink_backward', 'hardshrink_forward', 'hardsigmoid_backward', 'hardsigmoid_forward', 'hardswish_backward', 'hardswish_forward', 'hardtanh_backward', 'hardtanh_forward', 'hinge_embedding_loss_backward', 'hinge_embedding_loss_forward', 'huber_loss_backward', 'huber_loss_forward', 'instance_norm_forward', 'int8_peak', 'interpolate_backward', 'interpolate_forward', 'is_grad_enabled', 'kernel_names', 'kl_div_backward', 'kl_div_forward', 'l1_loss_backward', 'l1_loss_forward', 'layer_norm_backward', 'layer_norm_forward', 'leaky_relu_backward', 'leaky_relu_forward', 'linear_forward', 'lion_step', 'local_response_norm_backward', 'local_response_norm_forward', 'log_backward', 'log_forward', 'log_softmax_backward', 'log_softmax_forward', 'logsigmoid_backward', 'logsigmoid_forward', 'logsumexp_backward', 'logsumexp_forward', 'lp_pool3d_backward', 'lp_pool3d_forward', 'margin_ranking_loss_backward', 'margin_ranking_loss_forward', 'matmul_forward', 'max_pool3d_backward', 'max_pool3d_forward', 'max_unpool3d_backward', 'max_unpool3d_forward', 'mish_backward', 'mish_forward', 'mse_loss_backward', 'mse_loss_forward', 'multi_margin_loss_backward', 'multi_margin_loss_forward', 'multilabel_margin_loss_backward', 'multilabel_margin_loss_forward', 'multilabel_soft_margin_loss_backward', 'multilabel_soft_margin_loss_forward', 'nadam_step', 'nll_loss_backward', 'nll_loss_forward', 'normalize_backward', 'normalize_forward', 'pack_linear', 'pack_quantized_linear', 'pack_recurrent', 'pad_backward', 'pad_forward', 'pairwise_distance_backward', 'pairwise_distance_forward', 'philox_words', 'pixel_shuffle_forward', 'pixel_unshuffle_forward', 'poisson_nll_loss_backward', 'poisson_nll_loss_forward', 'prelu_backward', 'prelu_forward', 'quantized_linear_forward', 'radam_step', 'record', 'relu6_backward', 'relu6_forward', 'relu_backward', 'relu_forward', 'resample_backward', 'resample_forward', 'rms_norm_backward', 'rms_norm_forward', 'rmsprop_step', 'rnn_backward', 'rnn_forward', 'rnn_step', 'rotary_embedding_forward', 'scale_arrays', 'scaled_dot_product_attention_backward', 'scaled_dot_product_attention_forward', 'selu_backward', 'selu_forward', 'set_conv_precision', 'set_grad_enabled', 'set_num_threads', 'set_result_type', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'silu_backward', 'silu_forward', 'smooth_l1_loss_backward', 'smooth_l1_loss_forward', 'soft_margin_loss_backward', 'soft_margin_loss_forward', 'softmax_backward', 'softmax_forward', 'softplus_backward', 'softplus_forward', 'softshrink_backward', 'softshrink_forward', 'softsign_backward', 'softsign_forward', 'sqrt_backward', 'sqrt_forward', 'stream_copy', 'stream_read', 'sum_of_squares', 'tanh_backward', 'tanh_forward', 'tanhshrink_backward', 'tanhshrink_forward', 'threshold_backward', 'threshold_forward', 'unfold_forward', 'use_extensions', 'use_isa', 'wait_for_every_worker']
 class ConvPacks:
     """
     Prepared forms of one weight array
@@ -20,6 +20,10 @@ class ModuleBase:
         """
         Call self as a function.
         """
+class Node:
+    """
+    One recorded operation.
+    """
 class PackedInt8Matrix:
     """
     A weight packed by pack_quantized_linear
@@ -44,6 +48,15 @@ class PackedRecurrent:
     """
     Recurrent weights packed by pack_recurrent
     """
+class TapeTensor:
+    """
+    An array on the tape.
+    """
+    @staticmethod
+    def __new__(type, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        """
+        Create and return a new object.  See help(type) for accurate signature.
+        """
 def active_isa() -> typing.Any:
     ...
 def adadelta_step(params: typing.Any, grads: typing.Any, square_avgs: typing.Any, acc_deltas: typing.Any, lr: typing.SupportsFloat | typing.SupportsIndex, rho: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, weight_decay: typing.SupportsFloat | typing.SupportsIndex, maximize: bool) -> None:
@@ -64,6 +77,10 @@ def adaptive_max_pool3d_forward(input: typing.Any, dims: typing.SupportsInt | ty
     """
     keep: as for max_pool3d_forward
     """
+def array(value: typing.Any) -> typing.Any:
+    """
+    The ndarray behind `value`; None stays None.
+    """
 def attention_weights(query: typing.Any, key: typing.Any, value: typing.Any, attn_mask: typing.Any, scale: typing.Any, enable_gqa: bool, rules: typing.Any, dropout: typing.Any, log_sum_exp: typing.Any) -> typing.Any:
     ...
 def available_isas() -> list[str]:
@@ -73,6 +90,8 @@ def available_isas() -> list[str]:
 def avg_pool3d_backward(grad_output: typing.Any, input_shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dims: typing.SupportsInt | typing.SupportsIndex, kernel_size: typing.Any, stride: typing.Any, padding: typing.Any, ceil_mode: typing.Any, count_include_pad: typing.Any, divisor_override: typing.Any) -> typing.Any:
     ...
 def avg_pool3d_forward(input: typing.Any, dims: typing.SupportsInt | typing.SupportsIndex, kernel_size: typing.Any, stride: typing.Any, padding: typing.Any, ceil_mode: typing.Any, count_include_pad: typing.Any, divisor_override: typing.Any, out: typing.Any = None) -> typing.Any:
+    ...
+def backward_pass(tensor: typing.Any, gradient: typing.Any, retain_graph: typing.Any) -> typing.Any:
     ...
 def batch_norm_backward(grad_output: typing.Any, input: typing.Any, weight: typing.Any, statistics: typing.Any, training: bool, need_weight: bool, need_bias: bool) -> tuple[typing.Any, ...]:
     ...
@@ -99,6 +118,8 @@ def celu_backward(grad_output: typing.Any, saved: typing.Any, first: typing.Any 
 def celu_forward(input: typing.Any, out: typing.Any = None, inplace: bool = False, first: typing.Any = 0.0, second: typing.Any = 0.0) -> typing.Any:
     ...
 def channel_shuffle_forward(input: typing.Any, groups: typing.SupportsInt | typing.SupportsIndex, out: typing.Any = None) -> typing.Any:
+    ...
+def check_like(value: typing.Any, like: typing.Any, what: typing.Any) -> typing.Any:
     ...
 def column_sum_forward(input: typing.Any, out: typing.Any = None) -> typing.Any:
     """
@@ -374,6 +395,8 @@ def quantized_linear_forward(input: typing.Any, weight: typing.Any, weight_scale
     ...
 def radam_step(params: typing.Any, grads: typing.Any, exp_avgs: typing.Any, exp_avg_sqs: typing.Any, steps: typing.Any, lr: typing.SupportsFloat | typing.SupportsIndex, beta1: typing.SupportsFloat | typing.SupportsIndex, beta2: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, weight_decay: typing.SupportsFloat | typing.SupportsIndex, decoupled: bool, maximize: bool) -> None:
     ...
+def record(out: typing.Any, inputs: typing.Any, backward: typing.Any, name: typing.Any = None, bfloat16: typing.Any = None) -> typing.Any:
+    ...
 def relu6_backward(grad_output: typing.Any, saved: typing.Any, first: typing.Any = 0.0, second: typing.Any = 0.0) -> typing.Any:
     ...
 def relu6_forward(input: typing.Any, out: typing.Any = None, inplace: bool = False, first: typing.Any = 0.0, second: typing.Any = 0.0) -> typing.Any:
@@ -427,6 +450,10 @@ def set_grad_enabled(value: bool) -> bool:
     """
 def set_num_threads(count: typing.Any) -> None:
     ...
+def set_result_type(cls: type) -> None:
+    """
+    The class that `record` returns.
+    """
 def sgd_step(params: typing.Any, grads: typing.Any, momentum_buffers: typing.Any, first: typing.Any, lr: typing.SupportsFloat | typing.SupportsIndex, momentum: typing.SupportsFloat | typing.SupportsIndex, dampening: typing.SupportsFloat | typing.SupportsIndex, weight_decay: typing.SupportsFloat | typing.SupportsIndex, nesterov: bool, maximize: bool) -> None:
     ...
 def sigmoid_backward(grad_output: typing.Any, saved: typing.Any, first: typing.Any = 0.0, second: typing.Any = 0.0) -> typing.Any:

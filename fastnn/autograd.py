@@ -15,6 +15,27 @@ array([9.])
 >>> t.grad
 array([6.])
 
+``record(out, inputs, backward, name="operation", bfloat16=False)`` returns `out` itself unless
+gradients are being recorded and an input is a Tensor with ``requires_grad``; then a Tensor (of a
+tuple, each floating-point array becomes one).
+
+out : ndarray or tuple of ndarray
+    The result(s), already computed.
+inputs : tuple
+    The operation's arguments as the user gave them (Tensor, ndarray, None, ...).
+backward : callable
+    ``backward(grad, needs)`` returns one gradient or None for each input. `grad` has the shape
+    and dtype of `out`; for a tuple it is a tuple in which an unused output has None. `needs` has
+    one bool for each input. It may return `grad` itself or a view of it, but must not write into
+    it.
+name : str
+    The operation's name in error messages.
+bfloat16 : bool
+    Whether `backward` also takes gradients of bfloat16.
+
+``array(value)`` is the ndarray behind a value: a Tensor gives its array, an ndarray itself, None
+stays None, anything else is ``np.asarray(value)``.
+
 Ownership goes one way only: an output holds its node, a node holds the nodes (or
 leaves) it came from. There is no reference cycle, so dropping the last output frees
 the whole graph at once, without the garbage collector.
@@ -33,8 +54,8 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from numpy import ndarray
 
-from fastnn._core import is_grad_enabled, set_grad_enabled
-from fastnn._engine import Array, Backward, Edge, Node, Sum, check_like, run
+from fastnn import _core
+from fastnn._core import array, check_like, is_grad_enabled, record, set_grad_enabled
 
 __all__ = [
     "Array",
@@ -49,6 +70,10 @@ __all__ = [
     "no_grad",
     "record",
 ]
+
+Array = ndarray[Any, Any]
+
+Backward = Callable[[Any, "tuple[bool, ...]"], Any]
 
 ArrayLike = Any
 """What an operation takes: a Tensor, an ndarray, or what ``np.asarray`` takes."""
@@ -126,115 +151,18 @@ def enable_grad(function: Any = None) -> Any:
     return context if function is None else context(function)
 
 
-def array(value: Any) -> Any:
-    """Return the ndarray behind `value`; None stays None.
+class TensorBase(_core.TapeTensor):
+    """An array on the tape, with its gradient."""
 
-    A Tensor gives its array, an ndarray itself, anything else ``np.asarray(value)``.
-    """
-    if value is None or type(value) is ndarray:
-        return value
-    if isinstance(value, TensorBase):
-        return value._data
-    return np.asarray(value)
-
-
-def record(
-    out: Any,
-    inputs: tuple[Any, ...],
-    backward: Backward,
-    name: str = "operation",
-    bfloat16: bool = False,
-) -> Any:
-    """Put an operation on the tape if a gradient can flow through it.
-
-    Parameters
-    ----------
-    out : ndarray or tuple of ndarray
-        The result(s), already computed.
-    inputs : tuple
-        The operation's arguments as the user gave them (Tensor, ndarray, None, ...).
-    backward : callable
-        ``backward(grad, needs)`` returns one gradient or None for each input. `grad`
-        has the shape and dtype of `out`; for a tuple it is a tuple in which an unused
-        output has None. `needs` has one bool for each input. It may return `grad`
-        itself or a view of it, but must not write into it.
-    name : str
-        The operation's name in error messages.
-    bfloat16 : bool
-        Whether `backward` also takes gradients of bfloat16.
-
-    Returns
-    -------
-    ndarray or Tensor (or a tuple of them)
-        `out` itself unless gradients are being recorded and an input is a Tensor with
-        ``requires_grad``. Outputs that are not floating point stay arrays.
-    """
-    if is_grad_enabled():
-        for value in inputs:
-            if (
-                type(value) is not ndarray
-                and isinstance(value, TensorBase)
-                and value._requires_grad
-            ):
-                return _record(out, inputs, backward, name, bfloat16)
-    return out
-
-
-def _is_floating(dtype: Any) -> bool:
-    return bool(dtype.kind == "f" or dtype.name == "bfloat16")
-
-
-def _record(
-    out: Any, inputs: tuple[Any, ...], backward: Backward, name: str, bfloat16: bool
-) -> Any:
-    is_tuple = isinstance(out, tuple)
-    outs = [None if o is None else np.asarray(o) for o in (out if is_tuple else (out,))]
-    if not any(o is not None and _is_floating(o.dtype) for o in outs):
-        return out
-    if not bfloat16 and any(o is not None and o.dtype.name == "bfloat16" for o in outs):
-        raise TypeError(f"{name}: a bfloat16 result has no gradient; use float32 or no_grad()")
-    node = Node(name, backward, tuple(map(_edge, inputs)), len(outs), is_tuple)
-    results = [
-        o if o is None or not _is_floating(o.dtype) else _result_type._of(o, node, i)
-        for i, o in enumerate(outs)
-    ]
-    return tuple(results) if is_tuple else results[0]
-
-
-def _edge(value: Any) -> Edge | None:
-    if not isinstance(value, TensorBase) or not value._requires_grad:
-        return None
-    value.drop_packs()
-    data = value._data
-    return Edge(value._node or value, value._index, data.shape, data.dtype)
-
-
-class TensorBase:
-    """An array on the tape: what the engine needs to know of a Tensor."""
-
-    __slots__ = ("__weakref__", "_data", "_grad", "_index", "_node", "_requires_grad")
+    __slots__ = ()
     _data: Array
     _grad: Array | None
-    _index: int
-    _node: Node | None
+    _node: Any
     _requires_grad: bool
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         self._data = as_data(data, requires_grad)
-        self._grad = None
-        self._index = 0
-        self._node = None
         self._requires_grad = bool(requires_grad)
-
-    @classmethod
-    def _of(cls, data: Array, node: Node, index: int) -> TensorBase:
-        self = cls.__new__(cls)
-        self._data = data
-        self._grad = None
-        self._index = index
-        self._node = node
-        self._requires_grad = True
-        return self
 
     @property
     def data(self) -> Array:
@@ -264,7 +192,7 @@ class TensorBase:
     def grad(self, value: Any) -> None:
         if value is not None:
             value = array(value)
-            check_like(value, self._data.shape, self._data.dtype, "Tensor: grad")
+            check_like(value, self._data, "Tensor: grad")
         self._grad = value
 
     @property
@@ -315,37 +243,8 @@ class TensorBase:
         """
         if not self._requires_grad:
             raise RuntimeError("backward: this tensor does not require gradients")
-        start = Sum()
-        start.add(_start_gradient(self._data, gradient))
-        if self._node is None:
-            self._accumulate(start)
-        else:
-            run(self._node, self._index, start, retain_graph)
-
-    def _accumulate(self, total: Sum) -> None:
-        """Add to `grad`, which never shares memory with anything else."""
-        shape, dtype = total.value.shape, total.value.dtype
-        if shape != self._data.shape or dtype != self._data.dtype:
-            raise RuntimeError(
-                "backward: data of a leaf was replaced by another shape or dtype after it "
-                f"was used: {dtype} {shape}, now {self._data.dtype} {self._data.shape}"
-            )
-        grad = self._grad
-        if grad is None:
-            self._grad = total.take()
-        elif grad.flags.writeable:
-            np.add(grad, total.value, out=grad)
-        else:
-            self._grad = np.asarray(grad + total.value)
-
-
-_result_type: type[TensorBase] = TensorBase
-
-
-def set_result_type(cls: type[TensorBase]) -> None:
-    """Set the class that :func:`record` returns (Tensor, once, by its module)."""
-    global _result_type
-    _result_type = cls
+        gradient = _start_gradient(self._data, gradient)
+        _core.backward_pass(self, gradient, retain_graph)
 
 
 def as_data(value: Any, requires_grad: bool) -> Array:
@@ -357,7 +256,7 @@ def as_data(value: Any, requires_grad: bool) -> Array:
             "Tensor: data must be float32, float64, bfloat16, integer or bool, "
             f"got {data.dtype}; convert it with .astype(np.float32)"
         )
-    if requires_grad and not _is_floating(dtype):
+    if requires_grad and dtype.kind != "f" and dtype.name != "bfloat16":
         raise TypeError(
             f"Tensor: requires_grad needs float32, float64 or bfloat16 data, got {data.dtype}; "
             "convert it with .astype(np.float32)"
@@ -376,5 +275,5 @@ def _start_gradient(data: Array, gradient: Any) -> Array:
     if not isinstance(gradient, (ndarray, np.generic, TensorBase)):
         gradient = np.asarray(gradient, dtype=data.dtype)
     gradient = array(gradient)
-    check_like(gradient, data.shape, data.dtype, "backward: gradient")
+    check_like(gradient, data, "backward: gradient")
     return gradient  # type: ignore[no-any-return]

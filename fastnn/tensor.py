@@ -13,6 +13,7 @@ from fastnn import _numpy_protocol as protocol
 from fastnn import _reduce as R
 from fastnn import _shape as S
 from fastnn import _ufuncs as U
+from fastnn._core import set_result_type
 from fastnn._einsum import einsum
 from fastnn._elementwise import clip, maximum, minimum, where
 from fastnn._rearrange import mover
@@ -24,7 +25,6 @@ from fastnn.autograd import (
     enable_grad,
     is_grad_enabled,
     no_grad,
-    set_result_type,
 )
 from fastnn.functional._args import integer
 

@@ -349,3 +349,16 @@ def test_operations_leave_no_cycles() -> None:
     node = weakref.ref(out._node)
     del out
     assert node() is None
+
+
+def test_a_cycle_is_collected() -> None:
+    def build() -> weakref.ref[object]:
+        held: list[object] = []
+        out = record(np.ones(2), (leaf(2),), lambda grad, needs: (held and grad,))
+        held.append(out)
+        return weakref.ref(out._node)
+
+    node = build()
+    assert node() is not None
+    gc.collect()
+    assert node() is None
