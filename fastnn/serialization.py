@@ -1,4 +1,4 @@
-"""Weights on disk in the safetensors format: `save` and `load`.
+"""Weights and checkpoints on disk in the safetensors format: `save` and `load`.
 
 The format is a JSON header and raw little-endian bytes. Reading it runs no code, unlike pickle,
 and other libraries (PyTorch, Hugging Face) read and write the same files.
@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fastnn import _nested
 
 if TYPE_CHECKING:
     from typing import Union
@@ -30,10 +32,8 @@ _DTYPES = {
 }
 
 
-def save(
-    obj: Module | Mapping[str, Any], path: Path, metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write a module's parameters and buffers, or a dict of arrays, to a safetensors file.
+def save(obj: Any, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a module's parameters and buffers, a dict of arrays or a checkpoint to a file.
 
     The file appears whole or not at all: it is written under a temporary name in the same
     directory, then renamed. Arrays may have any strides; those that share memory are written one
@@ -41,8 +41,11 @@ def save(
 
     Parameters
     ----------
-    obj : Module or mapping of str to array
-        A module is saved as its ``state_dict()``.
+    obj : Module, mapping of str to array, or nested dict
+        What has a ``state_dict()``, as modules, optimizers and schedules do, is saved as that, also
+        inside a dict. Dicts may hold dicts, lists, tuples, numbers, text and None besides arrays;
+        this structure goes into the header, and the arrays get dotted names: other libraries read
+        them as they read any file.
     path : str or path-like
         The file; an existing one is replaced.
     metadata : mapping of str to str, optional
@@ -51,10 +54,11 @@ def save(
     Raises
     ------
     TypeError
-        If `obj` is neither, a key is not a str, or a value is not an array of a dtype that the
-        format has: bool, (u)int8 to (u)int64, float16, float32, float64, or ml_dtypes' bfloat16.
+        If `obj` or a value in it is something else, a key is no str (in a dict inside `obj` it may
+        be an int), or an array has a dtype that the format lacks. It has bool, (u)int8 to (u)int64,
+        float16, float32, float64, and ml_dtypes' bfloat16.
     ValueError
-        If a key is ``"__metadata__"``, which the format reserves.
+        If a key is ``"__metadata__"``, which the format reserves, or dotted names collide.
     OSError
         If the file cannot be written.
 
@@ -68,22 +72,41 @@ def save(
     >>> fastnn.load(path)
     {'weight': array([[1., 1., 1.],
            [1., 1., 1.]], dtype=float32)}
+
+    A checkpoint, and how training goes on from it:
+
+    >>> model = fastnn.nn.Linear(3, 2)
+    >>> optimizer = fastnn.optim.Adam(model.parameters())
+    >>> fastnn.save({"model": model, "optimizer": optimizer, "epoch": 5}, path)
+    >>> checkpoint = fastnn.load(path)
+    >>> model.load_state_dict(checkpoint["model"])
+    IncompatibleKeys(missing_keys=[], unexpected_keys=[])
+    >>> optimizer.load_state_dict(checkpoint["optimizer"])
+    >>> checkpoint["epoch"]
+    5
     """
     import safetensors.numpy
 
-    state = obj.state_dict() if hasattr(obj, "state_dict") else obj
+    state = _nested.state_of(obj)
     if not isinstance(state, Mapping):
-        raise TypeError(f"save: obj must be a Module or a dict of arrays, got {type(obj).__name__}")
-    arrays = {_checked_key(key): _as_storable(key, value) for key, value in state.items()}
-    if metadata is not None:
-        for item in (part for pair in metadata.items() for part in pair):
-            if not isinstance(item, str):
-                raise TypeError(f"save: metadata must map str to str, got {item!r}")
-    contents = safetensors.numpy.save(arrays, None if metadata is None else dict(metadata))
+        raise TypeError(
+            f"save: obj must be a Module, a dict of arrays or a nested dict, "
+            f"got {type(obj).__name__}"
+        )
+    header = dict(metadata or {})
+    for item in (part for pair in header.items() for part in pair):
+        if not isinstance(item, str):
+            raise TypeError(f"save: metadata must map str to str, got {item!r}")
+    for key in state:
+        _check_key(key)
+    if _nested.is_nested(state):
+        state, header[_nested.KEY] = _nested.flatten(state)
+    arrays = {name: _as_storable(name, value) for name, value in state.items()}
+    contents = safetensors.numpy.save(arrays, header or None)
     _write_atomically(os.path.realpath(_checked_path("save", path)), contents)
 
 
-def load(path: Path, model: Module | None = None) -> dict[str, NDArray[Any]]:
+def load(path: Path, model: Module | None = None) -> dict[str, Any]:
     """Read a safetensors file, and optionally put its arrays into a module.
 
     Parameters
@@ -97,7 +120,8 @@ def load(path: Path, model: Module | None = None) -> dict[str, NDArray[Any]]:
     Returns
     -------
     dict of str to ndarray
-        The arrays by name, in the order of their names.
+        The arrays by name, in the order of their names. A nested dict comes back as it was saved,
+        with an array for every tensor.
 
     Raises
     ------
@@ -129,6 +153,8 @@ def load(path: Path, model: Module | None = None) -> dict[str, NDArray[Any]]:
         pass  # A file that is missing, a directory or not readable is Python's own OSError.
     try:
         arrays = safetensors.numpy.load_file(path)
+        with safetensors.safe_open(path, "np") as file:
+            header = file.metadata() or {}
     except safetensors.SafetensorError as error:
         raise ValueError(
             f"load: {os.fspath(path)!r} is not a safetensors file, or is damaged: {error}"
@@ -138,10 +164,15 @@ def load(path: Path, model: Module | None = None) -> dict[str, NDArray[Any]]:
             f"load: {os.fspath(path)!r} holds a dtype that NumPy lacks ({error}); "
             "for bfloat16 install ml_dtypes"
         ) from error
-    arrays = {name: arrays[name] for name in sorted(arrays)}
+    state = {name: arrays[name] for name in sorted(arrays)}
+    if _nested.KEY in header:
+        try:
+            state = _nested.unflatten(header[_nested.KEY], arrays)
+        except ValueError as error:
+            raise ValueError(f"load: {os.fspath(path)!r}: {error}") from None
     if model is not None:
-        model.load_state_dict(arrays)
-    return arrays
+        model.load_state_dict(state)
+    return state
 
 
 def rename(
@@ -208,18 +239,15 @@ def _checked_path(name: str, path: Any) -> Any:
         ) from None
 
 
-def _checked_key(key: Any) -> str:
+def _check_key(key: Any) -> None:
     if not isinstance(key, str):
         raise TypeError(f"save: keys of obj must be str, got {key!r} ({type(key).__name__})")
     if key == "__metadata__":
         raise ValueError("save: the key '__metadata__' is reserved; use the argument metadata")
-    return key
 
 
 def _as_storable(key: str, value: Any) -> NDArray[Any]:
     """Return the array in C order and little-endian."""
-    if not hasattr(value, "__array__"):
-        raise TypeError(f"save: obj[{key!r}] must be an array, got {type(value).__name__}")
     array = np.asarray(value)
     if array.dtype.name not in _DTYPES:
         raise TypeError(

@@ -85,7 +85,8 @@ CASES = [
     *((Lion, reference.lion, {}, case) for case in LION_CASES),
     *((SGD, reference.sgd, {}, case) for case in SGD_CASES),
     *((Adam, reference.adam, {}, case) for case in ADAM_CASES),
-    *((AdamW, reference.adam, {"decoupled": True}, case) for case in ADAM_CASES),
+    (Adam, reference.adam, {}, {"lr": 0.1, "weight_decay": 0.2, "decoupled_weight_decay": True}),
+    *((AdamW, reference.adam, {"decoupled_weight_decay": True}, case) for case in ADAM_CASES),
 ]
 STEPS = 6
 
@@ -146,8 +147,8 @@ def test_defaults_are_those_of_pytorch(cls: type[Optimizer]) -> None:
     decoupled = {"decoupled_weight_decay": False}
     wanted = {
         SGD: {"momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False, **common},
-        Adam: {"weight_decay": 0, **adam},
-        AdamW: {"weight_decay": 0.01, **adam},
+        Adam: {"weight_decay": 0, **decoupled, **adam},
+        AdamW: {"weight_decay": 0.01, "decoupled_weight_decay": True, **adam},
         Adamax: {**variant, "lr": 2e-3},
         NAdam: {**variant, **decoupled, "momentum_decay": 4e-3, "lr": 2e-3},
         RAdam: {**variant, **decoupled},
@@ -488,3 +489,16 @@ def test_clipping_special_cases() -> None:
         clip_grad_value_(p, -1)
     with pytest.raises(TypeError, match="clip_grad_value_: parameters must be Tensors, got int"):
         clip_grad_value_([1], 1)
+
+
+def test_state_without_the_newer_options_is_loaded() -> None:
+    """As PyTorch wrote it before it had them; and Adam's state makes no Adam of AdamW."""
+    param = Parameter(np.ones(2))
+    state = Adam([param]).state_dict()
+    optimizer = AdamW([param])
+    optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]["decoupled_weight_decay"] is True
+    del state["param_groups"][0]["decoupled_weight_decay"]
+    optimizer = Adam([param])
+    optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]["decoupled_weight_decay"] is False

@@ -17,6 +17,7 @@ from fastnn.nn.utils.rnn import (
     pack_sequence,
     pad_packed_sequence,
     pad_sequence,
+    unpad_sequence,
 )
 
 VARIANTS = ["projection", "peephole", "projection and peephole", "reset first"]
@@ -421,6 +422,18 @@ def test_layers_take_and_return_packed_sequences(kind, sorted_lengths, rng):
 def test_lists_of_sequences():
     sequences = [np.array([[1.0]]), np.array([[2.0], [3.0]])]
     padded = pad_sequence(sequences, batch_first=True, padding_value=-1.0)
+    lengths = [len(sequence) for sequence in sequences]
+    for batch_first in (True, False):
+        left = pad_sequence(sequences, batch_first, -1.0, padding_side="left")
+        left = left if batch_first else left.swapaxes(0, 1)
+        for row, sequence in zip(left, sequences):
+            np.testing.assert_array_equal(row[len(row) - len(sequence) :], sequence)
+            assert (row[: len(row) - len(sequence)] == -1).all()
+        both = pad_sequence(sequences, batch_first)
+        for back, sequence in zip(unpad_sequence(both, lengths, batch_first), sequences):
+            np.testing.assert_array_equal(back, sequence)
+    with pytest.raises(ValueError, match="padding_side must be 'right' or 'left', got 'top'"):
+        pad_sequence(sequences, padding_side="top")
     np.testing.assert_array_equal(padded[..., 0], [[1, -1], [2, 3]])
     packed = pack_sequence(sequences, enforce_sorted=False)
     np.testing.assert_array_equal(packed.data[:, 0], [2, 1, 3])

@@ -103,6 +103,74 @@ def test_unusual_names_in_sorted_order(path):
     assert all(loaded[name] == i for i, name in enumerate(names))
 
 
+# Checkpoints
+
+
+def test_nested_values_come_back_as_they_were(path):
+    state = {
+        "epoch": 3,
+        "lr": 0.1,
+        "best": float("inf"),
+        "done": False,
+        "name": "é",
+        "nothing": None,
+        "empty": [{}, [], ()],
+        "betas": (0.9, 0.999),
+        "weights": {"a": np.arange(3), "by number": {0: np.ones(2, np.float32), 7: []}},
+        "list": [np.zeros(()), (1, "two")],
+    }
+    fastnn.save(state, path, metadata={"note": "kept"})
+    loaded = fastnn.load(path)
+    assert same_bytes(loaded.pop("weights"), state.pop("weights"))
+    assert same_bytes(loaded.pop("list"), state.pop("list"))
+    assert loaded == state
+    assert type(loaded["betas"]) is tuple
+    arrays = safetensors_numpy.load_file(path)
+    assert sorted(arrays) == ["list.0", "weights.a", "weights.by number.0"]
+
+
+def test_training_goes_on_from_a_checkpoint(path):
+    x, y = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32), np.arange(16) % 2
+
+    def build():
+        fastnn.manual_seed(1)
+        model = small_model()
+        optimizer = fastnn.optim.AdamW(model.parameters(), lr=0.01, amsgrad=True)
+        schedules = fastnn.optim.lr_scheduler
+        warm_up = schedules.LinearLR(optimizer, 0.1, total_iters=2)
+        scheduler = schedules.SequentialLR(
+            optimizer, [warm_up, schedules.CosineAnnealingLR(optimizer, 9)], [2]
+        )
+        return model, optimizer, scheduler
+
+    def train(model, optimizer, scheduler, steps):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            fastnn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            scheduler.step()
+        return model.state_dict()
+
+    model, optimizer, scheduler = build()
+    train(model, optimizer, scheduler, 3)
+    fastnn.save({"model": model, "optimizer": optimizer, "scheduler": scheduler}, path)
+    expected = train(model, optimizer, scheduler, 4)
+    parts = dict(zip(("model", "optimizer", "scheduler"), build()))
+    for name, state in fastnn.load(path).items():
+        parts[name].load_state_dict(state)
+    assert same_bytes(train(*parts.values(), 4), expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[", "[]", "{}", '{"array": "b"}', '{"set": []}', '{"dict": [1]}', "3", '{"list": []}'],
+)
+def test_a_damaged_structure_is_refused(path, text):
+    safetensors_numpy.save_file({"a": np.ones(1)}, path, {"fastnn.nested": text})
+    with pytest.raises(ValueError, match=r"load: .* the header's 'fastnn.nested' is damaged"):
+        fastnn.load(path)
+
+
 # Modules
 
 
@@ -163,10 +231,17 @@ def test_we_read_what_safetensors_writes(path):
 @pytest.mark.parametrize(
     ("error", "message", "obj"),
     [
-        (TypeError, "obj must be a Module or a dict of arrays, got list", [np.zeros(3)]),
+        (
+            TypeError,
+            "obj must be a Module, a dict of arrays or a nested dict, got list",
+            [np.zeros(3)],
+        ),
         (TypeError, r"keys of obj must be str, got 3 \(int\)", {3: np.zeros(3)}),
-        (TypeError, r"obj\['a'\] must be an array, got list", {"a": [1.0]}),
-        (TypeError, r"obj\['a'\] must be an array, got NoneType", {"a": None}),
+        (TypeError, "obj: a must be an array, a number, .*; got set", {"a": {1.0}}),
+        (TypeError, r"obj: a\.1 must be an array, .*; got object", {"a": [1.0, object()]}),
+        (TypeError, r"keys must be str or int, got None in obj: a", {"a": {None: 1}}),
+        (ValueError, r"two arrays are called 'a\.b'", {"a.b": np.ones(1), "a": {"b": np.ones(1)}}),
+        (TypeError, r"obj\['a\.b'\] has dtype object", {"a": {"b": np.array([None])}}),
         (TypeError, r"obj\['a'\] has dtype object", {"a": np.array([None])}),
         (TypeError, r"obj\['a'\] has dtype complex128", {"a": np.zeros(1, complex)}),
         (TypeError, r"obj\['a'\] has dtype <U1", {"a": np.array(["x"])}),

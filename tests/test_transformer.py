@@ -527,3 +527,11 @@ def test_decoding_agrees_with_the_whole(rng):
             q[:, :, i : i + 3], keys, values, is_causal=True, causal_alignment="lower_right"
         )
         np.testing.assert_allclose(out, whole[:, :, i : i + 3], rtol=1e-10, atol=1e-12)
+
+
+def test_parts_are_registered_in_pytorchs_order():
+    """Optimizers number parameters in this order, and so do their saved states."""
+    names = [name for name, _ in nn.TransformerDecoderLayer(4, 2, 8).named_children()]
+    norms, dropouts = [f"norm{i}" for i in (1, 2, 3)], [f"dropout{i}" for i in (1, 2, 3)]
+    attentions = ["self_attn", "multihead_attn"]
+    assert names == [*attentions, "linear1", "dropout", "linear2", *norms, *dropouts]

@@ -38,8 +38,13 @@ _NATIVE: dict[Any, tuple[str, ...]] = {F.relu: ("relu",), F.gelu: ("gelu",)}
 
 
 class _Layer(Module):
-    """What both kinds of layer share: self-attention, the feed-forward block and their norms."""
+    """What both kinds of layer share: attention, the feed-forward block, a norm for each of them.
 
+    Parts are registered in PyTorch's order, by which optimizers number parameters.
+    """
+
+    self_attn: MultiheadAttention
+    multihead_attn: MultiheadAttention
     norm1: LayerNorm
     norm2: LayerNorm
     norm3: LayerNorm
@@ -70,9 +75,11 @@ class _Layer(Module):
                 )
             activation = F.relu if activation == "relu" else F.gelu
         self.norm_first = norm_first
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype
-        )
+        for name in ("self_attn", "multihead_attn")[: norms - 1]:
+            attention = MultiheadAttention(
+                d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype
+            )
+            setattr(self, name, attention)
         self.linear1 = Linear(d_model, dim_feedforward, bias, dtype=dtype)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, dtype=dtype)
@@ -257,9 +264,6 @@ bias, dtype
             norm_first,
             bias,
             dtype,
-        )
-        self.multihead_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype
         )
 
     def forward(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastnn import _core
@@ -35,6 +35,8 @@ class Adam(MomentOptimizer):
         Use the largest v so far (Reddi et al., "On the convergence of Adam and beyond", 2018).
     maximize : bool
         Ascend instead of descend.
+    decoupled_weight_decay : bool
+        Whether ``p = p - lr * weight_decay * p`` comes before each step, as in :class:`AdamW`.
 
     Raises
     ------
@@ -46,8 +48,6 @@ class Adam(MomentOptimizer):
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
     """
 
-    _decoupled = False
-
     def __init__(
         self,
         params: Iterable[Any],
@@ -58,6 +58,7 @@ class Adam(MomentOptimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -66,6 +67,7 @@ class Adam(MomentOptimizer):
             "weight_decay": weight_decay,
             "amsgrad": amsgrad,
             "maximize": maximize,
+            "decoupled_weight_decay": decoupled_weight_decay,
         }
         super().__init__(params, defaults)
 
@@ -94,7 +96,7 @@ class Adam(MomentOptimizer):
             beta2,
             group["eps"],
             group["weight_decay"],
-            self._decoupled,
+            group["decoupled_weight_decay"],
             group["maximize"],
         )
         count_steps(states)
@@ -110,8 +112,6 @@ class AdamW(Adam):
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization", 2019.
     """
 
-    _decoupled = True
-
     def __init__(
         self,
         params: Iterable[Any],
@@ -123,4 +123,19 @@ class AdamW(Adam):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            maximize=maximize,
+            decoupled_weight_decay=True,
+        )
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """As :meth:`Optimizer.load_state_dict`; with Adam's state, too, decay stays decoupled."""
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            group["decoupled_weight_decay"] = True

@@ -191,7 +191,7 @@ class Optimizer:
             if number in state_dict["state"]
         }
         new = [
-            {**copy.deepcopy(dict(group)), "params": mine["params"]}
+            {**self.defaults, **copy.deepcopy(dict(group)), "params": mine["params"]}
             for group, mine in zip(groups, self.param_groups)
         ]
         for group in new:

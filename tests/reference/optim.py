@@ -49,11 +49,11 @@ def adam_step(
     weight_decay=0.0,
     amsgrad=False,
     maximize=False,
-    decoupled=False,
+    decoupled_weight_decay=False,
 ):
     t = state["t"] = state.get("t", 0) + 1
     g = -grad if maximize else grad
-    if decoupled:
+    if decoupled_weight_decay:
         theta = theta - lr * weight_decay * theta
     else:
         g = g + weight_decay * theta

@@ -17,6 +17,8 @@ __all__ = [
     "pack_sequence",
     "pad_packed_sequence",
     "pad_sequence",
+    "unpack_sequence",
+    "unpad_sequence",
 ]
 
 
@@ -166,9 +168,26 @@ def pad_packed_sequence(
 
 
 def pad_sequence(
-    sequences: Sequence[ArrayLike], batch_first: bool = False, padding_value: float = 0.0
+    sequences: Sequence[ArrayLike],
+    batch_first: bool = False,
+    padding_value: float = 0.0,
+    padding_side: str = "right",
 ) -> Result:
     """Stack sequences (T_i, ...) into one batch (max T, B, ...), padded.
+
+    Parameters
+    ----------
+    sequences : list of array or Tensor
+    batch_first : bool
+        Whether the batch is (B, max T, ...).
+    padding_value : float
+    padding_side : "right" or "left"
+        Whether the padding comes behind or before a sequence.
+
+    Raises
+    ------
+    ValueError
+        If a sequence is empty, or there is none; for another `padding_side`.
 
     Examples
     --------
@@ -177,8 +196,46 @@ def pad_sequence(
     array([[1, 2],
            [3, 0]])
     """
+    if padding_side not in ("right", "left"):
+        raise ValueError(
+            f"pad_sequence: padding_side must be 'right' or 'left', got {padding_side!r}"
+        )
     packed = _pack("pad_sequence", sequences)
-    return pad_packed_sequence(packed, batch_first, padding_value)[0]
+    padded, lengths = pad_packed_sequence(packed, batch_first, padding_value)
+    if padding_side == "right":
+        return padded
+    batch, steps = np.arange(len(lengths)), np.arange(len(packed.batch_sizes))
+    # Rotated, the padding from behind stands before the sequence.
+    times = (steps[:, None] + lengths) % len(steps)
+    return padded[batch[:, None], times.T] if batch_first else padded[times, batch]
+
+
+def unpad_sequence(
+    padded_sequences: ArrayLike, lengths: ArrayLike, batch_first: bool = False
+) -> list[Result]:
+    """Return the sequences (T_i, ...) of a padded batch, the inverse of :func:`pad_sequence`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unpad_sequence(np.array([[1, 2], [3, 0]]), [2, 1], batch_first=True)
+    [array([1, 2]), array([3])]
+    """
+    packed = pack_padded_sequence(padded_sequences, lengths, batch_first, enforce_sorted=False)
+    return unpack_sequence(packed)
+
+
+def unpack_sequence(packed_sequences: PackedSequence) -> list[Result]:
+    """Return the sequences (T_i, ...), the inverse of :func:`pack_sequence`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unpack_sequence(pack_sequence([np.array([1, 2]), np.array([3])]))
+    [array([1, 2]), array([3])]
+    """
+    padded, lengths = pad_packed_sequence(packed_sequences, batch_first=True)
+    return [padded[i, :length] for i, length in enumerate(lengths)]
 
 
 def pack_sequence(sequences: Sequence[ArrayLike], enforce_sorted: bool = True) -> PackedSequence:
