@@ -31,6 +31,7 @@ def generate() -> str:
         text = (Path(directory) / "fastnn" / "_core.pyi").read_text()
         anything = "*args: typing.Any, **kwargs: typing.Any) -> typing.Any:"
         text = text.replace("*args, **kwargs):", anything)
+        text = re.sub(r"(?m)^__all__.*$", lambda line: line[0].replace(", ", ",\n    "), text)
         return HEADER + re.sub(r"\btuple\b(?!\[)", "tuple[typing.Any, ...]", text)
 
 
