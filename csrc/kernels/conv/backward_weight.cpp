@@ -15,11 +15,15 @@ namespace {
 
 constexpr int64_t kMaxParts = 16;
 constexpr int64_t kPartBytes = int64_t{8} << 20;
+// A sum of about this size stays in L2 and is added to there: its copies would come from L3.
+constexpr int64_t kInPlaceBytes = int64_t{1} << 20;
 
 // A function of the shape: the bits of the result depend on it.
 template <class T>
 int64_t part_count(const ConvGeometry& g, int64_t weights) {
-  const int64_t fit = kPartBytes / (max_of(1, weights) * static_cast<int64_t>(sizeof(T)));
+  const int64_t bytes = max_of(1, weights) * static_cast<int64_t>(sizeof(T));
+  if (bytes >= kInPlaceBytes / 4 && bytes <= kInPlaceBytes) return 1;
+  const int64_t fit = kPartBytes / bytes;
   return max_of(1, min_of(min_of(g.batch, kMaxParts), fit));
 }
 

@@ -158,15 +158,21 @@ FASTNN_INLINE Vec<T> load_run(const T* x, const Piece& piece) {
   return Vec<T>::load(x + piece.offset, lanes_mask<T>(piece.begin, piece.end));
 }
 
-// Reads nothing before the first or behind the last lane's element.
+// A piece with a step of two. Reads nothing before the first or behind the last lane's element.
 template <class T>
-FASTNN_INLINE Vec<T> load_pairs(const T* x, const Piece& piece) {
-  constexpr int64_t kSize = Vec<T>::kSize;
-  const int64_t begin = 2 * piece.begin, end = 2 * piece.end - 1;
-  const T* p = x + piece.offset;
-  return even_lanes(Vec<T>::load(p, lanes_mask<T>(begin, end)),
-                    Vec<T>::load(p + kSize, lanes_mask<T>(begin - kSize, end - kSize)));
-}
+struct Pairs {
+  FASTNN_INLINE explicit Pairs(const Piece& piece)
+      : offset(piece.offset),
+        low(lanes_mask<T>(2 * piece.begin, 2 * piece.end - 1)),
+        high(lanes_mask<T>(2 * piece.begin - Vec<T>::kSize, 2 * piece.end - 1 - Vec<T>::kSize)) {}
+  FASTNN_INLINE Vec<T> load(const T* x) const {
+    const T* const p = x + offset;
+    return even_lanes(Vec<T>::load(p, low), Vec<T>::load(p + Vec<T>::kSize, high));
+  }
+
+  int64_t offset;
+  Mask<T> low, high;
+};
 
 // Elements 0, 4, ... of p, n <= kSize of them; reads nothing behind the last.
 template <class T>
@@ -194,7 +200,7 @@ FASTNN_INLINE Vec<T> Gather<T>::load(const T* x) const {
     for (int i = 0; i < count; ++i) v = bit_or(v, load_run(x, pieces[i]));
   } else {
     // A step of two leaves lanes outside the piece to be cleared: its odd neighbours are loaded.
-    for (int i = 0; i < count; ++i) v = bit_or(v, load_pairs(x, pieces[i]));
+    for (int i = 0; i < count; ++i) v = bit_or(v, Pairs<T>(pieces[i]).load(x));
   }
   return v;
 }

@@ -50,6 +50,17 @@ void pack_channels(const Gather<T>& gather, const T* x, int64_t channel_stride, 
       const T* p = source + c * channel_stride;
       bit_or(Vec<T>::load(p, first), Vec<T>::load(p + apart, second)).store(panel + c * row_stride);
     }
+  } else if (gather.kind == Gather<T>::kPairs && gather.count == 1) {
+    const Pairs<T> pairs(gather.pieces[0]);
+    for (int64_t c = 0; c < channels; ++c) {
+      pairs.load(x + c * channel_stride).store(panel + c * row_stride);
+    }
+  } else if (gather.kind == Gather<T>::kPairs && gather.count == 2) {
+    const Pairs<T> first(gather.pieces[0]), second(gather.pieces[1]);
+    for (int64_t c = 0; c < channels; ++c) {
+      const T* const p = x + c * channel_stride;
+      bit_or(first.load(p), second.load(p)).store(panel + c * row_stride);
+    }
   } else {
     for (int64_t c = 0; c < channels; ++c) {
       gather.load(x + c * channel_stride).store(panel + c * row_stride);

@@ -25,7 +25,7 @@ void copy_columns(const T* source, int64_t step, int64_t count, T* target) {
   } else if (step == 2) {
     for (; k < count; k += kSize) {
       const int64_t n = min_of(kSize, count - k);
-      load_pairs(source + 2 * k, Piece{0, 0, n}).store(target + k, n);
+      Pairs<T>(Piece{0, 0, n}).load(source + 2 * k).store(target + k, n);
     }
   } else if (step == 4) {
     for (; k < count; k += kSize) {

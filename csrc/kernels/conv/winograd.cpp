@@ -346,7 +346,7 @@ WinogradScheme pointwise_scheme(const Convolution<T>& conv) {
   const Axis &height = conv.axes[1], &width = conv.axes[2];
   const int64_t positions = height.positions * width.positions;
   const bool wasteful = !fills_tiles<T>(positions);
-  const bool suits = (width.step == 2 || wasteful) && height.step == width.step && width.step <= 2;
+  const bool suits = wasteful && height.step == width.step && width.step <= 2;
   const bool large = min_of(conv.in_channels, conv.out_channels) >= kLeastChannels &&
                      conv.in_channels * conv.out_channels >= kLeastProduct;
   if (!suits || !large) return WinogradScheme::kNone;
