@@ -40,6 +40,8 @@ from fastnn import _core
         (6, 29, 41, 3, 3, 0),
         (17, 40, 30, 1, 2, 0),
         (5, 64, 31, 5, 1, 2),
+        (17, 30, 67, 7, 2, 1),
+        (17, 30, 65, 7, 2, 1),
     ],
 )
 def test_larger(isa, dtype, channels, out, size, kernel, stride, padding):
@@ -528,6 +530,8 @@ ALGORITHMS = {
     "phases of all kinds": (20, 40, (14, 15), 3, 2, 1),
     "winograd of steps": (20, 30, (14, 15), 3, 2, 1),
     "im2col": (20, 70, (14, 15), 7, 2, 1),
+    "rows in place": (20, 30, (20, 67), 7, 2, 1),
+    "rows in place, less one": (20, 34, (20, 66), 7, 2, 2),
     "many rows": (20, 30, (40, 41), 5, 2, 1),
     "small images": (24, 30, (5, 5), 3, 2, 1),
     "pointwise": (24, 50, (9, 9), 1, 1, 1),

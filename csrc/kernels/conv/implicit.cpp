@@ -11,12 +11,21 @@ namespace {
 
 constexpr int64_t kMostPositions = 1024;  // of a strip: the results stay in L2
 
+// Whether rows fill their vectors about as well as a line of several, and lie together in y: then
+// writing them goes on beside the products instead of after them.
+template <class T>
+bool writes_in_place(const Convolution<T>& conv, const StripLayout<T>& layout) {
+  const int64_t waste = round_up(layout.cols, Vec<T>::kSize) - layout.cols;
+  return conv.phase.step[2] == 1 && conv.phase.step[1] == 1 && 16 * waste <= layout.cols;
+}
+
 template <class T>
 class Implicit {
  public:
   explicit Implicit(const Convolution<T>& conv)
       : conv_(conv),
         layout_(choose_layout(conv, kMostPositions)),
+        in_place_(writes_in_place(conv, layout_)),
         taps_(taps_of(conv.axes)),
         panel_(panel_rows(conv.out_channels, conv.weights.columns)),
         c_stride_(round_up(layout_.positions(layout_.rows, layout_.cols),
@@ -132,54 +141,68 @@ class Implicit {
     }
   }
 
-  // Filters row .. of a strip.
+  // Filters row .. of a strip: each of its rows into y, or all as one line into `results` first.
   void run_panel(const Strip& strip, int64_t row, const T* input, T* results) const {
     const int64_t group = strip.index % conv_.groups, k = conv_.weights.columns;
+    const int64_t filter = group * conv_.out_channels + row, pitch = layout_.width.pitch;
     const int rows = static_cast<int>(min_of(panel_, conv_.out_channels - row));
-    const int64_t vectors = ceil_div(layout_.positions(strip.rows, strip.cols), kSize);
-    ImplicitTile<T> tile{conv_.in_channels,
-                         taps_,
-                         packed_ + (group * conv_.out_channels + row) * k,
-                         input,
-                         layout_.channel,
-                         tap_offsets_,
-                         results,
-                         c_stride_};
-    const int64_t tiles = ceil_div(vectors, tile_vectors(rows));
-    for (int64_t i = 0; i < tiles; ++i) {
-      const int64_t begin = i * vectors / tiles, end = (i + 1) * vectors / tiles;
-      tile.b = input + begin * kSize;
-      tile.c = results + begin * kSize;
-      run_implicit_tile(rows, static_cast<int>(end - begin), tile);
+    T* const y = place(strip, row);
+    const int64_t lines = in_place_ ? strip.rows : 1;
+    const int64_t cols = in_place_ ? strip.cols : layout_.positions(strip.rows, strip.cols);
+    const int64_t vectors = ceil_div(cols, kSize), tiles = ceil_div(vectors, tile_vectors(rows));
+    ImplicitTile<T> tile{};
+    tile.channels = conv_.in_channels;
+    tile.taps = taps_;
+    tile.a = packed_ + filter * k;
+    tile.channel_stride = layout_.channel;
+    tile.tap_offsets = tap_offsets_;
+    tile.bias = conv_.bias == nullptr ? nullptr : conv_.bias + filter;
+    tile.c_stride = in_place_ ? product(conv_.output) : c_stride_;
+    for (int64_t line = 0; line < lines; ++line) {
+      T* const target = in_place_ ? y + line * conv_.output[2] : results;
+      for (int64_t i = 0; i < tiles; ++i) {
+        const int64_t begin = i * vectors / tiles, end = (i + 1) * vectors / tiles;
+        tile.b = input + line * pitch + begin * kSize;
+        tile.c = target + begin * kSize;
+        tile.cols = in_place_ ? min_of(cols, end * kSize) - begin * kSize : (end - begin) * kSize;
+        run_implicit_tile(rows, static_cast<int>(end - begin), tile);
+      }
     }
     for (int64_t i = 0; i < rows; ++i) {
-      const int64_t filter = group * conv_.out_channels + row + i;
-      store(strip, conv_.bias == nullptr ? T(0) : conv_.bias[filter],
-            conv_.y + (strip.index * conv_.out_channels + row + i) * product(conv_.output),
-            results + i * c_stride_);
+      T* const plane = y + i * product(conv_.output);
+      if (!in_place_) {
+        store(strip, results + i * c_stride_, plane);
+      } else if (conv_.finish.is_needed()) {
+        for (int64_t line = 0; line < strip.rows; ++line) {
+          conv_.finish(plane + line * conv_.output[2], strip.cols);
+        }
+      }
     }
   }
 
-  // Adds the bias to one filter's results, finishes and copies them to their place.
-  void store(const Strip& strip, T bias, T* y, T* results) const {
+  // Where a filter's first result of a strip lies in y.
+  T* place(const Strip& strip, int64_t filter) const {
     const Phase& phase = conv_.phase;
-    const int64_t depth = phase.first[0] + strip.depth * phase.step[0], step = phase.step[2];
-    for (int64_t i = 0; i < strip.rows; ++i, results += layout_.width.pitch) {
-      const int64_t row = phase.first[1] + (strip.row + i) * phase.step[1];
-      T* const target =
-          y + (depth * conv_.output[1] + row) * conv_.output[2] + phase.first[2] + strip.col * step;
-      T* const sums = step == 1 ? target : results;
-      for (int64_t j = 0; j < strip.cols; j += kSize) {
-        const int64_t lanes = min_of(kSize, strip.cols - j);
-        (Vec<T>::load(results + j) + Vec<T>::broadcast(bias)).store(sums + j, lanes);
-      }
-      conv_.finish(sums, strip.cols, target, step);
-      if (step != 1) spread(sums, strip.cols, target, step);
+    const int64_t position[3] = {strip.depth, strip.row, strip.col};
+    int64_t offset = strip.index * conv_.out_channels + filter;
+    for (int i = 0; i < 3; ++i) {
+      offset = offset * conv_.output[i] + phase.first[i] + position[i] * phase.step[i];
+    }
+    return conv_.y + offset;
+  }
+
+  // Finishes one filter's results and copies them to their place.
+  void store(const Strip& strip, T* results, T* y) const {
+    const int64_t step = conv_.phase.step[2], pitch = conv_.phase.step[1] * conv_.output[2];
+    for (int64_t i = 0; i < strip.rows; ++i, results += layout_.width.pitch, y += pitch) {
+      conv_.finish(results, strip.cols, y, step);
+      spread(results, strip.cols, y, step);
     }
   }
 
   const Convolution<T>& conv_;
   StripLayout<T> layout_;
+  bool in_place_;  // whether results go from registers into y
   int64_t taps_, panel_, c_stride_;
   const T* packed_ = nullptr;
   const int64_t* tap_offsets_ = nullptr;

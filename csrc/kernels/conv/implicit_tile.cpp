@@ -28,10 +28,21 @@ void compute(const ImplicitTile<T>& tile) {
       }
     }
   }
+  if (tile.bias != nullptr) {
+    FASTNN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const Vec<T> bias = Vec<T>::broadcast(tile.bias[i]);
+      FASTNN_UNROLL
+      for (int j = 0; j < kVectors; ++j) acc[i][j] += bias;
+    }
+  }
+  const int64_t last = tile.cols - (kVectors - 1) * kSize;
   FASTNN_UNROLL
   for (int i = 0; i < kRows; ++i) {
+    T* const c = tile.c + i * tile.c_stride;
     FASTNN_UNROLL
-    for (int j = 0; j < kVectors; ++j) acc[i][j].store(tile.c + i * tile.c_stride + j * kSize);
+    for (int j = 0; j + 1 < kVectors; ++j) acc[i][j].store(c + j * kSize);
+    acc[i][kVectors - 1].store(c + (kVectors - 1) * kSize, last);
   }
 }
 

@@ -14,8 +14,10 @@ struct ImplicitTile {
   const T* b;
   int64_t channel_stride;
   const int64_t* tap_offsets;
+  const T* bias;  // of every row, or null
   T* c;
   int64_t c_stride;
+  int64_t cols;  // that are stored, of which the last vector may have fewer
 };
 
 // Computes 1 <= rows <= kTileRows filters at `vectors` <= tile_vectors(rows) vectors of positions.
