@@ -8,7 +8,7 @@
 
 namespace fastnn::FASTNN_ISA {
 
-// Rows of a step that are packed together, which bounds a worker's scratch.
+// Rows of a step that are packed at once, which bounds a worker's scratch.
 inline constexpr int64_t kPackedRows = 256;
 
 struct Range {
@@ -167,66 +167,76 @@ void multiply_row(const Product<T>& product, const InputProduct<T>& input, int64
   }
 }
 
-// Sums of some packed rows, (height, slots * kGroup), (+)= rows times groups of weights, one after
+// Sums of some rows, (height, slots * kGroup), (+)= rows times groups of weights, one after
 // the other from slot 0 on. The weights behind a group come into L2 while it is used.
 template <class T>
-__attribute__((noinline)) void add_groups(int64_t height, int64_t depth, const T* packed,
+__attribute__((noinline)) void add_groups(int64_t height, int64_t depth, const TileRows<T>& rows,
                                           const T* weights, int64_t groups, T* sums,
                                           int64_t sums_stride, bool accumulate) {
   constexpr int64_t kStep = kGroup<T>;
   const int64_t at_once = min_of(tile_vectors(static_cast<int>(height)) / kGroupVectors, groups);
   for (int64_t g = 0; g < groups; g += at_once) {
     run_tile<T>(static_cast<int>(height),
-                {depth,
-                 {packed, 1, height},
-                 weights + g * kStep * depth,
-                 kStep,
-                 kStep * depth,
-                 sums + g * kStep,
-                 sums_stride,
-                 min_of(at_once, groups - g) * kStep,
-                 accumulate,
+                {depth, rows, weights + g * kStep * depth, kStep, kStep * depth, sums + g * kStep,
+                 sums_stride, min_of(at_once, groups - g) * kStep, accumulate,
                  Fetch<T>::contiguous(weights + (g + at_once) * kStep * depth)});
   }
 }
 
-// The input product of some packed rows and a block.
+// The input product of some rows and a block.
 template <class T>
-void project_rows(const InputProduct<T>& input, int64_t height, const T* packed, int64_t block,
-                  int slots, T* sums) {
+void project_rows(const InputProduct<T>& input, int64_t height, const TileRows<T>& rows,
+                  int64_t block, int slots, T* sums) {
   const int64_t size = kGroup<T> * input.depth, width = slots * kGroup<T>, last = input.groups - 1;
   const T* const weights = input.weights + block * input.groups * size;
   const bool straight = input.groups == slots;
-  add_groups(height, input.depth, packed, weights, straight ? slots : last, sums, width, false);
+  add_groups(height, input.depth, rows, weights, straight ? slots : last, sums, width, false);
   if (straight) return;
-  add_groups(height, input.depth, packed, weights + last * size, 1, sums + width - kGroup<T>, width,
+  add_groups(height, input.depth, rows, weights + last * size, 1, sums + width - kGroup<T>, width,
              false);
 }
 
-// Rows of a step in panels, and where their sums go behind them.
+// From a row to the next, if that is the same for all; else 0.
+inline int64_t even_stride(const int64_t* offsets, int64_t rows) {
+  const int64_t stride = rows > 1 ? offsets[1] - offsets[0] : 0;
+  for (int64_t i = 2; i < rows; ++i) {
+    if (offsets[i] - offsets[i - 1] != stride) return 0;
+  }
+  return stride;
+}
+
+// Rows of a step, and where their sums go in the scratch.
 template <class T>
-struct PackedRows {
+struct StepRows {
   int64_t panel;
-  const T *state, *x;
+  RowPanels<T> state, x;
   T* sums;
 };
 
+// Few rows stay where they lie, unless that is the same sets of L1; packing more than that pays.
 template <class T>
-__attribute__((noinline)) PackedRows<T> pack_rows_of_step(const Product<T>& product,
-                                                          const InputProduct<T>& input,
-                                                          int64_t first, int64_t count,
-                                                          T* scratch) {
-  const int64_t panel = panel_rows(count);
-  const T* state = product.rows + first * product.row_stride;
-  T* const x = scratch + (count > 1 ? count * product.depth : 0);
-  if (count > 1) {
-    state = DenseOperand<T>{state, product.row_stride, 1}
-                .a_panels(scratch, 0, count, panel, 0, product.depth)
-                .data;
+__attribute__((noinline)) StepRows<T> place_rows(const Product<T>& product,
+                                                 const InputProduct<T>& input, int64_t first,
+                                                 int64_t count, T* scratch) {
+  constexpr int64_t kInPlace = 32;
+  const auto lie_well = [&](int64_t stride) {
+    return count <= kInPlace && stride % kConflict<T> != 0;
+  };
+  StepRows<T> rows{panel_rows(count), {}, {}, nullptr};
+  const DenseOperand<T> state{product.rows + first * product.row_stride, product.row_stride, 1};
+  rows.state = lie_well(product.row_stride)
+                   ? state.a_block(nullptr, 0, count, rows.panel, 0, product.depth)
+                   : state.a_panels(scratch, 0, count, rows.panel, 0, product.depth);
+  if (input.weights != nullptr) {
+    T* const x = scratch + count * product.depth;
+    const int64_t* const offsets = input.x.offsets + first;
+    const int64_t stride = even_stride(offsets, count);
+    rows.x = lie_well(stride) ? RowPanels<T>{input.x.data + offsets[0], stride, 0, false}
+                              : input.x.a_block(x, first, count, rows.panel, 0, input.depth);
   }
-  if (input.weights != nullptr) input.x.a_block(x, first, count, panel, 0, input.depth);
   const int64_t packed = count * (product.depth + input.depth) + Vec<T>::kSize;
-  return {panel, state, x, scratch + round_up(packed, Vec<T>::kSize)};
+  rows.sums = scratch + round_up(packed, Vec<T>::kSize);
+  return rows;
 }
 
 // For every row and block: the input product, start(row, block, sums), the product, and
@@ -241,20 +251,19 @@ void multiply(const Product<T>& product, const InputProduct<T>& input, Range row
   const int64_t depth = product.depth, width = product.slots * kGroup<T>;
   for (int64_t first = rows.begin; first < rows.end; first += kPackedRows) {
     const int64_t count = min_of(kPackedRows, rows.end - first);
-    const PackedRows<T> packed = pack_rows_of_step(product, input, first, count, scratch);
+    const StepRows<T> step = place_rows(product, input, first, count, scratch);
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
       const int64_t first_group = block * product.block_groups + product.first_group;
       const T* const weights = product.weights + first_group * kGroup<T> * depth;
-      for (int64_t i = 0; i < count; i += packed.panel) {
-        const int64_t height = min_of(packed.panel, count - i);
+      for (int64_t i = 0; i < count; i += step.panel) {
+        const int64_t height = min_of(step.panel, count - i);
         if (input.weights != nullptr) {
-          project_rows(input, height, packed.x + i * input.depth, block, product.slots,
-                       packed.sums);
+          project_rows(input, height, step.x.panel(i, height), block, product.slots, step.sums);
         }
-        for (int64_t r = 0; r < height; ++r) start(first + i + r, block, packed.sums + r * width);
-        add_groups(height, depth, packed.state + i * depth, weights, product.groups, packed.sums,
+        for (int64_t r = 0; r < height; ++r) start(first + i + r, block, step.sums + r * width);
+        add_groups(height, depth, step.state.panel(i, height), weights, product.groups, step.sums,
                    width, product.adds);
-        for (int64_t r = 0; r < height; ++r) apply(first + i + r, block, packed.sums + r * width);
+        for (int64_t r = 0; r < height; ++r) apply(first + i + r, block, step.sums + r * width);
       }
     }
   }

@@ -2,8 +2,8 @@
 // which leaves half of the multiply-adds idle. They go to the input projections of later steps.
 //
 // Steps are taken in chunks of at most kAheadRows. While the steps of one chunk run, tiles of the
-// next chunk's projections are computed in the same loop over k (run_row_tile), every product taking
-// its share of their steps.
+// next chunk's projections are computed in the same loop over k (run_row_tile), every product
+// taking its share of their steps.
 #pragma once
 
 #include "kernels/gemm/engine.h"
