@@ -19,6 +19,13 @@ int64_t chunk_rows(int64_t row_elements) {
   return max_of((int64_t{4} << 20) / bytes, min_of(kDepthBlock<T>, (int64_t{32} << 20) / bytes));
 }
 
+// From a row to the next where rows have so many elements and must not share the sets of L1.
+template <class T>
+int64_t apart(int64_t row_elements) {
+  const int64_t stride = round_up(row_elements, kFetchLine<T>);
+  return stride % kConflict<T> == 0 ? stride + kFetchLine<T> : stride;
+}
+
 template <class T, class Cell>
 class Backward {
  public:
@@ -28,12 +35,13 @@ class Backward {
         hidden_(args.sizes.hidden),
         output_(args.sizes.output),
         inputs_(args.sizes.input),
+        d_stride_(apart<T>(kReserve * hidden_)),
         projected_(args.weights.w_hr != nullptr) {}
 
   void run() {
     const int64_t batch = layout_.batch;
-    chunk_capacity_ = min_of(rows_of_steps(layout_, 0, layout_.steps),
-                             max_of(batch, chunk_rows<T>(kReserve * hidden_)));
+    chunk_capacity_ =
+        min_of(rows_of_steps(layout_, 0, layout_.steps), max_of(batch, chunk_rows<T>(d_stride_)));
     const int64_t weight_count = round_up(output_, kGroup<T>) * kGates * hidden_;
     const Split split(layout_, ceil_div(hidden_, kGroup<T>), batch * weight_count,
                       weight_count * static_cast<int64_t>(sizeof(T)), 1);
@@ -72,9 +80,8 @@ class Backward {
   // Of the workspace, with `others` elements besides what take_memory takes.
   int64_t bytes(int64_t others) const {
     const int64_t elements = others + projection_count() + layout_.batch * (output_ + hidden_) +
-                             chunk_capacity_ * (kReserve * hidden_ + inputs_) +
-                             grad_h_rows() * output_ + inner_rows() * hidden_ +
-                             max_of(hidden_, output_);
+                             chunk_capacity_ * (d_stride_ + inputs_) + grad_h_rows() * output_ +
+                             inner_rows() * hidden_ + max_of(hidden_, output_);
     return elements * static_cast<int64_t>(sizeof(T)) +
            3 * chunk_capacity_ * static_cast<int64_t>(sizeof(T*)) + 16 * Workspace::kAlignment;
   }
@@ -85,7 +92,7 @@ class Backward {
     projection_ = workspace.take<T>(projection_count());
     grad_h_ = workspace.take<T>(batch * output_);
     grad_c_ = workspace.take<T>(batch * hidden_);
-    d_ = workspace.take<T>(rows * kReserve * hidden_);
+    d_ = workspace.take<T>(rows * d_stride_);
     grad_x_ = workspace.take<T>(rows * inputs_);
     grad_h_rows_ = workspace.take<T>(grad_h_rows() * output_);
     inner_rows_ = workspace.take<T>(inner_rows() * hidden_);
@@ -180,10 +187,9 @@ class Backward {
       }
     }
     share.meet();
-    const int64_t stride = kReserve * hidden_;
-    const T* const d = d_ + start * stride;
+    const T* const d = d_ + start * d_stride_;
     if constexpr (Cell::kResetFirst) {
-      multiply<T>(d + 2 * hidden_, stride, hidden_, reset_weights_, 1, rows,
+      multiply<T>(d + 2 * hidden_, d_stride_, hidden_, reset_weights_, 1, rows,
                   share.blocks(ceil_div(hidden_, kGroup<T>)), scratch,
                   [&](int64_t row, int64_t block, const T* products) {
                     apply_reset(start, row, block, products);
@@ -192,7 +198,7 @@ class Backward {
     }
     for (int64_t first = rows.begin; first < rows.end; first += kPackedRows) {
       const int64_t count = min_of(kPackedRows, rows.end - first);
-      add_recurrent(d + first * stride, first, count, share.units<T>(output_), scratch);
+      add_recurrent(d + first * d_stride_, first, count, share.units<T>(output_), scratch);
     }
   }
 
@@ -230,7 +236,7 @@ class Backward {
     constexpr int64_t kSize = Vec<T>::kSize;
     const int64_t packed_row = layout_.step_start[s] + row, i = packed_row - first_;
     const T* const gates = args_.gates + packed_row * kReserve * hidden_;
-    T* const d = d_ + i * kReserve * hidden_;
+    T* const d = d_ + i * d_stride_;
     const T* const h_prev = h_prev_rows_[i];
     const T* const c_prev = c_prev_rows_[i];
     T* const direct = grad_h_ + row * output_;
@@ -274,7 +280,7 @@ class Backward {
   // The reset gate's gradient from that of r h; keeps r h for W_hn's gradient.
   void apply_reset(int64_t start, int64_t row, int64_t block, const T* products) const {
     const int64_t i = start + row;
-    T* const d = d_ + i * kReserve * hidden_;
+    T* const d = d_ + i * d_stride_;
     for (int64_t v = 0; v < kGroup<T>; v += Vec<T>::kSize) {
       const int64_t unit = block * kGroup<T> + v, lanes = min_of(Vec<T>::kSize, hidden_ - unit);
       if (lanes <= 0) break;
@@ -295,23 +301,22 @@ class Backward {
   void add_recurrent(const T* d, int64_t first, int64_t count, Range units, T* packed) const {
     const int64_t depth_all = (Cell::kResetFirst ? 2 : kGates) * hidden_;
     const int64_t panel = panel_rows(count);
-    const DenseOperand<T> rows{d, kReserve * hidden_, 1};
-    const T* const a = count > 1 ? rows.a_panels(packed, 0, count, panel, 0, depth_all).data : d;
+    const DenseOperand<T> rows{d, d_stride_, 1};
+    const RowPanels<T> a = count <= kRowsInPlace
+                               ? rows.a_block(nullptr, 0, count, panel, 0, depth_all)
+                               : rows.a_panels(packed, 0, count, panel, 0, depth_all);
     const int64_t width = tile_vectors(static_cast<int>(panel)) * Vec<T>::kSize;
     for (int64_t unit = units.begin; unit < units.end; unit += width) {
       for (int64_t p = 0; p < depth_all; p += kDepthBlock<T>) {
         const int64_t depth = min_of(kDepthBlock<T>, depth_all - p);
+        const RowPanels<T> block = a.packed ? RowPanels<T>{a.data, a.row_stride, p}
+                                            : RowPanels<T>{a.data + p, a.row_stride, 0, false};
         for (int64_t i = 0; i < count; i += panel) {
           const int64_t height = min_of(panel, count - i);
-          run_tile<T>(static_cast<int>(height), {depth,
-                                                 {a + i * depth_all + p * height, 1, height},
-                                                 weights_ + unit * depth_all + p * kGroup<T>,
-                                                 kGroup<T>,
-                                                 kGroup<T> * depth_all,
-                                                 grad_h_ + (first + i) * output_ + unit,
-                                                 output_,
-                                                 min_of(width, units.end - unit),
-                                                 true});
+          run_tile<T>(static_cast<int>(height),
+                      {depth, block.panel(i, height), weights_ + unit * depth_all + p * kGroup<T>,
+                       kGroup<T>, kGroup<T> * depth_all, grad_h_ + (first + i) * output_ + unit,
+                       output_, min_of(width, units.end - unit), true});
         }
       }
     }
@@ -319,7 +324,7 @@ class Backward {
 
   // The chunk's part of every gradient that is a sum over packed rows, and grad_x.
   void add_gradients(int64_t rows, bool accumulate) {
-    const int64_t stride = kReserve * hidden_, two = 2 * hidden_;
+    const int64_t stride = d_stride_, two = 2 * hidden_;
     const GatheredDepth<T> x{x_rows_}, h_prev{h_prev_rows_};
     // Input side: all gates, or r and z and then n.
     const int64_t first = kGates == 3 ? two : kGates * hidden_;
@@ -360,7 +365,7 @@ class Backward {
 
   void add_peepholes(int64_t rows, bool accumulate) {
     T* const grad = args_.grad_peephole;
-    const int64_t stride = kReserve * hidden_;
+    const int64_t stride = d_stride_;
     add_column_sums<T>(grad, d_, stride, rows, hidden_, c_prev_rows_, accumulate);
     add_column_sums<T>(grad + hidden_, d_ + hidden_, stride, rows, hidden_, c_prev_rows_,
                        accumulate);
@@ -372,7 +377,7 @@ class Backward {
 
   // Rows of grad_x lie anywhere: each finished tile is added to its place.
   void add_grad_x(int64_t rows, int64_t first, const T* d_n) {
-    const int64_t stride = kReserve * hidden_;
+    const int64_t stride = d_stride_;
     const auto scatter = [&](T* tile, int64_t tile_stride, int64_t row, int64_t col, int64_t height,
                              int64_t cols) {
       for (int64_t i = 0; i < height; ++i) {
@@ -400,6 +405,7 @@ class Backward {
   const RnnBackwardArgs<T>& args_;
   const RnnRows& layout_;
   int64_t hidden_, output_, inputs_;
+  int64_t d_stride_;  // from a row of d_ to the next, no multiple of 4 KiB
   bool projected_;
   int64_t chunk_capacity_ = 0;
   int64_t first_ = 0;  // packed row at which the chunk begins

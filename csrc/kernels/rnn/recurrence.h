@@ -11,6 +11,9 @@ namespace fastnn::FASTNN_ISA {
 // Rows of a step that are packed at once, which bounds a worker's scratch.
 inline constexpr int64_t kPackedRows = 256;
 
+// So few rows stay where they lie, unless that is the same sets of L1; packing more than that pays.
+inline constexpr int64_t kRowsInPlace = 32;
+
 struct Range {
   int64_t begin, end;
 };
@@ -213,14 +216,12 @@ struct StepRows {
   T* sums;
 };
 
-// Few rows stay where they lie, unless that is the same sets of L1; packing more than that pays.
 template <class T>
 __attribute__((noinline)) StepRows<T> place_rows(const Product<T>& product,
                                                  const InputProduct<T>& input, int64_t first,
                                                  int64_t count, T* scratch) {
-  constexpr int64_t kInPlace = 32;
   const auto lie_well = [&](int64_t stride) {
-    return count <= kInPlace && stride % kConflict<T> != 0;
+    return count <= kRowsInPlace && stride % kConflict<T> != 0;
   };
   StepRows<T> rows{panel_rows(count), {}, {}, nullptr};
   const DenseOperand<T> state{product.rows + first * product.row_stride, product.row_stride, 1};
