@@ -44,6 +44,8 @@ def pair(name: str, a: Any, b: Any) -> tuple[Any, Any]:
     TypeError
         If the dtypes differ otherwise.
     """
+    if a is None or b is None:
+        raise TypeError(f"{name}: both operands must be arrays or numbers, got None")
     if isinstance(b, SCALARS):
         x = np.asarray(array(a))
         return x, x.dtype.type(b) if x.dtype.kind == "f" else b
@@ -51,8 +53,6 @@ def pair(name: str, a: Any, b: Any) -> tuple[Any, Any]:
         y = np.asarray(array(b))
         return y.dtype.type(a) if y.dtype.kind == "f" else a, y
     x, y = array(a), array(b)
-    if x is None or y is None:
-        raise TypeError(f"{name}: both operands must be arrays or numbers, got None")
     if x.dtype == y.dtype:
         return x, y
     if x.dtype.kind == "b":

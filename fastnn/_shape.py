@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from fastnn._elementwise import pair, result, unbroadcast
 from fastnn.autograd import Array, TensorBase, array
+from fastnn.functional._args import integer, natural
 
 
 def ints(name: str, values: tuple[Any, ...]) -> tuple[int, ...]:
@@ -20,6 +21,14 @@ def ints(name: str, values: tuple[Any, ...]) -> tuple[int, ...]:
         if not hasattr(value, "__index__") or np.ndim(value) > 0:
             raise TypeError(f"{name}: needs integers, got {type(value).__name__}")
     return tuple(value.__index__() for value in values)
+
+
+def checked_axis(name: str, what: str, axis: Any, ndim: int) -> int:
+    """Return an axis as an int in -ndim .. ndim - 1."""
+    checked = integer(name, what, axis)
+    if not -ndim <= checked < ndim:
+        raise ValueError(f"{name}: {what} must be in [{-ndim}, {ndim - 1}], got {axis}")
+    return checked
 
 
 def reshape(a: Any, shape: tuple[int, ...]) -> Any:
@@ -137,7 +146,22 @@ def one_dtype(name: str, tensors: Sequence[Any]) -> list[Array]:
     return arrays
 
 
-def concatenate(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Any:
+def _check_joined(name: str, arrays: list[Array], axis: int | None) -> None:
+    """Raise unless all shapes agree, but for `axis`."""
+    first = arrays[0].shape
+    for position, x in enumerate(arrays):
+        fits = len(x.shape) == len(first) and all(
+            n == m for i, (n, m) in enumerate(zip(x.shape, first)) if i != axis
+        )
+        if not fits:
+            rest = "" if axis is None else f", except for axis {axis}"
+            raise ValueError(
+                f"{name}: tensors[{position}] must have the shape of tensors[0]{rest}, {first}, "
+                f"got {x.shape}"
+            )
+
+
+def concatenate(tensors: Sequence[Any], axis: int | None = 0, *, dim: int | None = None) -> Any:
     """Join tensors or arrays along an axis that they have.
 
     Parameters
@@ -145,14 +169,14 @@ def concatenate(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None
     tensors : list or tuple of Tensor or ndarray
         Equal in dtype and, except along `axis`, in shape.
     axis, dim : int
-        The axis; `dim` is another name for it.
+        The axis; `dim` is another name for it. None joins all elements, as in NumPy.
 
     Raises
     ------
     TypeError
         If the dtypes differ.
     ValueError
-        If the shapes differ elsewhere, or `tensors` is empty.
+        If the shapes differ elsewhere, `tensors` is empty, or there is no such axis.
 
     Examples
     --------
@@ -161,7 +185,13 @@ def concatenate(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None
            [0., 1., 1.]])
     """
     axis = axis if dim is None else dim
+    if axis is None:
+        tensors, axis = [reshape(t, (-1,)) for t in tensors], 0
     arrays = one_dtype("concatenate", tensors)
+    if arrays[0].ndim == 0:
+        raise ValueError("concatenate: tensors[0] must have at least 1 dimension, got shape ()")
+    axis = checked_axis("concatenate", "axis", axis, arrays[0].ndim)
+    _check_joined("concatenate", arrays, axis % arrays[0].ndim)
     out = np.concatenate(arrays, axis=axis)
     stops = np.cumsum([x.shape[axis] for x in arrays])[:-1]
     return result(
@@ -180,7 +210,7 @@ def stack(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> A
     TypeError
         If the dtypes differ.
     ValueError
-        If the shapes differ, or `tensors` is empty.
+        If the shapes differ, `tensors` is empty, or there is no such axis.
 
     Examples
     --------
@@ -188,8 +218,9 @@ def stack(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> A
     array([[0., 0.],
            [1., 1.]])
     """
-    axis = axis if dim is None else dim
     arrays = one_dtype("stack", tensors)
+    axis = checked_axis("stack", "axis", axis if dim is None else dim, arrays[0].ndim + 1)
+    _check_joined("stack", arrays, None)
     return result(
         np.stack(arrays, axis=axis),
         tuple(tensors),
@@ -215,17 +246,27 @@ def split(
     Raises
     ------
     ValueError
-        If the axis cannot be cut into equal parts.
+        If the axis cannot be cut into equal parts, or there is no such axis.
 
     Examples
     --------
     >>> split(np.arange(4.0), 2)
     (array([0., 1.]), array([2., 3.]))
     """
-    axis = axis if dim is None else dim
-    if isinstance(indices_or_sections, int) and indices_or_sections < 1:
-        raise ValueError(f"split: indices_or_sections must be >= 1, got {indices_or_sections}")
-    parts = np.split(array(tensor), indices_or_sections, axis=axis)
+    x = np.asarray(array(tensor))
+    axis = checked_axis("split", "axis", axis if dim is None else dim, x.ndim)
+    name = "indices_or_sections"
+    if np.ndim(array(indices_or_sections)) == 0:
+        sections = natural("split", name, indices_or_sections, 1)
+        if x.shape[axis] % sections != 0:
+            raise ValueError(
+                f"split: {name} must divide {x.shape[axis]} (axis {axis} of {x.shape}), "
+                f"got {sections}"
+            )
+        parts = np.split(x, sections, axis=axis)
+    else:
+        indices = [integer("split", name, i) for i in array(indices_or_sections)]
+        parts = np.split(x, indices, axis=axis)
     bounds = [0, *np.cumsum([part.shape[axis] for part in parts]).tolist()]
     ndim = parts[0].ndim
     keys = []

@@ -167,11 +167,8 @@ class TorchNames(Operators):
 
     def _axis(self, name: str, dim: Any) -> tuple[int, int]:
         """Return a valid axis and its length."""
-        ndim = self._data.ndim
-        dim = integer(name, "dim", dim)
-        if not -ndim <= dim < ndim:
-            raise ValueError(f"{name}: dim must be in [{-ndim}, {ndim - 1}], got {dim}")
-        return dim % ndim, self._data.shape[dim]
+        dim = S.checked_axis(name, "dim", dim, self._data.ndim)
+        return dim % self._data.ndim, self._data.shape[dim]
 
     def _cut(self, dim: int, part: Any) -> Result:
         return S.index(self, (slice(None),) * dim + (part,))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import numpy as np
 import pytest
 
 from fastnn import random
+from fastnn.functional import conv2d
 from fastnn.nn import init
 from fastnn.nn.module import Parameter
 
@@ -100,3 +102,31 @@ def test_random_state() -> None:
     np.testing.assert_array_equal(random.generator().random(4), draws)
     with pytest.raises(TypeError, match="manual_seed: seed must be an int, got float"):
         random.manual_seed(1.5)
+
+
+def test_dirac_passes_the_input_on(rng):
+    x = rng.normal(size=(2, 6, 5, 5)).astype(np.float32)
+    weight = init.dirac_(np.ones((6, 3, 3, 3), np.float32), groups=2)
+    np.testing.assert_array_equal(conv2d(x, weight, padding=1, groups=2), x)
+    assert init.dirac_(np.ones((4, 3, 3))).sum() == 3
+    with pytest.raises(ValueError, match=r"dirac_: tensor must have 3 to 5 .* shape \(2, 3\)"):
+        init.dirac_(np.ones((2, 3)))
+
+
+def test_sparse_leaves_a_share_of_each_column():
+    weight = init.sparse_(np.empty((10, 4)), 0.25, std=2)
+    assert (np.count_nonzero(weight == 0, axis=0) == 3).all()
+    with pytest.raises(ValueError, match=r"sparse_: sparsity must be in \[0, 1\], got 2"):
+        init.sparse_(np.empty((10, 4)), 2)
+
+
+@pytest.mark.parametrize("name", sorted(set(init.__all__) - {"calculate_gain"}))
+def test_every_initialiser_names_itself(name):
+    function = getattr(init, name)
+    more = {"constant_": (0.0,), "sparse_": (0.5,)}.get(name, ())
+    for bad in (None, "a", np.zeros((2, 2), np.int64)):
+        with pytest.raises(TypeError, match=f"^{name}: tensor must be a Tensor or ndarray"):
+            function(bad, *more)
+    if "generator" in inspect.signature(function).parameters:
+        with pytest.raises(TypeError, match=r": generator must be a numpy\.random\."):
+            function(np.zeros((4, 4)), *more, generator="a")

@@ -472,3 +472,35 @@ def test_a_packed_parameter_is_changed_in_place() -> None:
         weight.mul_(2).add_(np.ones(2), alpha=3)
     np.testing.assert_array_equal(weight.data, [4, 4])
     assert isinstance(weight, Parameter)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x: stack([x], 3), ValueError, r"stack: axis must be in \[-3, 2\], got 3"),
+        (lambda x: stack([x], "a"), TypeError, "stack: axis must be an int, got 'a'"),
+        (lambda x: stack([x, x[:1]]), ValueError, r"stack: tensors\[1\] must have the shape of"),
+        (lambda x: concatenate([x], 2), ValueError, r"concatenate: axis must be in \[-2, 1\]"),
+        (
+            lambda x: concatenate([x, x[:, :1]]),
+            ValueError,
+            r"concatenate: tensors\[1\] must have .*, except for axis 0, \(2, 3\), got \(2, 1\)",
+        ),
+        (lambda x: concatenate([x[0, 0]]), ValueError, "concatenate: tensors.0. must have at leas"),
+        (lambda x: split(x, 2, 2), ValueError, r"split: axis must be in \[-2, 1\], got 2"),
+        (lambda x: split(x, 2, 1), ValueError, "split: indices_or_sections must divide 3"),
+        (lambda x: split(x, 0), ValueError, "split: indices_or_sections must be >= 1, got 0"),
+        (lambda x: split(x, None), TypeError, "split: indices_or_sections must be an int"),
+        (lambda x: split(x, [0.5]), TypeError, "split: indices_or_sections must be an int"),
+        (lambda x: np.add(x, None), TypeError, "add: both operands must be arrays or numbers"),
+    ],
+)
+def test_bad_arguments_of_joining_and_cutting(call: object, error: type, message: str) -> None:
+    with pytest.raises(error, match=f"^{message}"):
+        call(leaf(np.zeros((2, 3))))
+
+
+def test_concatenating_all_elements(rng: np.random.Generator) -> None:
+    a, b = rng.standard_normal((2, 3)), rng.standard_normal(4)
+    np.testing.assert_array_equal(concatenate([a, b], None), np.concatenate([a, b], None))
+    gradcheck(lambda s, t: concatenate([s, t], axis=None), a, b)

@@ -349,7 +349,7 @@ def gaussian_nll_loss(
     x = operand(op, "input", input)
     if isinstance(var, (int, float)):
         var = np.full(x.shape, var, x.dtype)
-    values = array(var)
+    values = array(operand(op, "var", var))
     if values.size and values.min() < 0:
         raise ValueError(f"{op}: var must be >= 0, got {values.min()}")
     if values.shape != x.shape:

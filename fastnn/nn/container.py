@@ -64,6 +64,7 @@ class _Indexed(Module):
 
     def extend(self, modules: Iterable[Module]) -> _Indexed:
         """Add modules at the end; return self."""
+        _check_kind(type(self).__name__, "modules", modules, Iterable, "iterable")
         for module in modules:
             self.append(module)
         return self
@@ -219,6 +220,7 @@ class ModuleDict(_Named):
 
     def update(self, modules: Mapping[str, Module]) -> None:
         """Add or replace modules."""
+        _check_kind("ModuleDict", "modules", modules, Mapping, "a mapping")
         for name, module in modules.items():
             self[name] = module
 
@@ -262,6 +264,7 @@ class ParameterList(Module):
 
     def extend(self, values: Iterable[Any]) -> ParameterList:
         """Add parameters at the end; return self."""
+        _check_kind("ParameterList", "values", values, Iterable, "iterable")
         for value in values:
             self.append(value)
         return self
@@ -292,6 +295,7 @@ class ParameterDict(_Named):
 
     def update(self, parameters: Mapping[str, Any]) -> None:
         """Add or replace parameters."""
+        _check_kind("ParameterDict", "parameters", parameters, Mapping, "a mapping")
         for name, value in parameters.items():
             self[name] = value
 
@@ -342,8 +346,10 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size: Iterable[int]) -> None:
         super().__init__()
-        self.dim = dim
-        self.unflattened_size = tuple(unflattened_size)
+        self.dim = integer("Unflatten", "dim", dim)
+        _check_kind("Unflatten", "unflattened_size", unflattened_size, Iterable, "a tuple of ints")
+        sizes = (integer("Unflatten", "unflattened_size", size) for size in unflattened_size)
+        self.unflattened_size = tuple(sizes)
 
     def forward(self, input: Any) -> Result:
         shape = array(input).shape
@@ -357,6 +363,11 @@ class Unflatten(Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+
+
+def _check_kind(layer: str, name: str, value: Any, kind: type, need: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{layer}: {name} must be {need}, got {type(value).__name__}")
 
 
 def _parameter(value: Any) -> Parameter:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn import random
 from fastnn.autograd import Array, TensorBase
+from fastnn.functional._args import natural, number, probability
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 __all__ = [
     "calculate_gain",
     "constant_",
+    "dirac_",
     "eye_",
     "kaiming_normal_",
     "kaiming_uniform_",
     "normal_",
     "ones_",
     "orthogonal_",
+    "sparse_",
     "trunc_normal_",
     "uniform_",
     "xavier_normal_",
@@ -51,11 +54,28 @@ def _data(name: str, tensor: Any) -> Array:
 
 def _matrix(name: str, tensor: Any) -> tuple[int, int]:
     """Return (fan_in, fan_out) of a weight (out, in, *kernel)."""
-    shape = tensor.shape
+    shape = _data(name, tensor).shape
     if len(shape) < 2:
         raise ValueError(f"{name}: tensor must have at least 2 dimensions, got shape {shape}")
     field = math.prod(shape[2:])
     return shape[1] * field, shape[0] * field
+
+
+def _generator(name: str, generator: Any) -> Generator:
+    if generator is None:
+        return random.generator()
+    if not isinstance(generator, np.random.Generator):
+        raise TypeError(
+            f"{name}: generator must be a numpy.random.Generator, got {type(generator).__name__}"
+        )
+    return generator
+
+
+def _interval(name: str, a: Any, b: Any) -> tuple[float, float]:
+    a, b = number(name, "a", a), number(name, "b", b)
+    if not b >= a:
+        raise ValueError(f"{name}: b must be >= a, got a={a:g} and b={b:g}")
+    return a, b
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -110,9 +130,8 @@ def uniform_(tensor: _T, a: float = 0.0, b: float = 1.0, generator: Generator | 
     True
     """
     data = _data("uniform_", tensor)
-    if not b >= a:
-        raise ValueError(f"uniform_: b must be >= a, got a={a} and b={b}")
-    draw = (generator or random.generator()).random(data.shape, dtype=data.dtype.type)
+    a, b = _interval("uniform_", a, b)
+    draw = _generator("uniform_", generator).random(data.shape, dtype=data.dtype.type)
     data[...] = a + (b - a) * draw
     return tensor
 
@@ -122,15 +141,17 @@ def normal_(
 ) -> _T:
     """Fill from the normal distribution with this mean and standard deviation."""
     data = _data("normal_", tensor)
-    _check_std("normal_", std)
-    draw = (generator or random.generator()).standard_normal(data.shape, dtype=data.dtype.type)
+    mean, std = number("normal_", "mean", mean), _checked_std("normal_", std)
+    draw = _generator("normal_", generator).standard_normal(data.shape, dtype=data.dtype.type)
     data[...] = mean + std * draw
     return tensor
 
 
-def _check_std(name: str, std: float) -> None:
-    if not std >= 0:
+def _checked_std(name: str, std: Any) -> float:
+    value = number(name, "std", std)
+    if not value >= 0:
         raise ValueError(f"{name}: std must be >= 0, got {std}")
+    return value
 
 
 def constant_(tensor: _T, val: float) -> _T:
@@ -139,7 +160,7 @@ def constant_(tensor: _T, val: float) -> _T:
 
 
 def _fill(name: str, tensor: _T, val: float) -> _T:
-    _data(name, tensor)[...] = val
+    _data(name, tensor)[...] = number(name, "val", val)
     return tensor
 
 
@@ -162,6 +183,48 @@ def eye_(tensor: _T) -> _T:
     return tensor
 
 
+def dirac_(tensor: _T, groups: int = 1) -> _T:
+    """Fill the weight (out, in, *kernel) of a convolution so that it passes its input on.
+
+    Raises
+    ------
+    ValueError
+        If there are not 3 to 5 dimensions, or `groups` does not divide shape[0].
+    """
+    data: Array = _data("dirac_", tensor)
+    groups = natural("dirac_", "groups", groups, 1)
+    if not 3 <= data.ndim <= 5 or data.shape[0] % groups:
+        raise ValueError(
+            "dirac_: tensor must have 3 to 5 dimensions, and groups divide the first, "
+            f"got shape {data.shape} and groups={groups}"
+        )
+    out_channels = data.shape[0] // groups
+    channel = np.arange(min(out_channels, data.shape[1]))
+    data[...] = 0
+    centre: tuple[Any, ...] = (Ellipsis, *(size // 2 for size in data.shape[2:]))
+    centres = data[centre]
+    for group in range(groups):
+        centres[group * out_channels + channel, channel] = 1
+    return tensor
+
+
+def sparse_(
+    tensor: _T, sparsity: float, std: float = 0.01, generator: Generator | None = None
+) -> _T:
+    """Fill a matrix from N(0, std), with a share `sparsity` of each column zero.
+
+    Source: Martens, "Deep learning via Hessian-free optimization", 2010.
+    """
+    data = _data("sparse_", tensor)
+    if data.ndim != 2:
+        raise ValueError(f"sparse_: tensor must have 2 dimensions, got shape {data.shape}")
+    zeros = math.ceil(probability("sparse_", "sparsity", sparsity) * data.shape[0])
+    normal_(tensor, 0.0, std, generator)
+    order = np.argsort(_generator("sparse_", generator).random(data.shape), axis=0)
+    np.put_along_axis(data, order[:zeros], 0, axis=0)
+    return tensor
+
+
 def xavier_uniform_(tensor: _T, gain: float = 1.0, generator: Generator | None = None) -> _T:
     """Fill from U(-bound, bound), bound = gain * sqrt(6 / (fan_in + fan_out)).
 
@@ -169,21 +232,24 @@ def xavier_uniform_(tensor: _T, gain: float = 1.0, generator: Generator | None =
     neural networks", 2010.
     """
     fan_in, fan_out = _matrix("xavier_uniform_", tensor)
-    bound = gain * math.sqrt(6 / max(fan_in + fan_out, 1))
+    bound = number("xavier_uniform_", "gain", gain) * math.sqrt(6 / max(fan_in + fan_out, 1))
     return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: _T, gain: float = 1.0, generator: Generator | None = None) -> _T:
     """Fill from N(0, std), std = gain * sqrt(2 / (fan_in + fan_out)); Glorot 2010."""
     fan_in, fan_out = _matrix("xavier_normal_", tensor)
-    return normal_(tensor, 0.0, gain * math.sqrt(2 / max(fan_in + fan_out, 1)), generator)
+    std = number("xavier_normal_", "gain", gain) * math.sqrt(2 / max(fan_in + fan_out, 1))
+    return normal_(tensor, 0.0, std, generator)
 
 
 def _kaiming_std(name: str, tensor: Any, a: float, mode: str, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"{name}: mode must be 'fan_in' or 'fan_out', got {mode!r}")
     fan = _matrix(name, tensor)[mode == "fan_out"]
-    return calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
+    if not isinstance(nonlinearity, str):
+        raise TypeError(f"{name}: nonlinearity must be a str, got {type(nonlinearity).__name__}")
+    return calculate_gain(nonlinearity, number(name, "a", a)) / math.sqrt(max(fan, 1))
 
 
 def kaiming_uniform_(
@@ -240,12 +306,13 @@ def orthogonal_(tensor: _T, gain: float = 1.0, generator: Generator | None = Non
     """
     data = _data("orthogonal_", tensor)
     _matrix("orthogonal_", tensor)
+    gain = number("orthogonal_", "gain", gain)
     if data.size == 0:
         return tensor
     rows = data.shape[0]
     columns = data.size // rows
     tall = (max(rows, columns), min(rows, columns))
-    q, r = np.linalg.qr((generator or random.generator()).standard_normal(tall))
+    q, r = np.linalg.qr(_generator("orthogonal_", generator).standard_normal(tall))
     q *= np.where(np.diag(r) < 0, -1.0, 1.0)
     data[...] = gain * (q.T if rows < columns else q).reshape(data.shape)
     return tensor
@@ -265,14 +332,13 @@ def trunc_normal_(
     number of draws is the size of the tensor.
     """
     data = _data("trunc_normal_", tensor)
-    _check_std("trunc_normal_", std)
-    if not b >= a:
-        raise ValueError(f"trunc_normal_: b must be >= a, got a={a} and b={b}")
+    mean, std = number("trunc_normal_", "mean", mean), _checked_std("trunc_normal_", std)
+    a, b = _interval("trunc_normal_", a, b)
     if std == 0:
         data[...] = min(max(mean, a), b)
         return tensor
     low, high = (0.5 * math.erfc((mean - bound) / (std * math.sqrt(2))) for bound in (a, b))
-    draw = np.asarray((generator or random.generator()).random(data.shape))
+    draw = np.asarray(_generator("trunc_normal_", generator).random(data.shape))
     draw = low + (high - low) * draw
     data[...] = np.clip(mean + std * _inverse_normal(draw), a, b)
     return tensor

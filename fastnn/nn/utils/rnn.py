@@ -260,6 +260,8 @@ def pack_sequence(sequences: Sequence[ArrayLike], enforce_sorted: bool = True) -
 
 def _pack(op: str, sequences: Sequence[ArrayLike]) -> PackedSequence:
     """Pack a list; the rows are gathered from the sequences' concatenation."""
+    if not isinstance(sequences, Sequence) or any(np.ndim(array(s)) == 0 for s in sequences):
+        raise TypeError(f"{op}: sequences must be a list of arrays (T_i, ...), got {sequences!r}")
     lengths = np.array([len(array(s)) for s in sequences], np.int64)
     if len(lengths) == 0 or lengths.min() < 1:
         raise ValueError(f"{op}: sequences must not be empty, got lengths {lengths}")
