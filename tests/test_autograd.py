@@ -362,3 +362,26 @@ def test_a_cycle_is_collected() -> None:
     assert node() is not None
     gc.collect()
     assert node() is None
+
+
+def test_threads_may_meet_in_a_graph() -> None:
+    x = Tensor(np.ones((200, 200)), requires_grad=True)
+    y = x
+    for _ in range(10):
+        y = (y @ x) * 0.001
+    total = y.sum()
+    errors = []
+
+    def run() -> None:
+        try:
+            total.backward()
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(errors) >= 3
+    assert all("already used" in error for error in errors)

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <new>
 #include <string>
+#include <utility>
 
 #include "bindings/fastcall.h"
 
@@ -41,11 +42,6 @@ PyObject* set_result_type(PyObject*, PyObject* type) {
 
 // Tensors
 
-TensorObject* as_tensor(PyObject* object) {
-  return PyObject_TypeCheck(object, tensor_type) ? reinterpret_cast<TensorObject*>(object)
-                                                 : nullptr;
-}
-
 PyObject* new_tensor(PyTypeObject* type, PyObject* data, PyObject* node) {
   auto* const self = reinterpret_cast<TensorObject*>(type->tp_alloc(type, 0));
   if (self == nullptr) return nullptr;
@@ -59,6 +55,7 @@ PyObject* tensor_new(PyTypeObject* type, PyObject*, PyObject*) {
   return new_tensor(type, Py_None, Py_None);
 }
 
+// Nothing clears a tensor: a cycle goes through a node, too.
 int tensor_traverse(PyObject* object, visitproc visit, void* arg) {
   auto* const self = reinterpret_cast<TensorObject*>(object);
   Py_VISIT(self->data);
@@ -68,21 +65,16 @@ int tensor_traverse(PyObject* object, visitproc visit, void* arg) {
   return 0;
 }
 
-int tensor_clear(PyObject* object) {
-  auto* const self = reinterpret_cast<TensorObject*>(object);
-  Py_CLEAR(self->data);
-  Py_CLEAR(self->grad);
-  Py_CLEAR(self->node);
-  return 0;
-}
-
 void tensor_dealloc(PyObject* object) {
   PyTypeObject* const type = Py_TYPE(object);
   PyObject_GC_UnTrack(object);
   if (reinterpret_cast<TensorObject*>(object)->weak_references != nullptr) {
     PyObject_ClearWeakRefs(object);
   }
-  tensor_clear(object);
+  auto* const self = reinterpret_cast<TensorObject*>(object);
+  Py_CLEAR(self->data);
+  Py_CLEAR(self->grad);
+  Py_CLEAR(self->node);
   type->tp_free(object);
   Py_DECREF(type);
 }
@@ -101,7 +93,6 @@ PyType_Slot tensor_slots[] = {
     {Py_tp_new, reinterpret_cast<void*>(&tensor_new)},
     {Py_tp_dealloc, reinterpret_cast<void*>(&tensor_dealloc)},
     {Py_tp_traverse, reinterpret_cast<void*>(&tensor_traverse)},
-    {Py_tp_clear, reinterpret_cast<void*>(&tensor_clear)},
     {Py_tp_members, tensor_members},
     {},
 };
@@ -115,7 +106,7 @@ int node_traverse(PyObject* object, visitproc visit, void* arg) {
   auto* const self = reinterpret_cast<NodeObject*>(object);
   Py_VISIT(self->name);
   Py_VISIT(self->backward);
-  for (const Edge& edge : self->edges) Py_VISIT(edge.target.ptr());
+  for (const Edge& edge : *self->edges) Py_VISIT(edge.target.ptr());
   Py_VISIT(Py_TYPE(object));
   return 0;
 }
@@ -132,7 +123,7 @@ void node_dealloc(PyObject* object) {
   Py_TRASHCAN_BEGIN(object, node_dealloc)  // a chain of nodes may be longer than the stack is deep
       if (self->weak_references != nullptr) PyObject_ClearWeakRefs(object);
   release(self);
-  self->edges.~vector();
+  self->edges.~shared_ptr();
   Py_CLEAR(self->name);
   type->tp_free(object);
   Py_DECREF(type);
@@ -183,25 +174,25 @@ Edge edge_to(PyObject* input) {
     if (none == nullptr) throw py::error_already_set();
     Py_DECREF(none);
   }
-  const py::array data = as_array(tensor->data);
+  const py::array data = as_array(or_none(tensor->data));
   PyObject* const target = tensor->node == Py_None ? input : tensor->node;
   return {py::reinterpret_borrow<py::object>(target), tensor->index, shape_of(data), data.dtype()};
 }
 
 py::object new_node(py::handle name, py::handle backward, py::handle inputs, Py_ssize_t outputs,
                     bool is_tuple) {
-  std::vector<Edge> edges;
+  const auto edges = std::make_shared<std::vector<Edge>>();
   const Py_ssize_t count = PyTuple_GET_SIZE(inputs.ptr());
-  edges.reserve(static_cast<size_t>(count));
+  edges->reserve(static_cast<size_t>(count));
   for (Py_ssize_t i = 0; i < count; ++i) {
-    edges.push_back(edge_to(PyTuple_GET_ITEM(inputs.ptr(), i)));
+    edges->push_back(edge_to(PyTuple_GET_ITEM(inputs.ptr(), i)));
   }
   auto* const node = PyObject_GC_New(NodeObject, node_type);
   if (node == nullptr) throw py::error_already_set();
   node->weak_references = nullptr;
   node->name = name.is_none() ? PyUnicode_InternFromString("operation") : owned(name.ptr());
   node->backward = owned(backward.ptr());
-  new (&node->edges) std::vector<Edge>(std::move(edges));
+  new (&node->edges) std::shared_ptr<const std::vector<Edge>>(edges);
   node->outputs = outputs;
   node->is_tuple = is_tuple;
   node->order = recorded_operations.fetch_add(1, std::memory_order_relaxed);
@@ -256,7 +247,7 @@ py::object record(py::handle out, py::handle inputs, py::handle backward, py::ha
 }
 
 PyObject* array(PyObject*, PyObject* value) {
-  if (const TensorObject* const tensor = as_tensor(value)) return owned(tensor->data);
+  if (const TensorObject* const tensor = as_tensor(value)) return owned(or_none(tensor->data));
   if (value == Py_None) Py_RETURN_NONE;
   try {
     return as_array(value).release().ptr();
@@ -280,11 +271,17 @@ PyMethodDef functions[] = {
 
 }  // namespace
 
+TensorObject* as_tensor(py::handle object) {
+  return PyObject_TypeCheck(object.ptr(), tensor_type)
+             ? reinterpret_cast<TensorObject*>(object.ptr())
+             : nullptr;
+}
+
 bool is_node(py::handle object) { return Py_TYPE(object.ptr()) == node_type; }
 
 void release(NodeObject* node) {
-  const std::vector<Edge> edges = std::move(node->edges);
-  node->edges.clear();
+  static const auto none = std::make_shared<const std::vector<Edge>>();
+  const auto edges = std::exchange(node->edges, none);  // freed when the node is whole again
   Py_CLEAR(node->backward);
 }
 

@@ -4,13 +4,14 @@
 // that its inputs came from. Dropping the last output frees the whole graph at once.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "bindings/common.h"
 
 namespace fastnn {
 
-// fastnn.autograd.TensorBase derives from its type. No object is null but the weak references.
+// fastnn.autograd.TensorBase derives from its type.
 struct TensorObject {
   PyObject_HEAD PyObject* data;  // an ndarray
   PyObject* grad;                // None, or an ndarray like `data`
@@ -33,12 +34,18 @@ struct Edge {
 struct NodeObject {
   PyObject_HEAD PyObject* weak_references;
   PyObject* name;
-  PyObject* backward;  // null once the graph was used
-  std::vector<Edge> edges;
+  PyObject* backward;                              // null once the graph was used
+  std::shared_ptr<const std::vector<Edge>> edges;  // a pass on another thread may still hold them
   Py_ssize_t outputs;
   bool is_tuple;
   uint64_t order;
 };
+
+// An object's field; Python code may have deleted it.
+inline PyObject* or_none(PyObject* field) { return field == nullptr ? Py_None : field; }
+
+// Null where `object` is none.
+TensorObject* as_tensor(py::handle object);
 
 bool is_node(py::handle object);
 

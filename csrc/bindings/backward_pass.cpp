@@ -97,8 +97,8 @@ void check_replaced(const py::array& data, const py::array& gradient) {
 
 // Adds to a leaf's gradient, which never shares memory with anything else.
 void accumulate(TensorObject* leaf, Sum sum) {
-  check_replaced(py::reinterpret_borrow<py::array>(leaf->data), sum.value());
-  py::object grad = py::reinterpret_borrow<py::object>(leaf->grad);
+  check_replaced(as_array(or_none(leaf->data)), sum.value());
+  py::object grad = py::reinterpret_borrow<py::object>(or_none(leaf->grad));
   if (grad.is_none()) {
     grad = sum.take();
   } else if (py::array(grad).writeable()) {
@@ -107,7 +107,7 @@ void accumulate(TensorObject* leaf, Sum sum) {
   } else {
     grad = as_array(grad + sum.value());
   }
-  Py_SETREF(leaf->grad, grad.release().ptr());
+  Py_XSETREF(leaf->grad, grad.release().ptr());
 }
 
 class BackwardPass {
@@ -138,12 +138,8 @@ class BackwardPass {
     add_node(root);
     for (size_t visited = 0; visited < nodes_.size(); ++visited) {
       const NodeObject* const node = at(visited);
-      if (node->backward == nullptr) {
-        throw std::runtime_error("backward: the graph (at " + text(node->name) +
-                                 ") was already used and freed by an earlier backward; pass "
-                                 "retain_graph=True to that one");
-      }
-      for (const Edge& edge : node->edges) {
+      check_unused(node);
+      for (const Edge& edge : *node->edges) {
         if (edge.target && is_node(edge.target)) add_node(node_of(edge.target));
       }
     }
@@ -153,6 +149,13 @@ class BackwardPass {
     for (size_t i = 0; i < nodes_.size(); ++i) positions_[at(i)] = i;
   }
 
+  static void check_unused(const NodeObject* node) {
+    if (node->backward != nullptr) return;
+    throw std::runtime_error("backward: the graph (at " + text(node->name) +
+                             ") was already used and freed by an earlier backward; pass "
+                             "retain_graph=True to that one");
+  }
+
   void add_node(NodeObject* node) {
     if (!positions_.emplace(node, 0).second) return;
     nodes_.push_back(py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(node)));
@@ -160,35 +163,40 @@ class BackwardPass {
 
   // Runs one node's backward and hands its gradients on.
   void differentiate(NodeObject* node, const std::vector<Sum>& sums) {
-    py::tuple grads(sums.size()), needs(node->edges.size());
+    check_unused(node);
+    const auto edges = node->edges;
+    const auto backward = py::reinterpret_borrow<py::object>(node->backward);
+    py::tuple grads(sums.size()), needs(edges->size());
     for (size_t i = 0; i < sums.size(); ++i) grads[i] = sums[i].value();
-    for (size_t i = 0; i < node->edges.size(); ++i) {
-      needs[i] = py::bool_(static_cast<bool>(node->edges[i].target));
+    for (size_t i = 0; i < edges->size(); ++i) {
+      needs[i] = py::bool_(static_cast<bool>((*edges)[i].target));
     }
-    const py::object results = py::handle(node->backward)(
-        node->is_tuple ? py::object(grads) : py::object(grads[0]), needs);
-    const bool fits = (PyTuple_Check(results.ptr()) || PyList_Check(results.ptr())) &&
-                      py::len(results) == node->edges.size();
-    if (!fits) {
-      throw std::runtime_error(text(node->name) + ": internal error: backward must return " +
-                               std::to_string(node->edges.size()) +
+    const py::object results =
+        backward(node->is_tuple ? py::object(grads) : py::object(grads[0]), needs);
+    if (!(PyTuple_Check(results.ptr()) || PyList_Check(results.ptr())) ||
+        py::len(results) != edges->size()) {
+      internal_error(node, "backward must return " + std::to_string(edges->size()) +
                                " gradients, one for each input");
     }
-    for (size_t i = 0; i < node->edges.size(); ++i) {
-      const Edge& edge = node->edges[i];
+    for (size_t i = 0; i < edges->size(); ++i) {
+      const Edge& edge = (*edges)[i];
       py::object gradient = py::reinterpret_borrow<py::sequence>(results)[i];
-      if (edge.target && !gradient.is_none()) hand_on(node, i, std::move(gradient));
+      if (!edge.target || gradient.is_none()) continue;
+      if (is_numpy_scalar(gradient)) gradient = as_array(gradient);
+      const Mismatch wrong = mismatch(gradient, edge.shape, edge.dtype);
+      if (!wrong.type.empty() || !wrong.value.empty()) {
+        internal_error(node,
+                       "gradient of input " + std::to_string(i) + " " + wrong.type + wrong.value);
+      }
+      hand_on(edge, std::move(gradient));
     }
   }
 
-  void hand_on(NodeObject* node, size_t position, py::object gradient) {
-    const Edge& edge = node->edges[position];
-    if (is_numpy_scalar(gradient)) gradient = as_array(gradient);
-    const Mismatch wrong = mismatch(gradient, edge.shape, edge.dtype);
-    if (!wrong.type.empty() || !wrong.value.empty()) {
-      throw std::runtime_error(text(node->name) + ": internal error: gradient of input " +
-                               std::to_string(position) + " " + wrong.type + wrong.value);
-    }
+  [[noreturn]] static void internal_error(const NodeObject* node, const std::string& message) {
+    throw std::runtime_error(text(node->name) + ": internal error: " + message);
+  }
+
+  void hand_on(const Edge& edge, py::object gradient) {
     if (is_node(edge.target)) {
       NodeObject* const target = node_of(edge.target);
       std::vector<Sum>& sums = sums_[positions_.at(target)];
@@ -211,15 +219,18 @@ class BackwardPass {
 
 // backward_pass(tensor, gradient, retain_graph): `gradient` is like the tensor's array.
 py::object backward_pass(py::handle tensor, py::handle gradient, py::handle retain_graph) {
-  auto* const start = reinterpret_cast<TensorObject*>(tensor.ptr());
-  auto given = py::reinterpret_borrow<py::object>(gradient);
-  if (start->node == Py_None) {
+  TensorObject* const start = as_tensor(tensor);
+  if (start == nullptr)
+    throw py::type_error("backward: a Tensor is needed, got " + kind_of(tensor));
+  auto given = py::object(as_array(gradient));
+  const auto root = py::reinterpret_borrow<py::object>(or_none(start->node));
+  if (root.is_none()) {
     Sum sum;
     sum.add(std::move(given));
     accumulate(start, std::move(sum));
   } else {
-    const auto root = py::reinterpret_borrow<py::object>(start->node);
-    BackwardPass(retain_graph.cast<bool>()).run(node_of(root), start->index, std::move(given));
+    const bool retain = PyObject_IsTrue(retain_graph.ptr()) == 1;
+    BackwardPass(retain).run(node_of(root), start->index, std::move(given));
   }
   return py::none();
 }
