@@ -89,7 +89,20 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(_LAZY[name]), name)
         globals()[name] = value
         return value
-    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}{_hint(name)}")
+
+
+def _hint(name: str) -> str:
+    """Say where else a name of PyTorch's or NumPy's is."""
+    import numpy
+
+    renamed = {"cat": "concatenate", "clamp": "clip", "from_numpy": "Tensor", "tensor": "Tensor"}
+    if name in renamed:
+        return f"; use fastnn.{renamed[name]}"
+    for module in (functional, nn, numpy):
+        if not name.startswith("_") and hasattr(module, name):
+            return f"; use {module.__name__}.{name}"
+    return ""
 
 
 def __dir__() -> list[str]:

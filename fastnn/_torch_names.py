@@ -22,6 +22,21 @@ if TYPE_CHECKING:
     _T = TypeVar("_T", bound="TorchNames")
 
 
+def on_cpu(name: str, target: Any) -> bool:
+    """Whether `target` names the one device that there is, instead of a dtype.
+
+    Raises
+    ------
+    ValueError
+        If it names another device.
+    """
+    if not isinstance(target, str) or target.split(":")[0] not in ("cpu", "cuda", "mps", "xpu"):
+        return False
+    if target != "cpu":
+        raise ValueError(f"{name}: fastnn computes on the CPU, got {target!r}")
+    return True
+
+
 class TorchNames(Operators):
     """Methods of ``torch.Tensor`` for porting code.
 
@@ -53,6 +68,10 @@ class TorchNames(Operators):
     def cpu(self) -> Result:
         """Return the tensor, which is there already."""
         return self
+
+    def to(self, target: Any) -> Result:
+        """Convert to a dtype; "cpu", where the tensor is, changes nothing."""
+        return self if on_cpu("to", target) else E.astype(self, target)
 
     def float(self) -> Result:
         return E.astype(self, np.float32)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import fastnn
 from fastnn import _core
 
 
@@ -114,3 +115,18 @@ def test_python_m_fastnn_prints_the_configuration():
 def test_every_public_name_is_there():
     program = "import fastnn; print([n for n in fastnn.__all__ if not hasattr(fastnn, n)])"
     assert python("-c", program).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("cat", "; use fastnn.concatenate"),
+        ("softmax", "; use fastnn.functional.softmax"),
+        ("Linear", "; use fastnn.nn.Linear"),
+        ("arange", "; use numpy.arange"),
+        ("nonsense", ""),
+    ],
+)
+def test_names_of_pytorch_are_pointed_out(name, hint):
+    with pytest.raises(AttributeError, match=rf"'fastnn' has no attribute '{name}'{hint}$"):
+        getattr(fastnn, name)

@@ -18,6 +18,7 @@ from fastnn.nn.container import (
     Sequential,
     Unflatten,
 )
+from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
 from fastnn.nn.state import StateDictError
 from fastnn.tensor import Tensor
@@ -357,3 +358,11 @@ def test_flatten_and_unflatten() -> None:
         Unflatten(2, (5, -1))(x)
     with pytest.raises(ValueError, match="Unflatten: dim must be in"):
         Unflatten(3, (2, 2))(x)
+
+
+def test_to_converts_or_stays() -> None:
+    layer = Linear(2, 2)
+    assert layer.to("cpu") is layer.to(np.float64) is layer
+    assert layer.weight.dtype == np.float64
+    with pytest.raises(ValueError, match="to: fastnn computes on the CPU, got 'cuda'"):
+        layer.to("cuda")

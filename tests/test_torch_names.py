@@ -93,6 +93,8 @@ def test_attributes() -> None:
     t = Tensor(X)
     assert (t.dim(), t.numel(), t.is_contiguous()) == (3, 24, True)
     assert t.float().dtype == np.float32
+    assert t.to("cpu") is t
+    assert t.to(np.float32).dtype == t.to("float32").dtype == np.float32
     assert t.long().dtype == np.int64
     assert t.requires_grad_() is t
     assert t.requires_grad
@@ -130,6 +132,7 @@ def test_in_place(change: object, expected: list) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda t: t.to("cuda:0"), "to: fastnn computes on the CPU, got 'cuda:0'"),
         (lambda t: t.t(), r"t: needs at most 2 dimensions, got shape \(2, 3, 4\)"),
         (lambda t: t.chunk(0), "chunk: chunks must be >= 1, got 0"),
         (lambda t: t.unbind(3), r"unbind: dim must be in \[-3, 2\], got 3"),

@@ -143,9 +143,10 @@ template <class T>
 py::array Check::typed(const char* name, py::handle object) const {
   py::array a = array(name, object);
   if (!is_array_of<T>(a)) {
+    const std::string got = dtype_name(a);
     type_error(std::string(name) + ".dtype must be " + name_of<T>() +
-               " like the other arrays, got " + dtype_name(a) + " (convert with " + name +
-               ".astype(numpy." + name_of<T>() + "))");
+               " like the other arrays, got " + got + " (convert with " + name + ".astype(numpy." +
+               name_of<T>() + "), or the others with .astype(numpy." + got + "))");
   }
   return a;
 }

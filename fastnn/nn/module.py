@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastnn._core import ModuleBase
+from fastnn._torch_names import on_cpu
 from fastnn.autograd import Array, TensorBase
 from fastnn.nn import hooks
 from fastnn.nn.hooks import HookHandle
@@ -408,6 +409,10 @@ class Module(ModuleBase):
                 if buffer is not None and buffer.dtype.kind == "f":
                     setattr(module, name, buffer.astype(wanted, copy=False))
         return self
+
+    def to(self: _M, target: Any) -> _M:
+        """Convert to a dtype, as :meth:`astype`; "cpu" changes nothing. Return self."""
+        return self if on_cpu("to", target) else self.astype(target)
 
     def float(self: _M) -> _M:
         """Convert to float32 in place; return self."""
