@@ -16,17 +16,25 @@ ValueError
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-from fastnn import _core, random
+from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, record
+from fastnn.functional._activation import activation
 from fastnn.functional._args import (
-    check_destination,
-    flag,
     number,
     refuse_out_while_recording,
+)
+from fastnn.functional._piecewise import (
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    prelu,
+    relu,
+    relu6,
+    rrelu,
+    softshrink,
+    threshold,
 )
 
 __all__ = [
@@ -60,277 +68,6 @@ __all__ = [
 ]
 
 
-_KERNELS = {
-    kernel[: -len("_forward")]: (
-        getattr(_core, kernel),
-        getattr(_core, kernel[: -len("_forward")] + "_backward"),
-    )
-    for family, kernel in _core.kernel_names()
-    if family == "elementwise" and kernel.endswith("_forward")
-}
-
-
-def _activation(
-    op: str,
-    input: ArrayLike,
-    inplace: bool,
-    out: Array | None,
-    *parameters: float,
-    saves_output: bool = False,
-    name: str = "",
-) -> Result:
-    """Run the forward kernel of `op` and record its backward kernel.
-
-    `parameters` go to both. The backward kernel gets the output where `saves_output`, else the
-    input. `name` is the operation's where it is not the kernel's.
-    """
-    if inplace or out is not None:
-        inplace = check_destination(name or op, input, inplace, out)
-    forward, backward_kernel = _KERNELS[op]
-    x = array(input)
-    y = forward(x, out, inplace, *parameters)
-    saved = y if saves_output else x
-
-    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        return (backward_kernel(grad, saved, *parameters),)
-
-    return record(y, (input,), backward, name=name or op)
-
-
-def relu(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Result:
-    """Rectified linear unit: ``max(input, 0)``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.relu(np.array([-1.0, 2.0]))
-    array([0., 2.])
-    """
-    return _activation("relu", input, inplace, out, saves_output=True)
-
-
-def relu6(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Result:
-    """Rectified linear unit up to six: ``min(max(input, 0), 6)``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.relu6(np.array([-1.0, 2.0, 8.0]))
-    array([0., 2., 6.])
-    """
-    return _activation("relu6", input, inplace, out)
-
-
-def leaky_relu(
-    input: ArrayLike,
-    negative_slope: float = 0.01,
-    inplace: bool = False,
-    *,
-    out: Array | None = None,
-) -> Result:
-    """Leaky ReLU: ``input`` where it is positive, else ``negative_slope * input``.
-
-    Parameters
-    ----------
-    input : array or Tensor
-    negative_slope : float
-        What a negative input is multiplied by.
-    inplace, out : see the module
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.leaky_relu(np.array([-1.0, 2.0]))
-    array([-0.01,  2.  ])
-    """
-    return _activation("leaky_relu", input, inplace, out, negative_slope)
-
-
-def rrelu(
-    input: ArrayLike,
-    lower: float = 1 / 8,
-    upper: float = 1 / 3,
-    training: bool = False,
-    inplace: bool = False,
-    *,
-    out: Array | None = None,
-) -> Result:
-    """Randomised leaky ReLU: ``input`` where it is positive, else ``a input``.
-
-    In training a is drawn for each element, evenly between `lower` and `upper`; otherwise it is
-    their mean (Xu et al. 2015, "Empirical evaluation of rectified activations").
-
-    Parameters
-    ----------
-    input : array or Tensor
-    lower, upper : float
-        The interval of a.
-    training : bool
-    inplace, out : see the module
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.rrelu(np.array([-8.0, 2.0]), 0.25, 0.75)
-    array([-4.,  2.])
-    """
-    lower, upper = number("rrelu", "lower", lower), number("rrelu", "upper", upper)
-    if not lower <= upper:
-        raise ValueError(f"rrelu: lower must be at most upper ({upper}), got {lower}")
-    if not flag("rrelu", "training", training):
-        slope = (lower + upper) / 2
-        return _activation("leaky_relu", input, inplace, out, slope, name="rrelu")
-    inplace = check_destination("rrelu", input, inplace, out)
-    x = array(input)
-    # The kernel checks input and out; its result is what does not change.
-    y = _core.relu_forward(x, out, False)
-    slopes = random.generator().random(x.shape, dtype=x.dtype)
-    slopes *= x.dtype.type(upper - lower)
-    slopes += x.dtype.type(lower)
-    np.copyto(slopes, 1, where=x > 0)
-    np.multiply(x, slopes, out=y)
-    if inplace:
-        x[...] = y
-        y = x
-
-    def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        return (grad * slopes,)
-
-    return record(y, (input,), backward, name="rrelu")
-
-
-def threshold(
-    input: ArrayLike,
-    threshold: float,
-    value: float,
-    inplace: bool = False,
-    *,
-    out: Array | None = None,
-) -> Result:
-    """Threshold: ``input`` where it exceeds `threshold`, else `value`.
-
-    Parameters
-    ----------
-    input : array or Tensor
-    threshold : float
-    value : float
-        What replaces an input at or below the threshold.
-    inplace, out : see the module
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.threshold(np.array([-1.0, 2.0]), 0.5, 20.0)
-    array([20.,  2.])
-    """
-    return _activation("threshold", input, inplace, out, threshold, value)
-
-
-def hardtanh(
-    input: ArrayLike,
-    min_val: float = -1.0,
-    max_val: float = 1.0,
-    inplace: bool = False,
-    *,
-    out: Array | None = None,
-) -> Result:
-    """Clip to an interval: ``min(max(input, min_val), max_val)``.
-
-    Parameters
-    ----------
-    input : array or Tensor
-    min_val, max_val : float
-        The limits; the gradient at and beyond them is 0.
-    inplace, out : see the module
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.hardtanh(np.array([-3.0, 0.5, 2.0]))
-    array([-1. ,  0.5,  1. ])
-    """
-    low, high = number("hardtanh", "min_val", min_val), number("hardtanh", "max_val", max_val)
-    if low > high:
-        raise ValueError(f"hardtanh: min_val must be <= max_val, got {min_val} and {max_val}")
-    return _activation("hardtanh", input, inplace, out, min_val, max_val)
-
-
-def hardsigmoid(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Result:
-    """Piecewise linear sigmoid: ``min(max(input + 3, 0), 6) / 6``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.hardsigmoid(np.array([-3.0, 0.0, 6.0]))
-    array([0. , 0.5, 1. ])
-    """
-    return _activation("hardsigmoid", input, inplace, out)
-
-
-def hardswish(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Result:
-    """``input * hardsigmoid(input)``.
-
-    Source: Howard et al., Searching for MobileNetV3, 2019.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.hardswish(np.array([-3.0, 3.0]))
-    array([-0.,  3.])
-    """
-    return _activation("hardswish", input, inplace, out)
-
-
-def hardshrink(input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None) -> Result:
-    """Hard shrinkage: ``input`` where ``abs(input) > lambd``, else 0.
-
-    Parameters
-    ----------
-    input : array or Tensor
-    lambd : float
-        The threshold.
-    out : see the module
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.hardshrink(np.array([-1.0, 0.25, 1.0]))
-    array([-1.,  0.,  1.])
-    """
-    return _activation("hardshrink", input, False, out, lambd)
-
-
-def softshrink(input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None) -> Result:
-    """Soft shrinkage: ``sign(input) * max(abs(input) - lambd, 0)``.
-
-    Parameters
-    ----------
-    input : array or Tensor
-    lambd : float
-        How much the input is moved towards zero; not negative.
-    out : see the module
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.softshrink(np.array([-1.0, 0.25, 1.0]))
-    array([-0.5,  0. ,  0.5])
-    """
-    if number("softshrink", "lambd", lambd) < 0:
-        raise ValueError(f"softshrink: lambd must be >= 0, got {lambd}")
-    return _activation("softshrink", input, False, out, lambd)
-
-
 def softsign(input: ArrayLike, *, out: Array | None = None) -> Result:
     """``input / (1 + abs(input))``.
 
@@ -341,7 +78,7 @@ def softsign(input: ArrayLike, *, out: Array | None = None) -> Result:
     >>> F.softsign(np.array([-1.0, 3.0]))
     array([-0.5 ,  0.75])
     """
-    return _activation("softsign", input, False, out)
+    return activation("softsign", input, False, out)
 
 
 def sigmoid(input: ArrayLike, *, out: Array | None = None) -> Result:
@@ -354,7 +91,7 @@ def sigmoid(input: ArrayLike, *, out: Array | None = None) -> Result:
     >>> F.sigmoid(np.array([0.0]))
     array([0.5])
     """
-    return _activation("sigmoid", input, False, out, saves_output=True)
+    return activation("sigmoid", input, False, out, saves_output=True)
 
 
 def logsigmoid(input: ArrayLike, *, out: Array | None = None) -> Result:
@@ -367,7 +104,7 @@ def logsigmoid(input: ArrayLike, *, out: Array | None = None) -> Result:
     >>> F.logsigmoid(np.array([-1000.0]))
     array([-1000.])
     """
-    return _activation("logsigmoid", input, False, out)
+    return activation("logsigmoid", input, False, out)
 
 
 def tanh(input: ArrayLike, *, out: Array | None = None) -> Result:
@@ -380,7 +117,7 @@ def tanh(input: ArrayLike, *, out: Array | None = None) -> Result:
     >>> F.tanh(np.array([0.0, 100.0]))
     array([0., 1.])
     """
-    return _activation("tanh", input, False, out, saves_output=True)
+    return activation("tanh", input, False, out, saves_output=True)
 
 
 def tanhshrink(input: ArrayLike, *, out: Array | None = None) -> Result:
@@ -393,7 +130,7 @@ def tanhshrink(input: ArrayLike, *, out: Array | None = None) -> Result:
     >>> F.tanhshrink(np.array([0.0, 100.0]))
     array([ 0., 99.])
     """
-    return _activation("tanhshrink", input, False, out)
+    return activation("tanhshrink", input, False, out)
 
 
 def elu(
@@ -418,7 +155,7 @@ def elu(
     >>> F.elu(np.array([-100.0, 2.0]))
     array([-1.,  2.])
     """
-    return _activation("elu", input, inplace, out, alpha)
+    return activation("elu", input, inplace, out, alpha)
 
 
 def celu(
@@ -445,7 +182,7 @@ def celu(
     """
     if number("celu", "alpha", alpha) == 0:
         raise ValueError("celu: alpha must not be 0")
-    return _activation("celu", input, inplace, out, alpha)
+    return activation("celu", input, inplace, out, alpha)
 
 
 def selu(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Result:
@@ -462,7 +199,7 @@ def selu(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -
     >>> F.selu(np.array([0.0, 1.0]))
     array([0.        , 1.05070099])
     """
-    return _activation("selu", input, inplace, out)
+    return activation("selu", input, inplace, out)
 
 
 def softplus(
@@ -485,7 +222,7 @@ def softplus(
     >>> F.softplus(np.array([0.0, 50.0]))
     array([ 0.69314718, 50.        ])
     """
-    return _activation("softplus", input, False, out, beta, threshold)
+    return activation("softplus", input, False, out, beta, threshold)
 
 
 def silu(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Result:
@@ -500,7 +237,7 @@ def silu(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -
     >>> F.silu(np.array([0.0, 100.0]))
     array([  0., 100.])
     """
-    return _activation("silu", input, inplace, out)
+    return activation("silu", input, inplace, out)
 
 
 def mish(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Result:
@@ -515,7 +252,7 @@ def mish(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -
     >>> F.mish(np.array([0.0, 100.0]))
     array([  0., 100.])
     """
-    return _activation("mish", input, inplace, out)
+    return activation("mish", input, inplace, out)
 
 
 def gelu(input: ArrayLike, approximate: str = "none", *, out: Array | None = None) -> Result:
@@ -540,40 +277,10 @@ def gelu(input: ArrayLike, approximate: str = "none", *, out: Array | None = Non
     array([ 0., 10.])
     """
     if approximate == "none":
-        return _activation("gelu", input, False, out)
+        return activation("gelu", input, False, out)
     if approximate == "tanh":
-        return _activation("gelu_tanh", input, False, out)
+        return activation("gelu_tanh", input, False, out)
     raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-
-
-def prelu(input: ArrayLike, weight: ArrayLike, *, out: Array | None = None) -> Result:
-    """Leaky ReLU with a learned slope: ``input`` where positive, else ``weight * input``.
-
-    Source: He et al., Delving Deep into Rectifiers, 2015.
-
-    Parameters
-    ----------
-    input : array or Tensor, shape (N, C, ...) or any
-    weight : array or Tensor, shape (C,) or (1,) or ()
-        One slope for every channel, or one for all.
-    out : see the module
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastnn.functional as F
-    >>> F.prelu(np.array([[-1.0, -1.0]]), np.array([0.5, 0.25]))
-    array([[-0.5 , -0.25]])
-    """
-    if out is not None:
-        refuse_out_while_recording("prelu", out, input, weight)
-    x, w = array(input), array(weight)
-    y = _core.prelu_forward(x, w, out)
-
-    def backward(grad: Array, needs: tuple[bool, ...]) -> Any:
-        return _core.prelu_backward(grad, x, w, *needs)
-
-    return record(y, (input, weight), backward, name="prelu")
 
 
 def glu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Result:
@@ -612,14 +319,14 @@ def glu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Result:
 
 def exp(input: ArrayLike, *, out: Array | None = None) -> Result:
     """Exponential function, within 1 unit in the last place."""
-    return _activation("exp", input, False, out, saves_output=True)
+    return activation("exp", input, False, out, saves_output=True)
 
 
 def log(input: ArrayLike, *, out: Array | None = None) -> Result:
     """Natural logarithm, within 1 unit in the last place."""
-    return _activation("log", input, False, out)
+    return activation("log", input, False, out)
 
 
 def sqrt(input: ArrayLike, *, out: Array | None = None) -> Result:
     """Square root."""
-    return _activation("sqrt", input, False, out, saves_output=True)
+    return activation("sqrt", input, False, out, saves_output=True)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd import Array, ArrayLike, Result, is_grad_enabled
+from fastnn.nn._conv_nd import ConvNd
+from fastnn.nn._conv_transpose import ConvTransposeNd
 from fastnn.nn.container import Identity, Sequential
-from fastnn.nn.conv import SeparableConv2d, _ConvNd, _ConvTransposeNd
+from fastnn.nn.conv import SeparableConv2d
 from fastnn.nn.dropout import _Dropout
 from fastnn.nn.elementwise import fused_activation
 from fastnn.nn.linear import Linear
@@ -157,14 +159,14 @@ def _merge(layer: Module, follower: Module) -> Module | None:
         separable = copy.deepcopy(layer)
         separable.register_module("pointwise", pointwise)
         return separable
-    if isinstance(layer, (_ConvNd, Linear)) and isinstance(follower, _BatchNorm):
+    if isinstance(layer, (ConvNd, Linear)) and isinstance(follower, _BatchNorm):
         return _fold(layer, follower)
     if can_fuse(layer) and fused_activation(follower) is not None:
         return Fused(layer, follower)
     return None
 
 
-def _fold(layer: _ConvNd | Linear, norm: _BatchNorm) -> Module | None:
+def _fold(layer: ConvNd | Linear, norm: _BatchNorm) -> Module | None:
     """`layer` with ``(y - mean) / sqrt(var + eps) * gamma + beta`` in its weight and bias."""
     mean, var = norm.running_mean, norm.running_var
     weight = layer.weight.data
@@ -186,14 +188,14 @@ def _fold(layer: _ConvNd | Linear, norm: _BatchNorm) -> Module | None:
     return folded
 
 
-def _out_channels(layer: _ConvNd | Linear) -> int:
+def _out_channels(layer: ConvNd | Linear) -> int:
     return layer.out_features if isinstance(layer, Linear) else layer.out_channels
 
 
-def _scaled(layer: _ConvNd | Linear, scale: Array) -> Array:
+def _scaled(layer: ConvNd | Linear, scale: Array) -> Array:
     """The weight in float64, multiplied by a factor for each output channel."""
     weight = layer.weight.data
-    if not isinstance(layer, _ConvTransposeNd):
+    if not isinstance(layer, ConvTransposeNd):
         return weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
     # (in, out / groups, *kernel), in blocks of a group
     grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])
