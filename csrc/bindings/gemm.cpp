@@ -145,7 +145,7 @@ py::object linear_forward(py::handle input, py::handle weight, py::handle bias, 
                               nullptr, &offset, 0, 0,           nullptr,  nullptr, nullptr};
     bool vector = false;
     py::object kept;  // keeps a converted weight alive
-    if (const PackedMatrix* const pack = as_packed_matrix(weight); pack != nullptr) {
+    if (const PackedMatrix* const pack = as_pack<PackedMatrix>(weight); pack != nullptr) {
       const PackedMatrix& packed = *pack;
       if (packed.is_bfloat16) {
         return linear_bfloat16(input, weight, bias, out, scale, residual, activation);

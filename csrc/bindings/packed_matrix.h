@@ -24,12 +24,13 @@ struct PackedMatrix {
   bool is_bfloat16;
 };
 
-// The PackedMatrix that an object is, or null.
-inline const PackedMatrix* as_packed_matrix(py::handle object) {
-  static PyObject* const type = py::type::of<PackedMatrix>().release().ptr();
+// The Pack, a class of these bindings, that an object is, or null; without pybind11's search.
+template <class Pack>
+const Pack* as_pack(py::handle object) {
+  static PyObject* const type = py::type::of<Pack>().release().ptr();
   if (reinterpret_cast<PyObject*>(Py_TYPE(object.ptr())) != type) return nullptr;
   auto* const instance = reinterpret_cast<py::detail::instance*>(object.ptr());
-  return instance->get_value_and_holder().value_ptr<PackedMatrix>();
+  return instance->get_value_and_holder().template value_ptr<Pack>();
 }
 
 // int8 weights, from pack_quantized_linear; the scales of its rows lie apart.

@@ -14,11 +14,11 @@ from fastnn.functional._args import flag, natural
 from fastnn.functional._recurrent import pair_of_states
 from fastnn.functional.quantized import refuse_recording
 from fastnn.nn import init
+from fastnn.nn._recurrent import refuse_input
 from fastnn.nn._recurrent_weights import packed_weights, reduced_repr, reduced_weights
 from fastnn.nn.module import Module
 from fastnn.nn.norm import LayerNorm
 from fastnn.nn.parameter import empty
-from fastnn.nn.rnn import refuse_input
 
 __all__ = ["GRUCell", "LSTMCell", "LayerNormLSTM", "RNNCell"]
 
