@@ -8,6 +8,7 @@
 #include "kernels/conv/im2col.h"
 #include "kernels/conv/patch.h"
 #include "kernels/conv/strip_gradient.h"
+#include "kernels/conv/whole_input.h"
 #include "kernels/conv/winograd_gradient.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -47,6 +48,7 @@ void add_parts(int64_t parts, int64_t count, const T* buffers, T* sum) {
 template <class T>
 void conv3d_backward_weight(const ConvBackwardWeightArgs<T>& args) {
   const ConvGeometry& g = args.geometry;
+  if (covers_input(g)) return whole_input_gradient(args);
   const int64_t taps = product(g.kernel), positions = product(g.output);
   const int64_t in_channels = g.in_channels / g.groups, out_channels = g.out_channels / g.groups;
   const int64_t group_weights = out_channels * in_channels * taps;

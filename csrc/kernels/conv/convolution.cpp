@@ -5,6 +5,7 @@
 #include "kernels/conv/gather.h"
 #include "kernels/conv/im2col.h"
 #include "kernels/conv/implicit.h"
+#include "kernels/conv/whole_input.h"
 #include "kernels/conv/winograd.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -118,6 +119,9 @@ void conv3d_prepare(const ConvPrepareArgs<T>& args) {
     if (++phases <= kMostDigits) form = form * kForms + prepared_form(conv);
     elements += prepared_elements(conv);
   };
+  *args.form = kAsTheyAre;
+  *args.elements = 0;
+  if (covers_input(args.geometry)) return;
   T* target = args.prepared;
   const auto prepare = [&](const Convolution<T>& conv) {
     prepare_weights(conv, target);

@@ -1,5 +1,6 @@
 // y = conv(x, w) + bias.
 #include "kernels/conv/convolution.h"
+#include "kernels/conv/whole_input.h"
 
 namespace fastnn::FASTNN_ISA {
 
@@ -32,6 +33,7 @@ Convolution<T> forward_convolution(const ConvGeometry& g, const T* w) {
 
 template <class T>
 void conv3d_forward(const ConvForwardArgs<T>& args) {
+  if (covers_input(args.geometry)) return convolve_whole_input(args);
   Convolution<T> conv = forward_convolution(args.geometry, args.w);
   conv.x = args.x;
   conv.bias = args.bias;
