@@ -67,6 +67,7 @@ __all__: list[str] = ['ConvPacks',
     'extensions',
     'fma_peak',
     'fold_forward',
+    'follow',
     'fractional_max_pool3d_forward',
     'gaussian_nll_loss_backward',
     'gaussian_nll_loss_forward',
@@ -398,6 +399,10 @@ def fma_peak() -> float:
     """
 def fold_forward(arg0: typing.Any, arg1: typing.Any, arg2: typing.Any, arg3: typing.Any, arg4: typing.Any, arg5: typing.Any, arg6: typing.Any) -> typing.Any:
     ...
+def follow(tensor: typing.Any, source: typing.Any) -> None:
+    """
+    Let `tensor` come from the operation that `source` came from.
+    """
 def fractional_max_pool3d_forward(input: typing.Any, dims: typing.SupportsInt | typing.SupportsIndex, kernel_size: typing.Any, output_size: typing.Any, samples: typing.Any, out: typing.Any = None) -> typing.Any:
     ...
 def gaussian_nll_loss_backward(grad_output: typing.Any, input: typing.Any, target: typing.Any, weight: typing.Any, third: typing.Any, parameter: typing.SupportsFloat | typing.SupportsIndex, flag: bool, divisor: typing.Any, needs: typing.Any) -> typing.Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +13,10 @@ from fastnn import _linalg as L
 from fastnn import _reduce as R
 from fastnn import _shape as S
 from fastnn import _ufuncs as U
+from fastnn._core import check_like, follow
 from fastnn._operators import Operators
 from fastnn._rearrange import moved, mover
-from fastnn.autograd import Array, Result, array
+from fastnn.autograd import Array, Result, array, enable_grad, record
 from fastnn.functional._args import flag, integer, natural
 
 if TYPE_CHECKING:
@@ -89,6 +92,45 @@ class TorchNames(Operators):
         """Set `requires_grad`; return self."""
         self.requires_grad = flag("requires_grad_", "requires_grad", requires_grad)
         return self
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of a computed tensor in ``.grad``, of what is computed from here on."""
+        kept = weakref.ref(self)
+
+        def keep(grad: Array) -> None:
+            tensor = kept()
+            if tensor is not None:
+                tensor._grad = grad.copy()
+
+        if self._node is not None or not self._requires_grad:
+            self._hook("retain_grad", keep)
+
+    def register_hook(self, hook: Callable[[Array], Any]) -> None:
+        """Call ``hook(gradient)`` in ``backward``, for what is computed from here on.
+
+        What it returns, unless that is None, replaces the gradient. The array must not be changed.
+
+        Raises
+        ------
+        RuntimeError
+            If the tensor was not computed: its gradient is in ``.grad`` after ``backward``.
+        """
+        self._hook("register_hook", hook)
+
+    def _hook(self, name: str, hook: Callable[[Array], Any]) -> None:
+        if self._node is None:
+            raise RuntimeError(f"{name}: needs a tensor that was computed and requires gradients")
+        data = self._data
+
+        def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Array]:
+            changed = array(hook(grad))
+            if changed is None:
+                return (grad,)
+            check_like(changed, data, f"{name}: what the hook returns")
+            return (changed,)
+
+        with enable_grad():
+            follow(self, record(data, (self,), backward, name=name))
 
     # Shapes and elements
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from helpers import gradcheck
@@ -144,3 +146,38 @@ def test_in_place(change: object, expected: list) -> None:
 def test_bad_arguments(call: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(Tensor(X, requires_grad=True))
+
+
+def test_gradients_in_the_middle_are_kept() -> None:
+    t = Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    middle = t * 3
+    middle.retain_grad()
+    middle.retain_grad()
+    ((middle * middle).sum() + middle.sum()).backward()
+    np.testing.assert_array_equal(middle.grad, [7, 13])
+    np.testing.assert_array_equal(t.grad, [21, 39])
+    t.retain_grad()
+    with pytest.raises(RuntimeError, match="retain_grad: needs a tensor that was computed"):
+        Tensor(np.ones(2)).retain_grad()
+    alive = weakref.ref(middle)
+    del middle
+    assert alive() is None
+
+
+def test_hooks_see_and_change_gradients() -> None:
+    seen = []
+    t = Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    parts = np.split(t * 3, 2)
+    parts[1].register_hook(seen.append)
+    parts[1].register_hook(lambda grad: 10 * grad)
+    with no_grad():
+        parts[0].register_hook(lambda grad: -grad)
+    (parts[0] + parts[1]).backward()
+    np.testing.assert_array_equal(t.grad, [-3, 30])
+    np.testing.assert_array_equal(seen, [[10]])
+    with pytest.raises(RuntimeError, match="register_hook: needs a tensor that was computed"):
+        t.register_hook(print)
+    wrong = t * 1
+    wrong.register_hook(lambda grad: grad[:1])
+    with pytest.raises(ValueError, match="register_hook: what the hook returns must have shape"):
+        wrong.sum().backward()

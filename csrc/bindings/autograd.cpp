@@ -155,6 +155,18 @@ PyTypeObject* add_type(py::module_& m, PyType_Spec* spec, const char* name) {
 
 // Recording
 
+// Lets `tensor` come from the operation that `source` came from.
+void follow(py::handle tensor, py::handle source) {
+  TensorObject* const self = as_tensor(tensor);
+  const TensorObject* const other = as_tensor(source);
+  if (self == nullptr || other == nullptr || !is_node(other->node)) {
+    throw py::type_error("follow: needs a tensor, and one that was computed");
+  }
+  Py_INCREF(other->node);
+  Py_SETREF(self->node, other->node);
+  self->index = other->index;
+}
+
 bool any_requires_grad(py::handle inputs) {
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(inputs.ptr()); ++i) {
     const TensorObject* const tensor = as_tensor(PyTuple_GET_ITEM(inputs.ptr(), i));
@@ -303,6 +315,8 @@ void init_autograd(py::module_& m) {
   tensor_type = add_type(m, &tensor_spec, "TapeTensor");
   node_type = add_type(m, &node_spec, "Node");
   result_type = tensor_type;
+  m.def("follow", &follow, py::arg("tensor"), py::arg("source"),
+        "Let `tensor` come from the operation that `source` came from.");
   if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
   define<&record>(m, "record",
                   {{"out"}, {"inputs"}, {"backward"}, {"name", true}, {"bfloat16", true}});
