@@ -113,3 +113,18 @@ def test_bytes_are_those_of_a_large_ragged_batch(isa, dtype, op, inputs, hidden,
     for i, length in enumerate(lengths):
         alone = op(np.ascontiguousarray(x[:length, i : i + 1]), weights)
         assert alone.tobytes() == batch[:length, i : i + 1].tobytes()
+
+
+@pytest.mark.parametrize("op", GATES, ids=lambda op: op.__name__)
+@pytest.mark.parametrize(("inputs", "hidden"), [(0, 5), (1, 1), (40, 33), (300, 17), (1030, 40)])
+def test_weights_of_a_single_step_may_stay_where_they_are(isa, dtype, op, inputs, hidden, rng):
+    weights = make(rng, op, inputs, hidden, dtype)
+    for batch in (1, 2, 5, 6, 7, 12, 13, 14, 15, 16):
+        x = rng.standard_normal((2, batch, inputs)).astype(dtype)
+        one = op(x[:1], weights)
+        assert one.tobytes() == op(x, weights)[:1].tobytes()  # two steps pack
+        alone = op(np.ascontiguousarray(x[:1].swapaxes(0, 1)), weights, batch_first=True)
+        assert alone.tobytes() == one.tobytes()
+        lengths = rng.integers(0, 2, batch)
+        ragged = op(x[:1], weights, lengths=lengths, reverse=True)
+        assert ragged.tobytes() == np.where(lengths[:, None] > 0, one, 0).astype(dtype).tobytes()

@@ -33,6 +33,22 @@ FASTNN_INLINE void add_transposed_block(int64_t rows, const T* a, int64_t a_stri
   }
 }
 
+// The same for all of K.
+template <class T>
+void add_transposed(int64_t rows, const T* a, int64_t a_stride, const T* b, int64_t b_stride,
+                    int64_t cols, int64_t k, T* sums) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  const auto add = [&](int64_t p, int64_t steps) {
+    add_transposed_block<T, false>(rows, a + p, a_stride, b + p, b_stride, cols, steps, sums);
+  };
+  int64_t p = steps_to_alignment(b, k);
+  if (p > 0) add(0, p);
+  for (; p + kSize <= k && cols == kSize; p += kSize) {
+    add_transposed_block<T, true>(rows, a + p, a_stride, b + p, b_stride, cols, kSize, sums);
+  }
+  for (; p < k; p += kSize) add(p, min_of(kSize, k - p));
+}
+
 // A cell of C = A B with at most kTileRows rows, where rows of A and columns of B are contiguous:
 // B is transposed in registers.
 template <class T, class Epilogue>
@@ -43,19 +59,9 @@ void multiply_few_rows(const Cell& cell, int64_t k, const DenseOperand<T>& a,
   T* const first = c + cell.row * c_stride + cell.col;
   for (int64_t j = 0; j < cell.cols; j += kSize) {
     const int64_t cols = min_of(kSize, cell.cols - j);
-    const T* const columns = b.data + (cell.col + j) * b.outer_stride;
     alignas(64) T sums[kTileRows * kSize] = {};
-    const auto add = [&](int64_t p, int64_t steps) {
-      add_transposed_block<T, false>(cell.rows, x + p, a.outer_stride, columns + p, b.outer_stride,
-                                     cols, steps, sums);
-    };
-    int64_t p = steps_to_alignment(columns, k);
-    if (p > 0) add(0, p);
-    for (; p + kSize <= k && cols == kSize; p += kSize) {
-      add_transposed_block<T, true>(cell.rows, x + p, a.outer_stride, columns + p, b.outer_stride,
-                                    cols, kSize, sums);
-    }
-    for (; p < k; p += kSize) add(p, min_of(kSize, k - p));
+    add_transposed(cell.rows, x, a.outer_stride, b.data + (cell.col + j) * b.outer_stride,
+                   b.outer_stride, cols, k, sums);
     for (int64_t i = 0; i < cell.rows; ++i) {
       Vec<T>::load(sums + i * kSize).store(first + i * c_stride + j, cols);
     }

@@ -46,7 +46,8 @@ struct DirectionMemory {
   static int64_t elements(const CellShape& cell, const RnnSizes& sizes,
                           const RnnForwardDirection<T>& args, const Plan& plan) {
     const int64_t hidden = sizes.hidden, batch = sizes.rows.batch;
-    return of_weights(args.packed_w_hh, sizes.output, cell, sizes, args) +
+    return (plan.packs_states() ? of_weights(args.packed_w_hh, sizes.output, cell, sizes, args)
+                                : 0) +
            of_input_weights(cell, sizes, args, plan) + of_projection(sizes, args) +
            of_reduced(cell, sizes, args, plan) + (cell.gates + 1) * hidden +
            2 * batch * (sizes.output + hidden) + plan.kept * columns(cell, hidden) +
@@ -143,7 +144,7 @@ struct DirectionMemory {
     const int64_t batch = sizes->rows.batch;
     const bool reduced = is_reduced(*args);
     const RnnWeights<T>& w = args->weights;
-    weights = packed(args->packed_w_hh, w.w_hh, output, !reduced, workspace);
+    weights = packed(args->packed_w_hh, w.w_hh, output, !reduced && plan.packs_states(), workspace);
     input_weights =
         packed(args->packed_w_ih, w.w_ih, sizes->input, !reduced && plan.packs_inputs(), workspace);
     T* const packed_projection = workspace.take<T>(of_projection(*sizes, *args));

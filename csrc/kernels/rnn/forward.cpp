@@ -10,6 +10,7 @@
 // (kTileRows * 4 * kGroup). Weights of reduced precision (reduced.h) take no copy, but products
 // (batch G H) and a chunk of x. A single sequence (single_row.h) takes two chunks of at most
 // kAheadRows instead, and kAheadRows * I a worker.
+#include "kernels/rnn/direct.h"
 #include "kernels/rnn/direction_memory.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -66,8 +67,8 @@ class Direction {
 
   // A step of rows whose inputs are in the chunk, or of a fused product. `ahead`, of a single
   // sequence, may be null.
-  void run_step(int64_t s, bool fused, const Share& share, T* scratch,
-                ProjectionAhead<T>* ahead = nullptr) {
+  __attribute__((noinline)) void run_step(int64_t s, bool fused, const Share& share, T* scratch,
+                                          ProjectionAhead<T>* ahead = nullptr) {
     const RnnRows& layout = m_.sizes->rows;
     const Range rows = share.rows(layout.batch, layout.step_rows[s]);
     const Range blocks = share.blocks(ceil_div(m_.hidden, kGroup<T>));
@@ -82,7 +83,11 @@ class Direction {
     const auto apply = [&](int64_t row, int64_t block, const T* sums) {
       apply_first(s, row, block, sums);
     };
-    multiply<T>(first_product(s), input, rows, blocks, scratch, ahead, start, apply);
+    if (m_.weights != nullptr) {
+      multiply<T>(first_product(s), input, rows, blocks, scratch, ahead, start, apply);
+    } else if constexpr (!Cell::kResetFirst) {
+      multiply_direct<T>(direct_product(layout.step_rows[s]), rows, blocks, scratch, apply);
+    }
     if constexpr (Cell::kResetFirst) {
       share.meet();
       multiply<T>(m_.inner, m_.hidden, m_.hidden, m_.weights, kGates, rows, blocks, scratch,
@@ -151,6 +156,18 @@ class Direction {
   Product<T> first_product(int64_t s) const {
     return {m_.h[s % 2], m_.output,   m_.output, m_.weights, kGates,
             0,           kFirstGates, kSlots,    true,       is_falling(s)};
+  }
+
+  DirectProduct<T> direct_product(int64_t rows) const {
+    const RnnWeights<T>& w = m_.args->weights;
+    const int64_t* const offsets = m_.args->x_offsets;
+    const int64_t inputs = m_.sizes->input;
+    return {{m_.x + offsets[0], even_stride(offsets, rows), inputs, w.w_ih},
+            {m_.h[0], m_.output, m_.output, w.w_hh},
+            m_.hidden,
+            kGates,
+            kSlots,
+            kTwoSided};
   }
 
   // What is kept for the backward pass, of a packed row.

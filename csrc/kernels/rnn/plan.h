@@ -25,17 +25,33 @@ inline constexpr int64_t kChunkBytes = int64_t{4} << 20;
 // together, in packed rows.
 struct Plan {
   int64_t fused;
-  int64_t chunk;  // rows at most, but for a step that is larger
-  int64_t kept;   // rows of projections in the workspace
-  bool ahead;     // a single sequence, whose chunks are projected while the one before runs
+  int64_t chunk;        // rows at most, but for a step that is larger
+  int64_t kept;         // rows of projections in the workspace
+  bool ahead;           // a single sequence, whose chunks are projected while the one before runs
+  bool direct = false;  // a single step with weights as they are
 
+  bool packs_states() const { return !direct; }
   // Chunks alone pack their part of w_ih as they go.
-  bool packs_inputs() const { return ahead || fused > 0; }
+  bool packs_inputs() const { return !direct && (ahead || fused > 0); }
 };
 
 template <class T>
 bool is_reduced(const RnnForwardDirection<T>& args) {
   return args.reduced.w_hh.packed != nullptr;
+}
+
+// Whether the only step is that of few rows, evenly spaced, and of weights that are not packed.
+template <class T>
+bool is_direct(const RnnForwardArgs<T>& args, const CellShape& cell) {
+  const RnnRows& rows = args.sizes.rows;
+  if (rows.steps != 1 || rows.batch > kTileRows || cell.reset_first) return false;
+  for (int d = 0; d < args.directions; ++d) {
+    const RnnForwardDirection<T>& direction = args.direction[d];
+    if (direction.weights.w_ih == nullptr || direction.weights.w_hh == nullptr) return false;
+    const int64_t count = rows.step_rows[0];
+    if (count > 2 && even_stride(direction.x_offsets, count) == 0) return false;
+  }
+  return true;
 }
 
 // Of so many rows a step's product is bound by its multiply-adds, if the weights come from caches.
@@ -56,6 +72,7 @@ Plan plan_steps(const RnnForwardArgs<T>& args, const CellShape& cell, int64_t we
     const int64_t chunk = ceil_div(rows.steps, ceil_div(rows.steps, kAheadRows));
     return {0, chunk, 2 * chunk, true};
   }
+  if (is_direct(args, cell)) return {1, 0, 0, false, true};
   int64_t fused = 0;
   if (!reduced && !cell.reset_first && near) {
     while (fused < rows.steps && rows.step_rows[fused] >= kFusedRows) ++fused;
