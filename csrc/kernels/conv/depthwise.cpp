@@ -133,9 +133,7 @@ void convolve_plane(const Convolution<T>& conv, const Weights<T>& weights, const
           functions.by_rows[min_of(kStripRows, rows - i) - 1](
               *filter, scratch + i * filter->row_step, bias, out + i * stride, stride, cols);
         }
-        if (whole && conv.finish.is_needed()) {
-          for (int64_t i = 0; i < rows; ++i) conv.finish(out + i * stride, cols);
-        }
+        if (whole && conv.finish.is_needed()) conv.finish(out, stride, rows, cols);
         if (!whole) scatter_results(conv, results, row, rows, col, cols, y);
       }
     }

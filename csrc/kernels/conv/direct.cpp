@@ -164,8 +164,7 @@ template <class T>
 void finish_plane(const Convolution<T>& conv, bool whole, T* results, int64_t row, int64_t rows,
                   int64_t col, int64_t cols, T* y) {
   if (!whole) return scatter_results(conv, results, row, rows, col, cols, y);
-  if (!conv.finish.is_needed()) return;
-  for (int64_t i = 0; i < rows; ++i) conv.finish(results + i * conv.output[2], cols);
+  if (conv.finish.is_needed()) conv.finish(results, conv.output[2], rows, cols);
 }
 
 template <class T>

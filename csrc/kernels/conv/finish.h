@@ -21,15 +21,22 @@ class Finish {
   // values[i], i < n, whose place in y is target[i * step].
   void operator()(T* values, int64_t n, const T* target, int64_t step) const {
     if (residual_ != nullptr) add(values, n, residual_ + (target - y_), step);
-    if (activation_ != nullptr) activation_(values, n, parameters_);
+    if (activation_ != nullptr) activation_(values, n, 1, n, parameters_);
   }
   // A row of y itself.
   void operator()(T* row, int64_t n) const { (*this)(row, n, row, 1); }
+  // Rows of y, `stride` apart.
+  void operator()(T* tile, int64_t stride, int64_t rows, int64_t cols) const {
+    for (int64_t i = 0; residual_ != nullptr && i < rows; ++i) {
+      add(tile + i * stride, cols, residual_ + (tile + i * stride - y_), 1);
+    }
+    if (activation_ != nullptr) activation_(tile, stride, rows, cols, parameters_);
+  }
 
   bool is_needed() const { return residual_ != nullptr || activation_ != nullptr; }
   const T* residual() const { return residual_; }
   void activate(T* values, int64_t n) const {
-    if (activation_ != nullptr) activation_(values, n, parameters_);
+    if (activation_ != nullptr) activation_(values, n, 1, n, parameters_);
   }
 
  private:

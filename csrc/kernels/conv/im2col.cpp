@@ -71,8 +71,7 @@ struct RowEpilogue {
   const Finish<T>& finish;
 
   void operator()(T* tile, int64_t stride, int64_t, int64_t, int64_t rows, int64_t cols) const {
-    if (!finish.is_needed()) return;
-    for (int64_t i = 0; i < rows; ++i) finish(tile + i * stride, cols);
+    if (finish.is_needed()) finish(tile, stride, rows, cols);
   }
 };
 

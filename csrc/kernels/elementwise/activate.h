@@ -1,4 +1,5 @@
-// An activation on a row in cache, for kernels that fuse it: chosen once a call, called once a row.
+// An activation on a tile in cache, for kernels that fuse it: chosen once a call, called once a
+// tile.
 #pragma once
 
 #include <cstdint>
@@ -7,9 +8,10 @@
 
 namespace fastnn::FASTNN_ISA {
 
-// row[i] = f(row[i]) for i < n.
+// tile[i * stride + j] = f(tile[i * stride + j]) for i < rows, j < cols.
 template <class T>
-using ActivationFunction = void (*)(T* row, int64_t n, const ActivationParameters& p);
+using ActivationFunction = void (*)(T* tile, int64_t stride, int64_t rows, int64_t cols,
+                                    const ActivationParameters& p);
 
 // Null for none.
 template <class T>

@@ -54,8 +54,7 @@ struct OutputEpilogue {
         return c + Vec<T>::load(first + i * residual_stride + j, lanes);
       });
     }
-    if (activate == nullptr) return;
-    for (int64_t i = 0; i < rows; ++i) activate(tile + i * stride, cols, activation.p);
+    if (activate != nullptr) activate(tile, stride, rows, cols, activation.p);
   }
 };
 
