@@ -15,7 +15,7 @@
 namespace fastnn::FASTNN_ISA {
 
 // Rows of a tile of scores, at most: a tile stays in L1.
-inline constexpr int64_t kMaxBlockRows = kTileRows * (196 / kTileRows);
+inline constexpr int64_t kMaxBlockRows = kTileRows * (224 / kTileRows);
 
 // Rows of a block when `count` rows are cut evenly.
 inline int64_t block_rows(int64_t count) {
@@ -211,21 +211,22 @@ class RowBlock {
     }
   }
 
-  // acc[width][kGroup] (+)= the rows, transposed, times weights[used rows][kGroup].
-  void multiply_transposed(T* acc, const T* weights, Range used, int64_t lanes, bool accumulate,
-                           Prefetcher& ahead) const {
+  // acc[width][kGroup] (+)= the rows, transposed, times weights[used rows][kGroup], whose rows are
+  // `stride` apart.
+  void multiply_transposed(T* acc, const T* weights, int64_t stride, Range used, int64_t lanes,
+                           bool accumulate, Prefetcher& ahead) const {
     if (width_ <= 0) return;
     const int64_t panel = panel_rows(width_);
     for (int64_t i = 0; i < width_; i += panel) {
       run_strided_tile<T>(
           static_cast<int>(min_of(panel, width_ - i)),
           {used.end - used.begin, finite_ + used.begin * finite_stride_ + i, 1, finite_stride_,
-           weights, kGroup<T>, acc + i * kGroup<T>, kGroup<T>, lanes, accumulate},
+           weights, stride, acc + i * kGroup<T>, kGroup<T>, lanes, accumulate},
           ahead);
     }
     for (int64_t s = 0; s < specials_; ++s) {
       if (special_[s] < used.begin || special_[s] >= used.end) continue;
-      add_special(acc, weights + (special_[s] - used.begin) * kGroup<T>, special_[s], lanes);
+      add_special(acc, weights + (special_[s] - used.begin) * stride, special_[s], lanes);
     }
   }
 
@@ -265,10 +266,11 @@ class RowBlock {
 
 // tile *= factors and tile += terms, element by element.
 template <class T>
-void multiply_tiles(T* tile, const T* factors, int64_t rows, int64_t lanes) {
+void multiply_tiles(T* tile, const T* factors, int64_t rows, int64_t lanes,
+                    int64_t stride = kGroup<T>) {
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
-      T* const p = tile + r * kGroup<T> + v;
+      T* const p = tile + r * stride + v;
       (Vec<T>::load(p) * Vec<T>::load(factors + r * kGroup<T> + v)).store(p);
     }
   }

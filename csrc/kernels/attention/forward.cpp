@@ -196,7 +196,8 @@ class ForwardPart {
       load_dropout<T, true>(s_.rules.mask, problem_, head_, at, s_.rules.lanes);
       multiply_tiles(s_.scores, s_.rules.mask, rows, lanes);
     }
-    s_.values.multiply_transposed(acc, s_.scores, used, lanes, s_.begun[g] != T(0), ahead_);
+    s_.values.multiply_transposed(acc, s_.scores, kGroup<T>, used, lanes, s_.begun[g] != T(0),
+                                  ahead_);
     s_.begun[g] = T(1);
   }
 

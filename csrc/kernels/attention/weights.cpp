@@ -46,7 +46,7 @@ void weights_part(const AttentionWeightsArgs<T>& args, WeightsScratch<T>& s, int
       load_dropout<T, false>(s.rules.mask, p, head, at, s.rules.lanes);
       multiply_tiles(s.tile, s.rules.mask, rows, lanes);
     }
-    store_rectangle(args.weights + head * p.queries * p.keys, p.keys, s.tile, at);
+    store_rectangle(args.weights + head * p.queries * p.keys, p.keys, s.tile, kGroup<T>, at);
   }
 }
 

@@ -24,21 +24,25 @@ struct TileWeights {
   // scores -> exp(scores - log_sum_exp).
   void weigh(T* scores, const Rectangle& at, int64_t rows, int64_t lanes) const {
     for_vectors_with(log_sum_exp, at, rows, lanes,
-                     [&](int64_t i, Vec<T> shift, Vec<T>)
-                         FASTNN_INLINE_LAMBDA { weight_of(scores + i, shift).store(scores + i); });
+                     [&](int64_t r, int64_t v, Vec<T> shift, Vec<T>) FASTNN_INLINE_LAMBDA {
+                       T* const p = scores + r * kGroup<T> + v;
+                       weight_of(p, shift).store(p);
+                     });
   }
 
-  // The same, and grad_weights -> gradient of the scores. What has no weight has no gradient,
-  // whatever the product with its value was.
-  void differentiate(T* scores, T* gradient, const Rectangle& at, int64_t rows,
-                     int64_t lanes) const {
-    for_vectors_with(delta, at, rows, lanes,
-                     [&](int64_t i, Vec<T> shift, Vec<T> d) FASTNN_INLINE_LAMBDA {
-                       const Vec<T> weight = weight_of(scores + i, shift);
-                       const Vec<T> grad = weight * (Vec<T>::load(gradient + i) - d);
-                       weight.store(scores + i);
-                       select(weight == Vec<T>::zero(), Vec<T>::zero(), grad).store(gradient + i);
-                     });
+  // The same, and grad_weights -> gradient of the scores, with rows `stride` apart. What has no
+  // weight has no gradient, whatever the product with its value was.
+  void differentiate(T* scores, const T* grad_weights, T* gradient, int64_t stride,
+                     const Rectangle& at, int64_t rows, int64_t lanes) const {
+    for_vectors_with(
+        delta, at, rows, lanes,
+        [&](int64_t r, int64_t v, Vec<T> shift, Vec<T> d) FASTNN_INLINE_LAMBDA {
+          const int64_t i = r * kGroup<T> + v;
+          const Vec<T> weight = weight_of(scores + i, shift);
+          const Vec<T> grad = weight * (Vec<T>::load(grad_weights + i) - d);
+          weight.store(scores + i);
+          select(weight == Vec<T>::zero(), Vec<T>::zero(), grad).store(gradient + r * stride + v);
+        });
   }
 
  private:
@@ -47,7 +51,7 @@ struct TileWeights {
     return exp2_nonpositive(fma(Vec<T>::load(score), log2_e, -shift));
   }
 
-  // f(i, shift, number) for every vector of the tile: its first element, and what belongs to its
+  // f(row, lane, shift, number) for every vector of the tile: its place, and what belongs to its
   // queries, which lie along the lanes or down the rows.
   template <class F>
   FASTNN_INLINE void for_vectors_with(const T* numbers, const Rectangle& at, int64_t rows,
@@ -59,12 +63,12 @@ struct TileWeights {
       for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) {
         const Vec<T> shift = shift_of_query(Vec<T>::load(lse + v, count - v, infinite<T>()));
         const Vec<T> number = Vec<T>::load(own + v, count - v);
-        for (int64_t r = 0; r < rows; ++r) f(r * kGroup<T> + v, shift, number);
+        for (int64_t r = 0; r < rows; ++r) f(r, v, shift, number);
       }
     } else {
       for (int64_t r = 0; r < rows; ++r) {
         const Vec<T> shift = shift_of_query(Vec<T>(lse[r])), number(own[r]);
-        for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) f(r * kGroup<T> + v, shift, number);
+        for (int64_t v = 0; v < lanes; v += Vec<T>::kSize) f(r, v, shift, number);
       }
     }
   }
@@ -85,9 +89,9 @@ void load_rectangle(T* tile, const T* source, int64_t keys, const Rectangle& at)
 
 // The reverse, for keys in the lanes.
 template <class T>
-void store_rectangle(T* target, int64_t keys, const T* tile, const Rectangle& at) {
+void store_rectangle(T* target, int64_t keys, const T* tile, int64_t stride, const Rectangle& at) {
   const int64_t key_count = at.keys.end - at.keys.begin;
-  for (int64_t i = at.queries.begin; i < at.queries.end; ++i, tile += kGroup<T>) {
+  for (int64_t i = at.queries.begin; i < at.queries.end; ++i, tile += stride) {
     for_vectors<T>(key_count, [&](int64_t v, auto lanes) FASTNN_INLINE_LAMBDA {
       lanes.store(Vec<T>::load(tile + v), target + i * keys + at.keys.begin + v);
     });
