@@ -1,5 +1,8 @@
 #include "kernels/attention/decode.h"
 
+#include "kernels/attention/decode_tile.h"
+#include "kernels/attention/partial.h"
+
 namespace fastnn::FASTNN_ISA {
 namespace {
 
@@ -11,223 +14,15 @@ constexpr int64_t kTilesPerChunk = 512 / kGroup<T>;
 template <class T>
 constexpr int64_t kChunk = kTilesPerChunk<T> * kGroup<T>;
 
-// Rows and columns (of vectors) that one pass over keys or values keeps in registers.
-#if defined(FASTNN_ISA_AVX512) || defined(FASTNN_ISA_NEON)
-constexpr int kRowsAtOnce = 4;
-#else
-constexpr int kRowsAtOnce = 2;
-#endif
-constexpr int kColsAtOnce = 4;
-
 template <class T>
 int64_t part_keys(int64_t keys) {
   return round_up(max_of(1, ceil_div(keys, kMaxParts)), kChunk<T>);
-}
-template <class T>
-int64_t padded(int64_t n) {
-  return round_up(n, Vec<T>::kSize);
-}
-
-// What attention over some keys gives, relative to its own maximum: merged like numbers.
-template <class T>
-struct Partial {
-  T* maxima;  // [rows]
-  T* sums;
-  T* outputs;  // [rows][padded value_width]
-
-  static int64_t size(int64_t rows, int64_t value_width) {
-    return round_up(padded<T>(rows) * 2 + rows * padded<T>(value_width), 16);
-  }
-  static Partial at(T* memory, int64_t rows) {
-    return {memory, memory + padded<T>(rows), memory + 2 * padded<T>(rows)};
-  }
-  void clear(int64_t rows, int64_t value_width) const {
-    fill(maxima, padded<T>(rows), -infinite<T>());
-    fill(sums, padded<T>(rows), T(0));
-    fill(outputs, rows * padded<T>(value_width), T(0));
-  }
-};
-
-template <class T>
-FASTNN_INLINE Vec<T> shift_of_maximum(Vec<T> maximum) {
-  return select(abs(maximum) < Vec<T>(infinite<T>()), maximum, Vec<T>::zero());
-}
-
-// total += part.
-template <class T>
-void merge(const Partial<T>& total, const Partial<T>& part, int64_t rows, int64_t value_width) {
-  constexpr int64_t kSize = Vec<T>::kSize;
-  T keep[kSize], add[kSize];
-  for (int64_t first = 0; first < rows; first += kSize) {
-    const Vec<T> old = Vec<T>::load(total.maxima + first);
-    const Vec<T> other = Vec<T>::load(part.maxima + first);
-    const Vec<T> top = max(old, other), shift = shift_of_maximum(top);
-    const Vec<T> keep_factor = exp(old - shift), add_factor = exp(other - shift);
-    const Vec<T> sum = Vec<T>::load(total.sums + first) * keep_factor;
-    fma(Vec<T>::load(part.sums + first), add_factor, sum).store(total.sums + first);
-    top.store(total.maxima + first);
-    keep_factor.store(keep);
-    add_factor.store(add);
-    for (int64_t r = first; r < min_of(first + kSize, rows); ++r) {
-      T* const to = total.outputs + r * padded<T>(value_width);
-      const T* const from = part.outputs + r * padded<T>(value_width);
-      const Vec<T> k(keep[r - first]), a(add[r - first]);
-      for (int64_t c = 0; c < value_width; c += kSize) {
-        fma(Vec<T>::load(from + c), a, Vec<T>::load(to + c) * k).store(to + c);
-      }
-    }
-  }
-}
-
-// Lane i becomes the sum of the lanes of v[i].
-template <class T>
-FASTNN_INLINE Vec<T> lane_sums(Vec<T> (&v)[Vec<T>::kSize]) {
-  FASTNN_UNROLL
-  for (int count = static_cast<int>(Vec<T>::kSize) / 2; count > 0; count /= 2) {
-    FASTNN_UNROLL
-    for (int i = 0; i < count; ++i) {
-      Vec<T> even = v[2 * i], odd = v[2 * i + 1];
-      deinterleave(even, odd);
-      v[i] = even + odd;
-    }
-  }
-  return v[0];
-}
-
-// The processor's own prefetching falls behind where several rows share what is read, or a vector
-// is less than a cache line. A single row of whole lines is faster without help.
-template <int kRows, class T>
-constexpr bool kFetchesAhead = kRows > 1 || sizeof(Vec<T>) < 64;
-
-// Rows further on that are then fetched into L2.
-template <class S>
-int64_t rows_ahead(int64_t width) {
-  return ceil_div(int64_t{16} << 10, max_of(1, width) * static_cast<int64_t>(sizeof(S)));
-}
-
-// scores[r * kGroup + j] = query r . key j, for kRows queries and a vector of keys. What lies
-// `ahead` elements after a key comes into L2.
-template <int kRows, class T, class S>
-void score_vector(const T* queries, int64_t query_stride, const Matrix<S>& keys, int64_t count,
-                  int64_t width, T* scores, int64_t ahead) {
-  constexpr int kSize = static_cast<int>(Vec<T>::kSize);
-  // As many products as lanes, so that their sums are one vector. A single row takes key after key,
-  // as they lie in memory; several share the loads of queries among a few keys.
-  constexpr int kKeys = kSize / kRows, kKeysAtOnce = kRows == 1 || kKeys == 1 ? 1
-                                                     : kKeys < 4              ? 2
-                                                                              : 4;
-  const int64_t whole = width / kSize * kSize;
-  for (int64_t j = 0; j < kSize; j += kKeys) {
-    Vec<T> acc[kSize];
-    FASTNN_UNROLL
-    for (int first = 0; first < kKeys; first += kKeysAtOnce) {
-      const S* key[kKeysAtOnce];  // past the end the last key stands in
-      Vec<T> sum[kRows][kKeysAtOnce];
-      FASTNN_UNROLL
-      for (int i = 0; i < kKeysAtOnce; ++i) {
-        key[i] = keys.from_row(min_of(j + first + i, count - 1)).data;
-        FASTNN_UNROLL
-        for (int r = 0; r < kRows; ++r) sum[r][i] = Vec<T>::zero();
-      }
-      const auto add = [&](int64_t c, auto lanes) FASTNN_INLINE_LAMBDA {
-        Vec<T> k[kKeysAtOnce];
-        FASTNN_UNROLL
-        for (int i = 0; i < kKeysAtOnce; ++i) {
-          if (kFetchesAhead<kRows, T>) __builtin_prefetch(key[i] + c + ahead, 0, 2);
-          k[i] = load_stored(lanes, key[i] + c);
-        }
-        FASTNN_UNROLL
-        for (int r = 0; r < kRows; ++r) {
-          const Vec<T> q = Vec<T>::load(queries + r * query_stride + c);
-          FASTNN_UNROLL
-          for (int i = 0; i < kKeysAtOnce; ++i) sum[r][i] = fma(q, k[i], sum[r][i]);
-        }
-      };
-      for (int64_t c = 0; c < whole; c += kSize) add(c, AllLanes<T>());
-      if (whole < width) add(whole, FirstLanes<T>{width - whole});
-      FASTNN_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        FASTNN_UNROLL
-        for (int i = 0; i < kKeysAtOnce; ++i) acc[r * kKeys + first + i] = sum[r][i];
-      }
-    }
-    alignas(64) T sums[kSize];
-    lane_sums(acc).store(sums);
-    FASTNN_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      __builtin_memcpy(scores + r * kGroup<T> + j, sums + r * kKeys, kKeys * sizeof(T));
-    }
-  }
 }
 
 // Keys of a tile that some row gives weight to.
 struct LiveTile {
   int64_t tile, begin, end;  // keys
 };
-
-// outputs[r] += sum over `count` keys of weight * value, for kRows rows and kCols vectors of
-// columns, the last of `tail` lanes; `ahead` as in score_vector. False if a sum is NaN or infinite:
-// weigh_special then leaves out what has no weight.
-template <int kRows, int kCols, class T, class S>
-bool weigh_columns(const T* weights, int64_t count, const Matrix<S>& values, int64_t tail,
-                   T* outputs, int64_t output_stride, int64_t ahead) {
-  constexpr int64_t kSize = Vec<T>::kSize;
-  Vec<T> acc[kRows][kCols], check = Vec<T>::zero();
-  FASTNN_UNROLL
-  for (int r = 0; r < kRows; ++r) {
-    FASTNN_UNROLL
-    for (int c = 0; c < kCols; ++c) {
-      acc[r][c] = Vec<T>::load(outputs + r * output_stride + c * kSize);
-    }
-  }
-  const S* row = values.data;
-  for (int64_t j = 0; j < count; ++j, row += values.row_stride) {
-    Vec<T> v[kCols];
-    FASTNN_UNROLL
-    for (int c = 0; c < kCols; ++c) {
-      if (kFetchesAhead<kRows, T>) __builtin_prefetch(row + c * kSize + ahead, 0, 2);
-      v[c] = c == kCols - 1 ? load_stored(FirstLanes<T>{tail}, row + c * kSize)
-                            : load_stored(AllLanes<T>(), row + c * kSize);
-    }
-    FASTNN_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      const Vec<T> weight(weights[r * kGroup<T> + j]);
-      FASTNN_UNROLL
-      for (int c = 0; c < kCols; ++c) acc[r][c] = fma(weight, v[c], acc[r][c]);
-    }
-  }
-  FASTNN_UNROLL
-  for (int r = 0; r < kRows; ++r) {
-    FASTNN_UNROLL
-    for (int c = 0; c < kCols; ++c) {
-      acc[r][c].store(outputs + r * output_stride + c * kSize);
-      check = fma(acc[r][c], Vec<T>::zero(), check);
-    }
-  }
-  return all(check == Vec<T>::zero());
-}
-
-// f(integral constant n) for the greatest n <= count, at most kMost; returns n.
-template <int kMost, class F>
-FASTNN_INLINE int64_t with_count(int64_t count, const F& f) {
-  if constexpr (kMost > 1) {
-    if (count < kMost) return with_count<kMost - 1>(count, f);
-  }
-  f(Chain<kMost>());
-  return kMost;
-}
-
-// The same for rows, whose numbers divide the lanes of a vector.
-template <class T, class F>
-FASTNN_INLINE int64_t with_rows(int64_t count, const F& f) {
-  if constexpr (kRowsAtOnce >= 4 && Vec<T>::kSize >= 4) {
-    if (count >= 4) {
-      f(Chain<4>());
-      return 4;
-    }
-  }
-  return with_count<2>(count, f);
-}
 
 template <class T>
 struct DecodeScratch {
