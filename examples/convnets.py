@@ -27,8 +27,8 @@ from lenet import load
 
 import fastnn
 from fastnn import nn
-from fastnn.optim.lr_scheduler import LRScheduler, OneCycleLR
-from fastnn.training import Callback
+from fastnn.optim.lr_scheduler import OneCycleLR
+from fastnn.training import LRSchedule
 
 
 def normed(convolution: nn.Module, channels: int) -> list[nn.Module]:
@@ -147,16 +147,6 @@ def head(channels: int) -> list[nn.Module]:
 NETWORKS = {"resnet": resnet, "inception": inception, "xception": xception}
 
 
-class EachBatch(Callback):
-    """Takes a step of a schedule after each batch."""
-
-    def __init__(self, schedule: LRScheduler) -> None:
-        self.schedule = schedule
-
-    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        self.schedule.step()
-
-
 def main(arguments: list[str] | None = None) -> float:
     """Train, print the accuracy on the test pictures and return it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -185,7 +175,7 @@ def main(arguments: list[str] | None = None) -> float:
         epochs=options.epochs,
         batch_size=options.batch_size,
         metrics=["accuracy"],
-        callbacks=[EachBatch(schedule)],
+        callbacks=[LRSchedule(schedule, each="batch")],
     )
     seconds = time.perf_counter() - start
     # For inference the norms become part of the convolutions.

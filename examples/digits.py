@@ -22,7 +22,7 @@ from sklearn.model_selection import train_test_split
 import fastnn
 from fastnn import nn
 from fastnn.optim.lr_scheduler import CosineAnnealingLR
-from fastnn.training import Callback
+from fastnn.training import LRSchedule
 
 REQUIRED_ACCURACY = 0.98
 
@@ -53,16 +53,6 @@ def build() -> nn.Sequential:
     )
 
 
-class Anneal(Callback):
-    """Lowers the learning rate to zero along a cosine, a step an epoch."""
-
-    def __init__(self, optimizer: fastnn.optim.Optimizer, epochs: int) -> None:
-        self.schedule = CosineAnnealingLR(optimizer, epochs)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        self.schedule.step()
-
-
 def train(epochs: int) -> float:
     """Train and return the accuracy on the test digits."""
     fastnn.manual_seed(0)
@@ -80,7 +70,7 @@ def train(epochs: int) -> float:
         batch_size=32,
         validation_data=(x_test, y_test),
         metrics=["accuracy"],
-        callbacks=[Anneal(optimizer, epochs)],
+        callbacks=[LRSchedule(CosineAnnealingLR(optimizer, epochs))],
     )
     seconds = time.perf_counter() - start
     accuracy = float((fastnn.predict(model, x_test, batch_size=120).argmax(1) == y_test).mean())

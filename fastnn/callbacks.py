@@ -1,17 +1,18 @@
-"""What watches a training run: History, Callback, EarlyStopping, ModelCheckpoint."""
+"""What watches a training run: History, Callback and its kinds."""
 
 from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastnn.autograd import Array
 
 if TYPE_CHECKING:
     from fastnn.nn.module import Module
+    from fastnn.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-__all__ = ["Callback", "EarlyStopping", "History", "ModelCheckpoint"]
+__all__ = ["Callback", "EarlyStopping", "History", "LRSchedule", "ModelCheckpoint"]
 
 
 class History:
@@ -85,12 +86,7 @@ class _Monitor(Callback):
         self.sign = 1.0 if mode == "max" or (mode == "auto" and "acc" in monitor) else -1.0
 
     def check_names(self, names: list[str]) -> None:
-        """Raise if the monitored number will not be among those logged."""
-        if self.monitor not in names:
-            raise ValueError(
-                f"{type(self).__name__}: monitor must be one of {', '.join(names)}, "
-                f"got {self.monitor!r}"
-            )
+        _check_monitor(type(self).__name__, self.monitor, names)
 
     def on_train_begin(self, logs: dict[str, float]) -> None:
         self.best = -math.inf
@@ -204,3 +200,74 @@ class ModelCheckpoint(_Monitor):
         from fastnn.serialization import save
 
         save(self.model, self.filepath.format(epoch=epoch + 1, **logs))
+
+
+class LRSchedule(Callback):
+    """Take a step of a schedule of the learning rate after each epoch or batch.
+
+    Parameters
+    ----------
+    scheduler : LRScheduler or ReduceLROnPlateau
+        Of :mod:`fastnn.optim.lr_scheduler`, for the optimizer that ``fit`` is given.
+    each : "epoch" or "batch"
+    monitor : str
+        The number that a ReduceLROnPlateau looks at.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is something else; from ``fit``, if `monitor` is not among what is logged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import nn, optim, training
+    >>> model, x = nn.Linear(1, 1), np.ones((4, 1), np.float32)
+    >>> optimizer = optim.SGD(model.parameters(), lr=0.1)
+    >>> halved = LRSchedule(optim.lr_scheduler.ExponentialLR(optimizer, 0.5))
+    >>> history = training.fit(model, x, x, loss="mse_loss", optimizer=optimizer, epochs=2,
+    ...                        batch_size=4, callbacks=[halved], progress=False)
+    >>> optimizer.param_groups[0]["lr"]
+    0.025
+    """
+
+    def __init__(
+        self,
+        scheduler: LRScheduler | ReduceLROnPlateau,
+        each: str = "epoch",
+        monitor: str = "val_loss",
+    ) -> None:
+        from fastnn.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+        if not isinstance(scheduler, (LRScheduler, ReduceLROnPlateau)):
+            raise TypeError(
+                "LRSchedule: scheduler must be one of fastnn.optim.lr_scheduler, "
+                f"got {type(scheduler).__name__}"
+            )
+        self.looks = isinstance(scheduler, ReduceLROnPlateau)
+        if each not in ("epoch", "batch") or (self.looks and each == "batch"):
+            raise ValueError(
+                f"LRSchedule: each must be 'epoch', or 'batch' for a schedule that needs no "
+                f"monitor, got {each!r}"
+            )
+        self.scheduler: Any = scheduler
+        self.each = each
+        self.monitor = monitor
+
+    def check_names(self, names: list[str]) -> None:
+        if self.looks:
+            _check_monitor("LRSchedule", self.monitor, names)
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        if self.each == "batch":
+            self.scheduler.step()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self.each == "epoch":
+            self.scheduler.step(*([logs[self.monitor]] if self.looks else []))
+
+
+def _check_monitor(callback: str, monitor: str, names: list[str]) -> None:
+    """Raise if the monitored number will not be among those logged."""
+    if monitor not in names:
+        raise ValueError(f"{callback}: monitor must be one of {', '.join(names)}, got {monitor!r}")

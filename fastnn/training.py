@@ -12,7 +12,7 @@ import numpy as np
 from fastnn import _core
 from fastnn.autograd import Array, TensorBase, array, no_grad
 from fastnn.batches import Batch, Data, check_count
-from fastnn.callbacks import Callback, EarlyStopping, History, ModelCheckpoint
+from fastnn.callbacks import Callback, EarlyStopping, History, LRSchedule, ModelCheckpoint
 from fastnn.metrics import Metric, resolve_metrics
 from fastnn.nn.module import Module, Parameter
 
@@ -23,6 +23,7 @@ __all__ = [
     "Callback",
     "EarlyStopping",
     "History",
+    "LRSchedule",
     "ModelCheckpoint",
     "evaluate",
     "fit",

@@ -16,10 +16,12 @@ from fastnn.nn.container import Sequential
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
 from fastnn.optim import SGD, Adam
+from fastnn.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau
 from fastnn.training import (
     Callback,
     EarlyStopping,
     History,
+    LRSchedule,
     ModelCheckpoint,
     evaluate,
     fit,
@@ -461,3 +463,30 @@ def test_callbacks_that_are_none():
             batch_size=2,
             callbacks=None,
         )
+
+
+@pytest.mark.parametrize(("each", "rate"), [("epoch", 0.25), ("batch", 0.5**6)])
+def test_schedules_take_steps(each: str, rate: float) -> None:
+    model, x = Line(), np.ones((5, 1))
+    optimizer = SGD(model.parameters(), lr=1.0)
+    schedule = LRSchedule(ExponentialLR(optimizer, 0.5), each)
+    options = {"epochs": 2, "batch_size": 2, "callbacks": [schedule], "progress": False}
+    fit(model, x, x, loss="mse_loss", optimizer=optimizer, **options)
+    assert optimizer.param_groups[0]["lr"] == rate
+
+
+def test_a_plateau_lowers_the_rate() -> None:
+    model, x = Line(), np.ones((4, 1))
+    optimizer = SGD(model.parameters(), lr=1e-9)
+    plateau = ReduceLROnPlateau(optimizer, patience=1, eps=0)
+    options = {"epochs": 4, "batch_size": 4, "progress": False}
+    with pytest.raises(ValueError, match="LRSchedule: monitor must be one of loss, got 'val_loss'"):
+        fit(model, x, x, loss="mse_loss", optimizer=optimizer, callbacks=[LRSchedule(plateau)],
+            **options)  # fmt: skip
+    schedule = LRSchedule(plateau, monitor="loss")
+    fit(model, x, x, loss="mse_loss", optimizer=optimizer, callbacks=[schedule], **options)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-10)
+    with pytest.raises(ValueError, match="LRSchedule: each must be 'epoch', or 'batch' for"):
+        LRSchedule(plateau, each="batch")
+    with pytest.raises(TypeError, match=r"LRSchedule: scheduler must be one of .*, got SGD"):
+        LRSchedule(optimizer)

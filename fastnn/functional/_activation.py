@@ -34,7 +34,7 @@ def activation(
     `parameters` go to both. The backward kernel gets the output where `saves_output`, else the
     input. `name` is the operation's where it is not the kernel's.
     """
-    if inplace or out is not None:
+    if inplace is not False or out is not None:
         inplace = check_destination(name or op, input, inplace, out)
     forward, backward_kernel = _KERNELS[op]
     x = array(input)

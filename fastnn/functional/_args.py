@@ -175,13 +175,14 @@ def check_destination(op: str, input: Any, inplace: bool, out: Any) -> bool:
     ValueError
         If `out` is given while a gradient is being recorded.
     """
+    inplace = flag(op, "inplace", inplace)
     if inplace and not isinstance(input, (ndarray, TensorBase)):
         raise TypeError(
             f"{op}: inplace must be False unless input is a numpy.ndarray or a Tensor, "
             f"got a {type(input).__name__}"
         )
     refuse_out_while_recording(op, out, input)
-    return flag(op, "inplace", inplace) and isinstance(input, ndarray)
+    return inplace and isinstance(input, ndarray)
 
 
 def check_spatial_rank(op: str, shape: tuple[int, ...], dims: int) -> None:
