@@ -88,6 +88,25 @@ _RECURRENT_NOTES = {
 }
 
 
+_ATTENTION_FORWARD = (
+    "Register tiles take 90% of the time: alone, from L2, they run at 95 to 97% of the peak, each "
+    "losing some 60 cycles to its stores and 35 more where it adds to what is there. The rest is "
+    "softmax. Tried: a shorter exp2 and lines prefetched between the steps of a tile (both kept); "
+    "keys that are in L1 already, the most that packing them could gain (1.004); blocks of 294, "
+    "392 and 588 keys (0.98 to 1.02); half and twice as many queries a part (0.98 and 1.00); "
+    "tiles of 14 instead of 13 rows (1.00); exponents by integer arithmetic."
+)
+_ATTENTION_BACKWARD = (
+    "Of the seven products of a step the register tiles run at 90 to 96%, and weights, packing "
+    "and what is stored take a tenth of the time. Tried: one pass for all gradients instead of a "
+    "second one for the queries' (1.4 to 1.6 times the backward pass, kept); one product over 128 "
+    "keys for the queries' gradient instead of one over 32 (1.01 to 1.03, kept), over 256 (0.99 "
+    "to 1.01), or over matrices side by side (0.99); blocks of 112 queries (0.98) and 392 (1.00) "
+    "instead of 224; half (0.98) and twice as many keys a part (1.00); weights and their gradient "
+    "in one sweep (kept)."
+)
+
+
 def _recurrent() -> dict[str, Target]:
     rows = {}
     for size, forward, training in (
@@ -181,53 +200,41 @@ TARGETS: dict[str, dict[str, Target]] = {
     },
     "rnn": _recurrent(),
     "attention": {
-        "encoder, forward": Target(
-            mean=1.25,
-            each=1.0,
-            note=(
-                "At 384 positions the fastest peer runs at 71% of the FMA peak, so that 1.25 "
-                "asks for 89%; register tiles take 88% of the time, at 96% of the peak, "
-                "exponentials 8%. Tried: a shorter exp2 and lines prefetched between the "
-                "steps of a tile (both kept), smaller blocks of keys, exponents by integer "
-                "arithmetic."
-            ),
-        ),
+        "encoder, forward": Target(mean=1.25, each=1.0, note=_ATTENTION_FORWARD),
         "encoder, forward + backward": Target(
             torch=1.5,
             each=1.0,
             note=(
-                "At 384 positions PyTorch runs at 65% of the FMA peak, so that 1.5 asks for "
-                "98%. Tried: smaller blocks of queries, weights and their gradient in one "
-                "pass (kept), gradients of queries on the way of the others' (kept)."
+                "At 384 positions PyTorch runs at 65% of the FMA peak, so that 1.5 asks for 98%; "
+                "fastnn is at 80%. " + _ATTENTION_BACKWARD
             ),
         ),
         "long, forward": Target(
             mean=1.25,
             each=1.0,
             share=(0.85, 0.85),
-            note=(
-                "ncnn runs at 83% of the FMA peak: 1.25 of that is more than the peak. "
-                "Exponentials take 7% of the time, products 93% of the peak; tried as for the "
-                "encoder."
-            ),
+            note="The fastest peers run at 77 to 83% of the FMA peak: 1.25 of that is 96 to 104%. "
+            + _ATTENTION_FORWARD,
         ),
         "long, forward + backward": Target(
             torch=1.5,
             each=1.0,
             note=(
-                "PyTorch runs at 67% of the FMA peak: 1.5 of that is the peak. Tried as for "
-                "the encoder."
+                "PyTorch runs at 67% of the FMA peak: 1.5 of that is the peak; fastnn is at 84%. "
+                + _ATTENTION_BACKWARD
             ),
         ),
-        "long causal, forward": Target(mean=1.25, each=1.0, share=(0.78, 0.78)),
-        "long causal, forward + backward": Target(torch=1.5, each=1.0),
+        "long causal, forward": Target(
+            mean=1.25, each=1.0, share=(0.78, 0.78), note=_ATTENTION_FORWARD
+        ),
+        "long causal, forward + backward": Target(torch=1.5, each=1.0, note=_ATTENTION_BACKWARD),
         "wide causal, forward": Target(mean=1.3, each=1.0, share=(0.8, 0.8)),
         "wide causal, forward + backward": Target(
             torch=1.5,
             each=1.0,
             note=(
-                "PyTorch runs at 57 to 62% of the FMA peak, so that 1.5 asks for up to 94%. "
-                "Tried as for the encoder."
+                "PyTorch runs at 57 to 62% of the FMA peak, so that 1.5 asks for 86 to 94%; fastnn "
+                "is at 80%. " + _ATTENTION_BACKWARD
             ),
         ),
         "small and cross, forward": Target(
@@ -244,8 +251,11 @@ TARGETS: dict[str, dict[str, Target]] = {
             torch=2.0,
             each=1.0,
             note=(
-                "At 1024 x 77 PyTorch runs at 49% of the FMA peak, so that 2.0 asks for 98%. "
-                "Tried as for the encoder, and scaling on the way out (kept)."
+                "At 1024 x 77 PyTorch runs at 49% of the FMA peak, so that 2.0 asks for 98%. At 64 "
+                "x 64 with width 32, where products take three quarters of the backward pass at 85 "
+                "to 90% of the peak, packing, transposing back, the products of outputs and their "
+                "gradients, weights and sums that begin at zero are 3 to 6% each. Scaling on the "
+                "way out was tried, and kept. " + _ATTENTION_BACKWARD
             ),
         ),
         "decode, forward": Target(
@@ -253,13 +263,14 @@ TARGETS: dict[str, dict[str, Target]] = {
             each=1.0,
             share=(0.85, 0.85),
             note=(
-                "Keys and values are read once, at 80 to 84% of what reading alone reaches on one "
-                "core; from L3 the same work runs at 59 GB/s, so that two fifths of the time are "
-                "arithmetic that reading does not quite hide. Tried: runs of 512 keys, then of "
-                "their values, instead of 128 (1.17 times the speed of one row, kept), sums of "
-                "lanes by pairs and results checked for NaN instead of values (1.1 from L3, kept), "
-                "16 KiB fetched ahead into L2 (four rows 1.2 and kept, one row 0.9), into L1 "
-                "(0.8 and 0.5), four keys side by side for one row (0.8)."
+                "Keys and values are read once; from L3 the same work runs at 59 GB/s, so that two "
+                "fifths of the time are arithmetic that reading has to hide. Tried: a line of the "
+                "next page fetched while one is read (one row 1.03 to 1.15, kept: 97 to 100% of "
+                "what a loop that only reads reached beside it, 90 to 95% before), runs of 512 "
+                "keys, then of their values, instead of 128 (1.17 times the speed of one row, "
+                "kept), sums of lanes by pairs and results checked for NaN instead of values (1.1 "
+                "from L3, kept), 2 to 16 KiB fetched ahead into L2 (four rows 1.2 and kept, one "
+                "row 0.9 to 1.0), into L1 (0.8 and 0.5), four keys side by side for one row (0.8)."
             ),
         ),
     },
@@ -268,9 +279,13 @@ TARGETS: dict[str, dict[str, Target]] = {
             mean=1.3,
             note=(
                 "The fastest peers run the layer at 85% of the FMA peak: 1.3 of that is more "
-                "than the peak. Its products run at 92 to 96%; attention, gelu and norms take "
-                "a sixth of the time, and at batch 1 the parts alone sum to 5% less than the "
-                "layer, whose weights of 7 MB do not stay in L2."
+                "than the peak. Of 4.9 ms at batch 1 the products take 4.4, which would be 3.8 at "
+                "the peak: alone, with their weights in L2, they run at 90 to 95% of it, in turn, "
+                "with 7 MB of weights from L3, at 80 to 88. Attention takes 0.35 ms, both norms "
+                "0.06, gelu 0.05 and Python 0.03. Tried: activations by tiles instead of rows "
+                "(1.01 to 1.02, of width 128 1.04, kept), the sum with the residual in the product "
+                "(kept), queries, keys and values in one product (kept); a norm inside of the "
+                "product could gain 1.01."
             ),
         ),
         "forward + backward": Target(),
