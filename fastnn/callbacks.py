@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fastnn.autograd import Array
+from fastnn.functional._args import natural, number
 
 if TYPE_CHECKING:
     from fastnn.nn.module import Module
@@ -76,9 +77,11 @@ class _Monitor(Callback):
 
     def __init__(self, monitor: str, min_delta: float, mode: str) -> None:
         name = type(self).__name__
+        if not isinstance(monitor, str):
+            raise TypeError(f"{name}: monitor must be a str, got {type(monitor).__name__}")
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{name}: mode must be 'auto', 'min' or 'max', got {mode!r}")
-        if not min_delta >= 0:
+        if not number(name, "min_delta", min_delta) >= 0:
             raise ValueError(f"{name}: min_delta must be >= 0, got {min_delta}")
         self.monitor = monitor
         self.min_delta = min_delta
@@ -132,9 +135,7 @@ class EarlyStopping(_Monitor):
         mode: str = "auto",
     ) -> None:
         super().__init__(monitor, min_delta, mode)
-        if not patience >= 0:
-            raise ValueError(f"EarlyStopping: patience must be >= 0, got {patience}")
-        self.patience = patience
+        self.patience = natural("EarlyStopping", "patience", patience)
         self.restore_best_weights = restore_best_weights
 
     def on_train_begin(self, logs: dict[str, float]) -> None:

@@ -93,6 +93,8 @@ def save(obj: Any, path: Path, metadata: Mapping[str, str] | None = None) -> Non
             f"save: obj must be a Module, a dict of arrays or a nested dict, "
             f"got {type(obj).__name__}"
         )
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise TypeError(f"save: metadata must map str to str, got {metadata!r}")
     header = dict(metadata or {})
     for item in (part for pair in header.items() for part in pair):
         if not isinstance(item, str):

@@ -111,3 +111,35 @@ def test_other_methods_of_tensors():
         t.split(0)
     with pytest.raises(TypeError, match="reshape: needs integers, got ndarray"):
         t.reshape(np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (lr_scheduler.MultiStepLR, {"milestones": 3}, "milestones must be a list of ints, got int"),
+        (lr_scheduler.MultiStepLR, {"milestones": [0.5]}, "milestones must be an int, got 0.5"),
+        (lr_scheduler.LambdaLR, {"lr_lambda": None}, "lr_lambda must be a list of functions, got"),
+        (lr_scheduler.LambdaLR, {"lr_lambda": [0.5]}, "lr_lambda must be callable, got 0.5"),
+        (lr_scheduler.CyclicLR, {"base_lr": 0.1, "max_lr": None}, "max_lr must be a number"),
+        (lr_scheduler.OneCycleLR, {"max_lr": None, "total_steps": 9}, "max_lr must be a number"),
+        (
+            lr_scheduler.SequentialLR,
+            {"schedulers": None, "milestones": []},
+            "schedulers must be a list of LRScheduler, got NoneType",
+        ),
+    ],
+)
+def test_lists_of_schedules(kind, options, message):
+    optimizer = optim.SGD(parameters(), 0.1, momentum=0.9)
+    with pytest.raises(TypeError, match=f"{kind.__name__}: {message}"):
+        kind(optimizer, **options)
+
+
+def test_callbacks():
+    stopping = fastnn.training.EarlyStopping
+    with pytest.raises(TypeError, match="EarlyStopping: monitor must be a str, got NoneType"):
+        stopping(None)
+    with pytest.raises(TypeError, match="EarlyStopping: patience must be an int, got None"):
+        stopping("loss", None)
+    with pytest.raises(TypeError, match="EarlyStopping: min_delta must be a number, got 'a'"):
+        stopping("loss", min_delta="a")

@@ -162,6 +162,44 @@ def test_training_goes_on_from_a_checkpoint(path):
 
 
 @pytest.mark.parametrize(
+    "make",
+    [
+        lambda o, s: s.StepLR(o, 2),
+        lambda o, s: s.MultiStepLR(o, [2, 2, 4]),
+        lambda o, s: s.CyclicLR(o, 0.1, 1.0),
+        lambda o, s: s.OneCycleLR(o, 1.0, 20),
+        lambda o, s: s.CosineAnnealingWarmRestarts(o, 3),
+        lambda o, s: s.ReduceLROnPlateau(o),
+        lambda o, s: s.ChainedScheduler([s.ConstantLR(o), s.ExponentialLR(o, 0.5)]),
+        lambda o, s: s.SequentialLR(o, [s.ConstantLR(o), s.PolynomialLR(o)], [3]),
+        lambda o, s: s.LambdaLR(o, lambda step: 1 / (1 + step)),
+    ],
+)
+def test_every_schedule_goes_on_from_a_file(path, make):
+    def build():
+        optimizer = fastnn.optim.SGD(small_model().parameters(), lr=0.5, momentum=0.9)
+        return optimizer, make(optimizer, fastnn.optim.lr_scheduler)
+
+    def run(optimizer, schedule, steps):
+        rates = []
+        for _ in range(steps):
+            optimizer.step()
+            plateau = isinstance(schedule, fastnn.optim.lr_scheduler.ReduceLROnPlateau)
+            schedule.step(*([1.0] if plateau else []))
+            rates.append(optimizer.param_groups[0]["lr"])
+        return rates
+
+    parts = build()
+    run(*parts, 3)
+    fastnn.save({"optimizer": parts[0], "schedule": parts[1]}, path)
+    expected = run(*parts, 12)
+    fresh = build()
+    for part, state in zip(fresh, fastnn.load(path).values()):
+        part.load_state_dict(state)
+    assert run(*fresh, 12) == expected
+
+
+@pytest.mark.parametrize(
     "text",
     ["", "[", "[]", "{}", '{"array": "b"}', '{"set": []}', '{"dict": [1]}', "3", '{"list": []}'],
 )

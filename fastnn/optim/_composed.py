@@ -6,7 +6,8 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastnn.optim._scheduler import LRScheduler, checked
+from fastnn.functional._args import integer
+from fastnn.optim._scheduler import LRScheduler, checked, listed
 from fastnn.optim.optimizer import Optimizer
 
 __all__ = ["ChainedScheduler", "SequentialLR"]
@@ -18,7 +19,7 @@ class _Composed(LRScheduler):
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler]) -> None:
         name = type(self).__name__
         self.optimizer = checked(name, optimizer)
-        self._schedulers = list(schedulers)
+        self._schedulers = listed(name, "schedulers", schedulers, "LRScheduler")
         for position, scheduler in enumerate(self._schedulers):
             if not isinstance(scheduler, LRScheduler):
                 raise TypeError(
@@ -73,6 +74,7 @@ class ChainedScheduler(_Composed):
     def __init__(
         self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None
     ) -> None:
+        schedulers = listed("ChainedScheduler", "schedulers", schedulers, "LRScheduler")
         if not schedulers:
             raise ValueError("ChainedScheduler: schedulers must not be empty")
         if optimizer is None:
@@ -125,7 +127,8 @@ class SequentialLR(_Composed):
         last_epoch: int = -1,
     ) -> None:
         super().__init__(optimizer, schedulers)
-        self._milestones = list(milestones)
+        steps = listed("SequentialLR", "milestones", milestones, "ints")
+        self._milestones = [integer("SequentialLR", "milestones", step) for step in steps]
         if not self._schedulers or len(self._milestones) != len(self._schedulers) - 1:
             raise ValueError(
                 f"SequentialLR: milestones must be one fewer than schedulers "

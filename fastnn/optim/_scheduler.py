@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from fastnn.functional._args import number
 from fastnn.optim.optimizer import Optimizer
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "check_momentum",
     "checked",
     "each",
+    "listed",
     "positive_int",
     "set_momentum",
 ]
@@ -44,12 +46,12 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer = checked(type(self).__name__, optimizer)
-        for number, group in enumerate(optimizer.param_groups):
+        for position, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
                 raise ValueError(
-                    f"{type(self).__name__}: param_groups[{number}] must have 'initial_lr' to "
+                    f"{type(self).__name__}: param_groups[{position}] must have 'initial_lr' to "
                     f"continue from last_epoch {last_epoch}"
                 )
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
@@ -105,11 +107,18 @@ def positive_int(name: str, option: str, value: Any) -> None:
 def each(name: str, option: str, value: Any, groups: int) -> list[float]:
     """One number a group."""
     if not isinstance(value, (list, tuple)):
-        return [value] * groups
+        return [number(name, option, value)] * groups
     if len(value) != groups:
         raise ValueError(
             f"{name}: {option} must have {groups} values (parameter groups), got {len(value)}"
         )
+    return [number(name, option, v) for v in value]
+
+
+def listed(name: str, option: str, value: Any, of: str) -> list[Any]:
+    """The elements of a list, or another iterable."""
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
+        raise TypeError(f"{name}: {option} must be a list of {of}, got {type(value).__name__}")
     return list(value)
 
 

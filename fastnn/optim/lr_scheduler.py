@@ -10,12 +10,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from fastnn.functional._args import number
+from fastnn.functional._args import integer, number
 from fastnn.optim._composed import ChainedScheduler, SequentialLR
 from fastnn.optim._cyclic import CosineAnnealingWarmRestarts, CyclicLR
 from fastnn.optim._one_cycle import OneCycleLR
 from fastnn.optim._plateau import ReduceLROnPlateau
-from fastnn.optim._scheduler import LRScheduler, checked, positive_int
+from fastnn.optim._scheduler import LRScheduler, checked, listed, positive_int
 from fastnn.optim.optimizer import Optimizer
 
 __all__ = [
@@ -97,7 +97,8 @@ class MultiStepLR(LRScheduler):
         gamma: float = 0.1,
         last_epoch: int = -1,
     ) -> None:
-        self.milestones = Counter(milestones)
+        steps = listed("MultiStepLR", "milestones", milestones, "ints")
+        self.milestones = Counter(integer("MultiStepLR", "milestones", step) for step in steps)
         number("MultiStepLR", "gamma", gamma)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -281,12 +282,18 @@ class _OfFunctions(LRScheduler):
     ) -> None:
         name = type(self).__name__
         groups = len(checked(name, optimizer).param_groups)
-        functions = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
+        if callable(lr_lambda):
+            functions = [lr_lambda] * groups
+        else:
+            functions = listed(name, "lr_lambda", lr_lambda, "functions")
         if len(functions) != groups:
             raise ValueError(
                 f"{name}: lr_lambda must have {groups} functions (parameter groups), "
                 f"got {len(functions)}"
             )
+        for function in functions:
+            if not callable(function):
+                raise TypeError(f"{name}: lr_lambda must be callable, got {function!r}")
         self.lr_lambdas = functions
         super().__init__(optimizer, last_epoch)
 
