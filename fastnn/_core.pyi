@@ -112,6 +112,7 @@ __all__: list[str] = ['ConvPacks',
     'leaky_relu_backward',
     'leaky_relu_forward',
     'linear_forward',
+    'linear_infer',
     'lion_step',
     'local_response_norm_backward',
     'local_response_norm_forward',
@@ -498,6 +499,8 @@ def leaky_relu_backward(grad_output: typing.Any, saved: typing.Any, first: typin
 def leaky_relu_forward(input: typing.Any, out: typing.Any = None, inplace: bool = False, first: typing.Any = 0.0, second: typing.Any = 0.0) -> typing.Any:
     ...
 def linear_forward(input: typing.Any, weight: typing.Any, bias: typing.Any = None, out: typing.Any = None, scale: typing.Any = None, residual: typing.Any = None, activation: typing.Any = None) -> typing.Any:
+    ...
+def linear_infer(input: typing.Any, weight: typing.Any, bias: typing.Any = None, activation: typing.Any = None, residual: typing.Any = None) -> typing.Any:
     ...
 def lion_step(params: typing.Any, grads: typing.Any, exp_avgs: typing.Any, lr: typing.SupportsFloat | typing.SupportsIndex, beta1: typing.SupportsFloat | typing.SupportsIndex, beta2: typing.SupportsFloat | typing.SupportsIndex, weight_decay: typing.SupportsFloat | typing.SupportsIndex, maximize: bool) -> None:
     ...

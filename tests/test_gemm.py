@@ -1,4 +1,4 @@
-"""linear, matmul, bmm, bilinear and column_sum against NumPy (test_grouped_mm.py: groups)."""
+"""linear, matmul, bmm, bilinear and column_sum against NumPy."""
 
 from __future__ import annotations
 
@@ -313,13 +313,9 @@ def test_packed_weight_is_never_stale(rng):
         fastnn.no_grad()(layer)(np.ones((2, 4)))
 
 
-@pytest.mark.parametrize(
-    "product", [F.matmul, F.bmm, F.grouped_mm, lambda a, b: F.bilinear(a, a, b)]
-)
+@pytest.mark.parametrize("product", [F.matmul, F.bmm, lambda a, b: F.bilinear(a, a, b)])
 def test_none_is_refused(product):
-    with pytest.raises(
-        TypeError, match=r"^(matmul|bmm|grouped_mm|bilinear): \w+ must be .*, got None"
-    ):
+    with pytest.raises(TypeError, match=r"^(matmul|bmm|bilinear): \w+ must be .*, got None"):
         product(np.ones((2, 3, 4)), None)
 
 

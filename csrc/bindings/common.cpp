@@ -227,7 +227,7 @@ void Check::dim(const char* name, const py::array& a, int64_t axis, int64_t expe
 
 void Check::shape(const char* name, const py::array& a, const Shape& expected,
                   const char* meaning) const {
-  if (shape_of(a) != expected) {
+  if (!std::equal(a.shape(), a.shape() + a.ndim(), expected.begin(), expected.end())) {
     value_error(std::string(name) + ".shape must be " + to_string(expected) + " (" + meaning +
                 "), got " + to_string(shape_of(a)));
   }

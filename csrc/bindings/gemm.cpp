@@ -1,6 +1,9 @@
 #include "ops/gemm.h"
 
+#include <array>
+
 #include "bindings/activation.h"
+#include "bindings/autograd.h"
 #include "bindings/fastcall.h"
 #include "bindings/gemm_bfloat16.h"
 #include "bindings/matrix_stack.h"
@@ -8,6 +11,18 @@
 
 namespace fastnn {
 namespace {
+
+// A product of some microseconds keeps the GIL: to give it up and take it back would be a tenth.
+template <class T>
+void run_product(const MatmulForwardArgs<T>& args) {
+  constexpr double kShort = 1 << 18;  // multiply-adds
+  const auto [batch, m, n, k] = std::array{args.batch, args.m, args.n, args.k};
+  const double work = static_cast<double>(batch) * static_cast<double>(m) * static_cast<double>(n) *
+                      static_cast<double>(k);
+  if (work > kShort) return run(gemm_kernels().matmul_forward, args);
+  const FixedThreads fixed;
+  gemm_kernels().matmul_forward(args);
+}
 
 py::object matmul_forward(py::handle input, py::handle other, py::handle bias, py::handle out) {
   if (is_bfloat16(input)) return matmul_bfloat16(input, other, bias, out);
@@ -28,10 +43,10 @@ py::object matmul_forward(py::handle input, py::handle other, py::handle bias, p
     if (c.size() == 0) return std::move(c);  // a batch of empty products may be of any length
     const auto a_offsets = batch_offsets(a, shape, count);
     const auto b_offsets = batch_offsets(b, shape, count);
-    run(gemm_kernels().matmul_forward,
-        MatmulForwardArgs<T>{count, a.rows, b.cols, a.cols, x.data(), a_offsets.data(),
-                             a.row_stride, a.col_stride, y.data(), b_offsets.data(), b.row_stride,
-                             b.col_stride, nullptr, data_or_null(bias_array), c.mutable_data()});
+    run_product(MatmulForwardArgs<T>{count, a.rows, b.cols, a.cols, x.data(), a_offsets.data(),
+                                     a.row_stride, a.col_stride, y.data(), b_offsets.data(),
+                                     b.row_stride, b.col_stride, nullptr, data_or_null(bias_array),
+                                     c.mutable_data()});
     return std::move(c);
   });
 }
@@ -183,9 +198,33 @@ py::object linear_forward(py::handle input, py::handle weight, py::handle bias, 
     args.activation = read_activation(check, activation);
     auto y = check.output<T>(shape, out, {input, kept, bias, r});
     args.c = y.mutable_data();
-    run(gemm_kernels().matmul_forward, args);
+    run_product(args);
     return std::move(y);
   });
+}
+
+// The packed form that a Parameter keeps of a linear layer's weight, made if there is none.
+py::object kept_pack(py::handle weight) {
+  static PyObject* const name = PyUnicode_InternFromString("_packs");
+  const auto packs = py::reinterpret_steal<py::object>(PyObject_GetAttr(weight.ptr(), name));
+  if (!packs) throw py::error_already_set();
+  const py::object isa = active_isa_name();
+  if (!packs.is_none()) {
+    if (PyObject* const kept = PyObject_GetItem(packs.ptr(), isa.ptr()); kept != nullptr) {
+      return py::reinterpret_steal<py::object>(kept);
+    }
+    PyErr_Clear();
+  }
+  return weight.attr("pack")(isa, py::cpp_function(&pack_linear));
+}
+
+// nn.Linear without recording: linear_forward of Parameters, the weight packed.
+py::object linear_infer(py::handle input, py::handle weight, py::handle bias, py::handle activation,
+                        py::handle residual) {
+  const py::object packed = kept_pack(weight);
+  const TensorObject* const b = as_tensor(bias);
+  return linear_forward(input, packed, b == nullptr ? bias.ptr() : or_none(b->data), py::none(),
+                        py::none(), residual, activation);
 }
 
 py::object column_sum_forward(py::handle input, py::handle out) {
@@ -223,6 +262,9 @@ void init_gemm(py::module_& m) {
                            {"scale", true},
                            {"residual", true},
                            {"activation", true}});
+  define<&linear_infer>(
+      m, "linear_infer",
+      {{"input"}, {"weight"}, {"bias", true}, {"activation", true}, {"residual", true}});
   m.def("column_sum_forward", &column_sum_forward, py::arg("input"), py::arg("out") = py::none(),
         "Sums over all axes but the last");
 }

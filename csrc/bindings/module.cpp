@@ -6,6 +6,8 @@
 
 #include "bindings/common.h"
 #include "bindings/fastcall.h"
+#include "bindings/packed_matrix.h"
+#include "ops/gemm.h"
 #include "runtime/cache.h"
 #include "runtime/extensions.h"
 #include "runtime/parallel.h"
@@ -45,17 +47,6 @@ void set_threads(py::handle count) {
   set_num_threads(static_cast<int>(value));
 }
 
-// A str that is kept, with its hash: layers look their packed weights up by it at every call.
-py::object active_isa_name() {
-  static std::atomic<PyObject*> known{nullptr};
-  PyObject* name = known.load(std::memory_order_acquire);
-  if (name == nullptr || active_isa() != PyUnicode_AsUTF8(name)) {
-    name = PyUnicode_InternFromString(active_isa().c_str());  // of a few, never freed
-    known.store(name, std::memory_order_release);
-  }
-  return py::reinterpret_borrow<py::object>(name);
-}
-
 std::string compiler() {
 #if defined(__clang__)
   return std::string("clang ") + __clang_version__;
@@ -65,6 +56,21 @@ std::string compiler() {
 }
 
 }  // namespace
+
+py::object active_isa_name() {
+  struct Name {
+    const GemmKernels* table;
+    PyObject* text;
+  };
+  static std::atomic<const Name*> known{nullptr};
+  const Name* name = known.load(std::memory_order_acquire);
+  if (name == nullptr || name->table != &gemm_kernels()) {
+    name = new Name{&gemm_kernels(), PyUnicode_InternFromString(active_isa().c_str())};
+    known.store(name, std::memory_order_release);  // one for each switch, never freed
+  }
+  return py::reinterpret_borrow<py::object>(name->text);
+}
+
 }  // namespace fastnn
 
 PYBIND11_MODULE(_core, m, fastnn::py::mod_gil_not_used()) {

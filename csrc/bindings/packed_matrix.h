@@ -8,6 +8,9 @@ namespace fastnn {
 struct GemmKernels;
 struct RnnKernels;
 
+// A str that is kept, with its hash: layers look their packed weights up by it at every call.
+py::object active_isa_name();
+
 // ValueError where the argument called `name` was packed by another table than the active one.
 inline void require_active(const Check& check, const char* name, const void* table,
                            const void* active) {

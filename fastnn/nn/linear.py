@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import fastnn.functional as F
-from fastnn._core import active_isa, linear_forward, pack_linear
+from fastnn._core import linear_infer
 from fastnn.autograd import Array, ArrayLike, Result, array, is_grad_enabled
 from fastnn.functional._args import flag, natural
 from fastnn.nn import init
@@ -74,7 +74,7 @@ class Linear(Module):
     def forward(self, input: ArrayLike) -> Result:
         if is_grad_enabled():
             return F.linear(input, self.weight, self.bias)
-        return self._infer(input)
+        return linear_infer(array(input), self.weight, self.bias)
 
     def _infer(
         self,
@@ -83,17 +83,9 @@ class Linear(Module):
         residual: ArrayLike = None,
     ) -> Array:
         """activation(x W^T + b + residual), without recording; keeps the packed weight."""
-        bias = self.bias
-        packed = self.weight.pack(active_isa(), pack_linear)
-        return linear_forward(  # type: ignore[no-any-return]
-            array(input),
-            packed,
-            None if bias is None else bias._data,
-            None,
-            None,
-            None if residual is None else array(residual),
-            activation,
-        )
+        added = None if residual is None else array(residual)
+        y: Array = linear_infer(array(input), self.weight, self.bias, activation, added)
+        return y
 
     def extra_repr(self) -> str:
         dtype = self.weight.data.dtype

@@ -41,8 +41,9 @@ struct OutputEpilogue {
   FusedActivation activation;
   ActivationFunction<T> activate = activation_function<T>(activation.kind);
 
-  void operator()(T* tile, int64_t stride, int64_t row, int64_t col, int64_t rows,
-                  int64_t cols) const {
+  // One copy for all loops that call it: what it does takes longer than the call.
+  __attribute__((noinline)) void operator()(T* tile, int64_t stride, int64_t row, int64_t col,
+                                            int64_t rows, int64_t cols) const {
     if (scale != T(1)) {
       map_tile(tile, stride, rows, cols,
                [this](Vec<T> c, int64_t, int64_t, int64_t) { return c * scale; });

@@ -1,6 +1,7 @@
 // Batched matrix product with its epilogue (engine.h has the algorithm and workspace).
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/multiply.h"
+#include "kernels/gemm/small.h"
 #include "kernels/gemm/thin.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -20,27 +21,46 @@ void multiply_cell(const MatmulForwardArgs<T>& args, const T* a_data, const T* b
       {bias_first ? nullptr : args.bias}, args.scale, residual, c_stride, args.activation};
   const DenseOperand<T> a{a_data, args.a_row_stride, args.a_col_stride};
   const DenseOperand<T> b{b_data, args.b_col_stride, args.b_row_stride, direct};
+  const auto multiply = [&](const auto& columns) {
+    if (is_small<T>(cell, args.k)) {
+      T* const packed_b = scratch + packed_a_elements<T>(cell, args.k);
+      small_cell<T>(cell, args.k, a, columns.b_block(packed_b, cell.col, cell.cols, 0, args.k), c,
+                    c_stride, scratch, epilogue, bias);
+    } else {
+      gemm_cell<T>(cell, args.k, a, columns, c, c_stride, false, scratch, epilogue, bias);
+    }
+  };
   if (!dense) {
-    const PackedOperand<T> packed{args.packed_b, round_up(args.n, kGroup<T>)};
-    gemm_cell<T>(cell, args.k, a, packed, c, c_stride, false, scratch, epilogue, bias);
+    multiply(PackedOperand<T>{args.packed_b, round_up(args.n, kGroup<T>)});
   } else if (short_sum) {
     multiply_short_sum(cell, args.k, a, b, c, c_stride, epilogue);
   } else if (transposed) {
     multiply_few_rows(cell, args.k, a, b, c, c_stride, epilogue);
   } else {
-    gemm_cell<T>(cell, args.k, a, b, c, c_stride, false, scratch, epilogue, bias);
+    multiply(b);
   }
 }
 
 template <class T>
 void matmul_forward(const MatmulForwardArgs<T>& args) {
-  gemm_grid<T>(args.batch, {args.m, args.n, args.k}, [&](int64_t i, const Cell& cell, T* scratch) {
+  const GemmShape shape{args.m, args.n, args.k};
+  const auto multiply = [&args](int64_t i, const Cell& cell, T* scratch) {
     const int64_t offset = i * args.m * args.n;
     multiply_cell(args, args.a + args.a_offsets[i],
                   args.packed_b == nullptr ? args.b + args.b_offsets[i] : nullptr,
                   args.residual == nullptr ? nullptr : args.residual + offset, args.c + offset,
                   args.n, cell, scratch);
-  });
+  };
+  const Cell whole{0, args.m, 0, args.n, panel_rows(args.m, args.k)};
+  const bool on_one_thread =
+      args.batch == 1 && is_small<T>(whole, args.k) && args.m * args.n * args.k < 2 * kMinCellWork;
+  if (on_one_thread) {
+    const int64_t elements = gemm_scratch<T>(whole, args.k);
+    Workspace workspace(elements * static_cast<int64_t>(sizeof(T)));
+    multiply(0, whole, workspace.take<T>(elements));
+  } else {
+    gemm_grid<T>(args.batch, shape, multiply);
+  }
 }
 
 template <class T>

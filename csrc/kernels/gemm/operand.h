@@ -114,12 +114,13 @@ struct DenseOperand {
   int64_t depth_stride;  // along the summed dimension
   bool direct = false;   // B only, outer_stride 1: use the rows in place instead of packing them
 
+  // Whether a_block gives the rows where they lie.
+  bool in_place() const { return depth_stride == 1 && outer_stride % kConflict<T> != 0; }
+
   RowPanels<T> a_block(T* scratch, int64_t row, int64_t rows, int64_t panel, int64_t p,
                        int64_t depth) const {
     const T* source = data + row * outer_stride + p * depth_stride;
-    if (depth_stride == 1 && outer_stride % kConflict<T> != 0) {
-      return {source, outer_stride, 0, false};
-    }
+    if (in_place()) return {source, outer_stride, 0, false};
     if (depth_stride == 1) return copy_rows(scratch, source, outer_stride, rows, depth);
     return a_panels(scratch, row, rows, panel, p, depth);
   }
