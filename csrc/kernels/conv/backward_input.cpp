@@ -6,6 +6,7 @@
 #include "kernels/conv/depthwise_transpose.h"
 #include "kernels/conv/joint_phases.h"
 #include "kernels/conv/sparse_transpose.h"
+#include "kernels/conv/tiling_transpose.h"
 #include "kernels/conv/whole_input.h"
 
 namespace fastnn::FASTNN_ISA {
@@ -74,6 +75,7 @@ void conv3d_backward_input(const ConvBackwardInputArgs<T>& args) {
   if (covers_input(args.geometry)) return transpose_whole_input(args);
   if (is_depthwise_transpose(args.geometry)) return depthwise_transpose(args);
   if (is_sparse_transpose(args.geometry)) return sparse_transpose(args);
+  if (is_tiling_transpose(args.geometry)) return tiling_transpose(args);
   if (is_joint(args.geometry)) return joint_phases(args);
   const T* prepared = args.prepared;
   bool filled = false;

@@ -5,6 +5,7 @@
 #include "kernels/conv/gather.h"
 #include "kernels/conv/im2col.h"
 #include "kernels/conv/implicit.h"
+#include "kernels/conv/tiling_transpose.h"
 #include "kernels/conv/whole_input.h"
 #include "kernels/conv/winograd.h"
 
@@ -127,13 +128,13 @@ void conv3d_prepare(const ConvPrepareArgs<T>& args) {
     prepare_weights(conv, target);
     target += prepared_elements(conv);
   };
-  if (args.transposed) {
-    for_each_phase(args.geometry, args.w, look);
-    if (target != nullptr) for_each_phase(args.geometry, args.w, prepare);
-  } else {
-    look(forward_convolution(args.geometry, args.w));
-    if (target != nullptr) prepare(forward_convolution(args.geometry, args.w));
-  }
+  const auto for_each = [&](const auto& f) {
+    if (!args.transposed) return f(forward_convolution(args.geometry, args.w));
+    if (is_tiling_transpose(args.geometry)) return f(tiling_convolution(args.geometry, args.w));
+    for_each_phase(args.geometry, args.w, f);
+  };
+  for_each(look);
+  if (target != nullptr) for_each(prepare);
   *args.form = phases <= kMostDigits ? form : 0;
   *args.elements = elements;
 }

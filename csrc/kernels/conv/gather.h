@@ -153,6 +153,20 @@ void spread(const T* values, int64_t n, T* target, int64_t step) {
   for (; i < n; ++i) target[i * step] = values[i];
 }
 
+// row[2 * i] = even[i] + shift, row[2 * i + 1] = odd[i] + shift, for `width` elements of row.
+template <class T>
+void interleave_rows(const T* even, const T* odd, int64_t width, T shift, T* row) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  const Vec<T> shifts = Vec<T>::broadcast(shift);
+  for (int64_t i = 0; i < width; i += 2 * kSize) {
+    Vec<T> low = Vec<T>::load(even + i / 2, (width - i + 1) / 2) + shifts;
+    Vec<T> high = Vec<T>::load(odd + i / 2, (width - i) / 2) + shifts;
+    interleave(low, high);
+    low.store(row + i, width - i);
+    if (width - i > kSize) high.store(row + i + kSize, width - i - kSize);
+  }
+}
+
 template <class T>
 FASTNN_INLINE Vec<T> load_run(const T* x, const Piece& piece) {
   return Vec<T>::load(x + piece.offset, lanes_mask<T>(piece.begin, piece.end));

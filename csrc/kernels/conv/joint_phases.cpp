@@ -117,20 +117,8 @@ class JointPhases {
   }
 
   void interleave_row(const T* source, int64_t phase_stride, int64_t width, T bias, T* row) const {
-    constexpr int64_t kSize = Vec<T>::kSize;
     const int64_t step = g_.stride[2];
-    const Vec<T> shift = Vec<T>::broadcast(bias);
-    if (step == 2) {
-      for (int64_t i = 0; i < width; i += 2 * kSize) {
-        const int64_t even = min_of(kSize, (width - i + 1) / 2), odd = (width - i) / 2;
-        Vec<T> low = Vec<T>::load(source + i / 2, even) + shift;
-        Vec<T> high = Vec<T>::load(source + phase_stride + i / 2, min_of(kSize, odd)) + shift;
-        interleave(low, high);
-        low.store(row + i, min_of(kSize, width - i));
-        if (width - i > kSize) high.store(row + i + kSize, min_of(kSize, width - i - kSize));
-      }
-      return;
-    }
+    if (step == 2) return interleave_rows(source, source + phase_stride, width, bias, row);
     for (int64_t i = 0; i < width; ++i) row[i] = source[i % step * phase_stride + i / step] + bias;
   }
 
