@@ -97,11 +97,23 @@ void correlate_rows(const GradientTile<T, kTaps, kStep>& tile) {
     FASTNN_UNROLL
     for (int w = 0; w < kTaps; ++w) sums[h][w] = Vec<T>::load(tile.sums + (h * kTaps + w) * kSize);
   }
-  for_columns<kOneVector, kTaps, kStep, kSources>(
-      tile.rows, tile.source_width, tile.first, tile.width,
-      [&](auto masked, int64_t col, int64_t column, auto& before) FASTNN_INLINE_LAMBDA {
-        correlate_vector<kOneVector, masked.value, kRows>(tile, col, column, before, sums);
-      });
+  Vec<T> before[kSources][kStep];
+  if constexpr (kOneVector) {
+    correlate_vector<true, true, kRows>(tile, 0, tile.first, before, sums);
+  } else {
+    int64_t column = tile.first + kTaps - kStep;
+    FASTNN_UNROLL
+    for (int r = 0; r < kSources; ++r) {
+      load_phases<true>(tile.rows[r], column - kStep * kSize, tile.source_width, before[r]);
+    }
+    for (int64_t col = 0; col < tile.width; col += kSize, column += kStep * kSize) {
+      if (column >= 0 && column + kStep * kSize <= tile.source_width && col + kSize <= tile.width) {
+        correlate_vector<false, false, kRows>(tile, col, column, before, sums);
+      } else {
+        correlate_vector<false, true, kRows>(tile, col, column, before, sums);
+      }
+    }
+  }
   FASTNN_UNROLL
   for (int h = 0; h < kTapRows; ++h) {
     FASTNN_UNROLL

@@ -111,7 +111,6 @@ template <bool kOneVector, bool kSum, class T, int kTaps, int kStep, int kRows>
 void filter_rows(const RowTile<T, kTaps, kStep>& tile) {
   constexpr int kSources = source_rows(kTaps, kStep, kRows);
   const TileWeights<T, kTaps, kStep> weights(tile);
-  // As for_columns, through which GCC keeps fewer of the values of 5x5 in registers.
   constexpr int64_t kSize = Vec<T>::kSize;
   Vec<T> before[kSources][kStep];
   if constexpr (kOneVector) {

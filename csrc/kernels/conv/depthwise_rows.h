@@ -46,37 +46,4 @@ FASTNN_INLINE Vec<T> tap_lanes(const Vec<T> (&before)[kStep], const Vec<T> (&now
   }
 }
 
-// A compile-time bool that a lambda can take.
-template <bool kValue>
-struct Constant {
-  static constexpr bool value = kValue;
-};
-
-// Along rows of `width` outputs, whose first sees input columns from `first` on, a vector at a
-// time: f(masked, col, column, before) for output columns col, ... and what the last tap reads,
-// input columns column, .... before[r] is what the last vector saw of rows[r]; f brings it up to
-// date.
-template <bool kOneVector, int kTaps, int kStep, int kSources, class T, class F>
-FASTNN_INLINE void for_columns(const T* const* rows, int64_t source_width, int64_t first,
-                               int64_t width, const F& f) {
-  constexpr int64_t kSize = Vec<T>::kSize;
-  Vec<T> before[kSources][kStep];
-  if constexpr (kOneVector) {
-    f(Constant<true>{}, 0, first, before);
-  } else {
-    int64_t column = first + kTaps - kStep;
-    FASTNN_UNROLL
-    for (int r = 0; r < kSources; ++r) {
-      load_phases<true>(rows[r], column - kStep * kSize, source_width, before[r]);
-    }
-    for (int64_t col = 0; col < width; col += kSize, column += kStep * kSize) {
-      if (column >= 0 && column + kStep * kSize <= source_width && col + kSize <= width) {
-        f(Constant<false>{}, col, column, before);
-      } else {
-        f(Constant<true>{}, col, column, before);
-      }
-    }
-  }
-}
-
 }  // namespace fastnn::FASTNN_ISA
