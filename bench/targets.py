@@ -150,22 +150,15 @@ TARGETS: dict[str, dict[str, Target]] = {
             torch=1.4,
             note=(
                 "All libraries run at 89 to 98% of the FMA peak here, so that 1.4 times PyTorch is "
-                "out of reach. Arrays are NCHW: rows of 196 positions end in a vector of four, or "
-                "both sides are transposed. Tried: packed panels of positions, channels in the "
-                "lanes (93% of the peak, kept for such sizes and stride 2), bias in registers."
+                "out of reach. The register tile alone runs at 95% of it over 64 channels and 98% "
+                "over 256; packing positions, columns that end in part of a vector and writing C "
+                "take the rest. Tried: channels in the lanes, both sides transposed (the same at "
+                "14x14, 1.2 times at 7x7, kept there), half a vector for the last columns (1.04, "
+                "kept), rows in place of packed panels (1.01 in the product alone), C fetched into "
+                "L1 just before a tile (1.00), bias in registers (kept)."
             ),
         ),
-        "others": Target(
-            mean=1.03,
-            each=0.92,
-            torch=1.3,
-            note=(
-                "7x7 with stride 2 on 3 channels runs at 80% of the FMA peak, the fastest peer at "
-                "89%: its products run at the peak, and writing 3 MB of output takes a fifth of "
-                "the time. Tried: fetching the places ahead (0.94 of the speed), strips half as "
-                "high, whose results stay in L1 (0.98), packed patches (0.77)."
-            ),
-        ),
+        "others": Target(mean=1.03, each=0.92, torch=1.3),
         "depthwise, grouped": Target(
             mean=1.15,
             torch=3.0,
@@ -177,24 +170,18 @@ TARGETS: dict[str, dict[str, Target]] = {
                 "rows at once. Others gained 1.2 to 2.6 times by reading planes in place."
             ),
         ),
-        "1d, 3d, transposed": Target(
-            mean=1.3,
-            note=(
-                "conv3d stays below the fastest peer: its products run at the peak, but writing "
-                "the 51 MB of output takes a quarter of the time. Tried: stores past the caches "
-                "(slower, runs of 448 bytes), fetching the places ahead, stores without masks."
-            ),
-        ),
+        "1d, 3d, transposed": Target(mean=1.3),
         "training step": Target(
             torch=1.8,
             each=1.0,
             note=(
-                "1x1 with 14x14 positions or stride 2: PyTorch runs at 75 to 80% of the FMA peak "
-                "and so does fastnn, which transposes NCHW in each of three passes. Tried: "
-                "gradients of the weights with channels in the lanes (0.6 to 0.9 of the speed), "
-                "channels fetched ahead as they are transposed (1.00 to 1.04, lost again in other "
-                "shapes), the weights' gradient before the input's (0.95 to 1.0 on depthwise), "
-                "weights of a small map transformed as they are used (1.03, kept)."
+                "1x1: PyTorch runs at 75 to 80% of the FMA peak, fastnn at 80 to 85%. Tried: "
+                "products that end in half a vector instead of transposing (1.04 to 1.07, kept), "
+                "rows of transposed weights packed by vectors (1.1 of the input's gradient, kept), "
+                "one sum of the weights' gradient within L2 instead of one an image (1.02 to 1.05, "
+                "kept; 0.92 where it is 4 MB), that gradient with channels in the lanes (0.6 to "
+                "0.9), channels fetched ahead as they are transposed (1.00 to 1.04, lost again in "
+                "other shapes), the weights' gradient before the input's (0.95 to 1.0)."
             ),
         ),
     },
