@@ -51,10 +51,11 @@ _MOVERS = (
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     **{function: rearrange.mover(function) for function in _MOVERS},
-    **{
-        function: rearrange.cutter(function)
-        for function in (np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit)
-    },
+    np.split: rearrange.cutter(np.split, lambda ndim, axis=0: axis),
+    np.array_split: rearrange.cutter(np.array_split, lambda ndim, axis=0: axis),
+    np.hsplit: rearrange.cutter(np.hsplit, lambda ndim: min(1, ndim - 1)),
+    np.vsplit: rearrange.cutter(np.vsplit, lambda ndim: 0),
+    np.dsplit: rearrange.cutter(np.dsplit, lambda ndim: 2),
     np.concatenate: S.concatenate,
     np.stack: S.stack,
     np.vstack: rearrange.joiner(np.vstack, np.atleast_2d, 0),

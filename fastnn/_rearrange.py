@@ -15,6 +15,20 @@ from fastnn.autograd import Array, array
 _PAD_MODES = ("constant", "edge", "reflect", "symmetric", "wrap", "empty")
 
 
+# What leads a gradient back, where that is another move: it takes the same arguments.
+_BACK: dict[Any, Callable[..., Any]] = {
+    np.copy: lambda grad: grad,
+    np.atleast_1d: lambda grad: grad,
+    np.atleast_2d: lambda grad: grad,
+    np.atleast_3d: lambda grad: grad,
+    np.flip: np.flip,
+    np.fliplr: np.fliplr,
+    np.flipud: np.flipud,
+    np.moveaxis: lambda grad, source, destination: np.moveaxis(grad, destination, source),
+    np.roll: lambda grad, shift, axis=None: np.roll(grad, np.negative(shift), axis),
+}
+
+
 def moved(name: str, a: Any, move: Callable[[Array], Any], trace: Any = None) -> Any:
     """Record ``move(a)``; `trace`, the same move unless given, leaves zeros where no element is."""
     x = array(a)
@@ -34,21 +48,30 @@ def mover(function: Any) -> Callable[..., Any]:
     def twin(a: Any, *args: Any, **kwargs: Any) -> Any:
         plain = [array(argument) for argument in args]
         options = {name: array(argument) for name, argument in kwargs.items()}
-        return moved(function.__name__, a, lambda x: function(x, *plain, **options))
+        back = _BACK.get(function)
+        if back is None:
+            return moved(function.__name__, a, lambda x: function(x, *plain, **options))
+        x = array(a)
+        return result(
+            function(x, *plain, **options),
+            (a,),
+            lambda grad, needs: (np.reshape(back(grad, *plain, **options), x.shape),),
+            function.__name__,
+        )
 
     return twin
 
 
-def cutter(function: Any) -> Callable[..., Any]:
-    """Return the recorded twin of a NumPy function that cuts an array into parts."""
+def cutter(function: Any, axis_of: Callable[..., int]) -> Callable[..., Any]:
+    """Return the recorded twin of a NumPy function that cuts an array into parts.
 
-    def twin(a: Any, *args: Any, **kwargs: Any) -> list[Any]:
-        count = len(function(array(a), *args, **kwargs))
+    `axis_of` takes the number of dimensions and the arguments after the second.
+    """
 
-        def part(i: int) -> Any:
-            return moved(function.__name__, a, lambda x: function(x, *args, **kwargs)[i])
-
-        return [part(i) for i in range(count)]
+    def twin(a: Any, where: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        x = array(a)
+        parts = function(x, where, *args, **kwargs)
+        return list(S.cut(a, parts, axis_of(x.ndim, *args, **kwargs)))
 
     return twin
 

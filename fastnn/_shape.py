@@ -267,11 +267,15 @@ def split(
     else:
         indices = [integer("split", name, i) for i in array(indices_or_sections)]
         parts = np.split(x, indices, axis=axis)
+    return cut(tensor, parts, axis)
+
+
+def cut(tensor: Any, parts: Sequence[Array], axis: int) -> tuple[Any, ...]:
+    """Cut a tensor along an axis where its array was cut into `parts`."""
     bounds = [0, *np.cumsum([part.shape[axis] for part in parts]).tolist()]
-    ndim = parts[0].ndim
     keys = []
     for start, stop in zip(bounds, bounds[1:]):
-        key = [slice(None)] * ndim
+        key = [slice(None)] * parts[0].ndim
         key[axis] = slice(start, stop)
         keys.append(tuple(key))
     return tuple(index(tensor, key) for key in keys)
