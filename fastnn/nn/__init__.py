@@ -11,6 +11,7 @@ from fastnn.nn.dropout import *
 from fastnn.nn.elementwise import *
 from fastnn.nn.embedding import *
 from fastnn.nn.fuse import *
+from fastnn.nn.lazy import *
 from fastnn.nn.linear import *
 from fastnn.nn.loss import *
 from fastnn.nn.margin_loss import *

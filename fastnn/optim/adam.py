@@ -43,6 +43,18 @@ class Adam(MomentOptimizer):
     ValueError
         If an option is out of range.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import nn
+    >>> layer = nn.Linear(1, 1, bias=False)
+    >>> _ = nn.init.constant_(layer.weight, 1.0)
+    >>> optimizer = Adam(layer.parameters(), lr=0.25)
+    >>> layer(np.ones((1, 1), np.float32)).sum().backward()
+    >>> optimizer.step()
+    >>> layer.weight.data
+    array([[0.75]], dtype=float32)
+
     Notes
     -----
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
