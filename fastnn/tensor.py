@@ -126,6 +126,9 @@ class Tensor(TorchNames):
     def __format__(self, spec: str) -> str:
         return format(self._data, spec) if spec else str(self)
 
+    def __round__(self, digits: int | None = None) -> Any:
+        return round(self.item(), digits)
+
     def __float__(self) -> float:
         return float(self.item())
 
@@ -160,6 +163,10 @@ class Tensor(TorchNames):
     @property
     def strides(self) -> tuple[int, ...]:
         return tuple(self._data.strides)
+
+    @property
+    def device(self) -> str:
+        return "cpu"
 
     @property
     def T(self) -> Result:
@@ -345,8 +352,13 @@ class Tensor(TorchNames):
         ddof: float = 0,
         dim: Any = None,
         keepdim: bool = False,
+        correction: float | None = None,
     ) -> Result:
-        """Variance with divisor ``n - ddof``; ddof is 0 as in NumPy (1 in PyTorch)."""
+        """Variance with divisor ``n - ddof``; ddof is 0 as in NumPy (1 in PyTorch).
+
+        `correction` is another name for it.
+        """
+        ddof = ddof if correction is None else correction
         return R.var(self, *R.options("var", axis, dim, keepdims, keepdim), ddof)
 
     def std(
@@ -357,8 +369,10 @@ class Tensor(TorchNames):
         ddof: float = 0,
         dim: Any = None,
         keepdim: bool = False,
+        correction: float | None = None,
     ) -> Result:
         """Square root of :meth:`var`."""
+        ddof = ddof if correction is None else correction
         return R.std(self, *R.options("std", axis, dim, keepdims, keepdim), ddof)
 
     def prod(

@@ -159,6 +159,8 @@ def test_var_with_ddof(rng: np.random.Generator) -> None:
     x = rng.standard_normal((3, 4))
     np.testing.assert_array_equal(Tensor(x).var(1, ddof=1), x.var(1, ddof=1))
     gradcheck(lambda t: (t if isinstance(t, Tensor) else Tensor(t)).var(0, ddof=1), x)
+    np.testing.assert_array_equal(Tensor(x).var(1, correction=1), x.var(1, ddof=1))
+    np.testing.assert_array_equal(Tensor(x).std(dim=1, correction=1), x.std(1, ddof=1))
 
 
 def test_extremum_shares_ties_and_follows_nan() -> None:
@@ -402,6 +404,8 @@ def test_repeated_indices_accumulate(data: st.DataObject) -> None:
 
 def test_formatting() -> None:
     assert f"{leaf(1.23456):.2f}" == "1.23"
+    assert round(leaf(1.23456), 2) == 1.23
+    assert round(leaf(1.7)) == 2
     assert f"{leaf([1.0])}" == "Tensor([1.], requires_grad=True)"
     with pytest.raises(TypeError, match="unsupported format string"):
         format(leaf([1.0, 2.0]), ".2f")
@@ -429,6 +433,7 @@ def test_methods_with_numpys_names(rng: np.random.Generator) -> None:
         np.testing.assert_allclose(out.data, method(x), rtol=1e-14, err_msg=name)
         gradcheck(method, x)
     assert leaf(x).mT.shape == (3, 3)
+    assert leaf(x).device == "cpu"
     assert (leaf(x).nbytes, leaf(x).itemsize, leaf(x).strides) == (72, 8, (24, 8))
 
 
