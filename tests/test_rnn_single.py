@@ -128,3 +128,34 @@ def test_weights_of_a_single_step_may_stay_where_they_are(isa, dtype, op, inputs
         lengths = rng.integers(0, 2, batch)
         ragged = op(x[:1], weights, lengths=lengths, reverse=True)
         assert ragged.tobytes() == np.where(lengths[:, None] > 0, one, 0).astype(dtype).tobytes()
+
+
+def gradients(op, x, weights, grad, **options):
+    t = fastnn.Tensor(x, requires_grad=True)
+    parameters = [fastnn.Tensor(w, requires_grad=True) for w in weights]
+    op(t, parameters, **options).backward(grad)
+    return t.grad, *(p.grad for p in parameters)
+
+
+@pytest.mark.parametrize("op", [lstm, gru, rnn], ids=lambda op: op.__name__)
+@pytest.mark.parametrize(("inputs", "hidden"), [(0, 5), (1, 1), (40, 33), (7, 130), (530, 17)])
+def test_gradient_of_x_is_that_in_a_batch(isa, dtype, op, inputs, hidden, rng):
+    weights = make(rng, op, inputs, hidden, dtype)
+    for steps in STEPS:
+        x = rng.standard_normal((steps, 2, inputs)).astype(dtype)
+        grad = rng.standard_normal((steps, 2, hidden)).astype(dtype)
+        batch = gradients(op, x, weights, grad)[0]
+        for i in range(2):
+            alone = gradients(op, x[:, i : i + 1], weights, grad[:, i : i + 1])[0]
+            assert alone.tobytes() == batch[:, i : i + 1].tobytes()
+        reverse = gradients(op, x[:, :1], weights, grad[:, :1], reverse=True)[0]
+        turned = gradients(op, x[::-1, :1], weights, grad[::-1, :1])[0]
+        assert reverse.tobytes() == turned[::-1].tobytes()
+
+
+@pytest.mark.parametrize("op", [lstm, gru, rnn], ids=lambda op: op.__name__)
+def test_same_gradients_for_every_thread_count(isa, dtype, op, rng):
+    weights = make(rng, op, 70, 300, dtype)
+    x = rng.standard_normal((45, 1, 70)).astype(dtype)
+    grad = rng.standard_normal((45, 1, 300)).astype(dtype)
+    same_bytes_for_every_thread_count(lambda: gradients(op, x, weights, grad))

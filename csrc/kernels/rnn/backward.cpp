@@ -4,10 +4,13 @@
 //
 // Workspace: packed weights (G H rounded-up P, and rounded-up H times P with a projection), two
 // gradients of states (batch (P + H)), a chunk of at most max(batch, chunk_rows()) packed rows
-// (R H + I, with a projection P + H, with the reset first H; four pointers), min(batch,
-// kPackedRows)
-// * G H a worker.
+// (R H rounded up + I, with a projection P + H, with the reset first H; three pointers), and
+// min(batch, kPackedRows) * G H a worker. A single LSTM or RNN sequence (grad_x_ahead.h) takes
+// packed input weights too (rounded-up I times G H), kAheadRows rows of the gradient of x, and
+// kAheadRows * G H a worker.
+#include "kernels/rnn/grad_x_ahead.h"
 #include "kernels/rnn/gradients.h"
+#include "kernels/rnn/state_gradient.h"
 
 namespace fastnn::FASTNN_ISA {
 namespace {
@@ -47,10 +50,15 @@ class Backward {
                       weight_count * static_cast<int64_t>(sizeof(T)), 1);
     const int64_t worker_elements =
         round_up(product_scratch<T>(batch, kGates * max_of(hidden_, output_), 1), Vec<T>::kSize);
-    Workspace workspace(bytes(weight_count + split.workers() * worker_elements));
+    if (kHasGradXAhead) grad_x_ahead_.plan(args_, kGates * hidden_, split.workers());
+    Workspace workspace(
+        bytes(weight_count + split.workers() * worker_elements + grad_x_ahead_.elements()));
     T* const scratch = workspace.take<T>(split.workers() * worker_elements);
     take_memory(workspace, weight_count);
     pack_weights();
+    grad_x_ahead_.take_memory(workspace, [&](T* packed) {
+      pack_columns(packed, args_.weights.w_ih, inputs_, kGates * hidden_);
+    });
     gather_state(grad_h_, args_.grad_h_n, layout_, output_);
     gather_state(grad_c_, args_.grad_c_n, layout_, hidden_);
     run_chunks(split, scratch, worker_elements);
@@ -62,6 +70,8 @@ class Backward {
 
  private:
   static constexpr int kGates = Cell::kGates, kReserve = Cell::kReserve;
+  // Not of a GRU, whose gradients of gates have two sides.
+  static constexpr bool kHasGradXAhead = kGates != 3;
 
   // Where the gradient of gate g's input lies in a row of d_. A GRU's order is r, z, n (recurrent
   // side), n (input side): the first three are in the order of W_hh's rows.
@@ -83,7 +93,7 @@ class Backward {
                              chunk_capacity_ * (d_stride_ + inputs_) + grad_h_rows() * output_ +
                              inner_rows() * hidden_ + max_of(hidden_, output_);
     return elements * static_cast<int64_t>(sizeof(T)) +
-           3 * chunk_capacity_ * static_cast<int64_t>(sizeof(T*)) + 16 * Workspace::kAlignment;
+           3 * chunk_capacity_ * static_cast<int64_t>(sizeof(T*)) + 20 * Workspace::kAlignment;
   }
 
   void take_memory(Workspace& workspace, int64_t weight_count) {
@@ -113,17 +123,35 @@ class Backward {
       first_ = layout_.step_start[begin];
       const int64_t rows = rows_of_steps(layout_, begin, end);
       find_rows(begin, end);
+      int64_t without_grad_x = rows;
       parallel_team(split.workers(), [&](int worker, int workers) {
         split.each_direction(1, worker, workers, [&](int, const Share& share) {
-          for (int64_t s = end; s-- > begin;) {
-            run_step(s, share, scratch + worker * worker_elements);
-          }
+          const int64_t left = run_steps(begin, end, share, scratch + worker * worker_elements);
+          if (worker == 0) without_grad_x = left;
         });
       });
-      add_gradients(rows, accumulate);
+      add_gradients(rows, without_grad_x, accumulate);
       accumulate = true;
     }
-    if (!accumulate) add_gradients(0, false);
+    if (!accumulate) add_gradients(0, 0, false);
+  }
+
+  // Returns how many packed rows of the chunk, the first ones, have no gradient of x yet.
+  int64_t run_steps(int64_t begin, int64_t end, const Share& share, T* scratch) {
+    if (kHasGradXAhead && grad_x_ahead_.active()) {
+      return run_single(begin, end, share, scratch);
+    }
+    for (int64_t s = end; s-- > begin;) run_step(s, share, scratch, nullptr);
+    return rows_of_steps(layout_, begin, end);
+  }
+  int64_t run_single(int64_t begin, int64_t end, const Share& share, T* scratch) {
+    const Range units = share.units<T>(output_);
+    return grad_x_ahead_.each_part(end - begin, d_, d_stride_, args_, first_, share,
+                                   ceil_div(units.end - units.begin, kMaxRowGroups * kGroup<T>),
+                                   [&](int64_t first, int64_t last, ProjectionAhead<T>* ahead) {
+                                     for (int64_t s = begin + last; s-- > begin + first;)
+                                       run_step(s, share, scratch, ahead);
+                                   });
   }
 
   // Columns of W_hh and of W_hr in groups, all rows deep. With the reset first, W_hn lies apart.
@@ -165,11 +193,12 @@ class Backward {
     }
   }
 
-  void run_step(int64_t s, const Share& share, T* scratch) {
+  // `ahead`, of a single sequence, may be null.
+  void run_step(int64_t s, const Share& share, T* scratch, ProjectionAhead<T>* ahead) {
     const Range rows = share.rows(layout_.batch, layout_.step_rows[s]);
     const int64_t start = layout_.step_start[s] - first_;
     const Range units = share.units<T>(hidden_);
-    if (projected_) {
+    if (Cell::kLstm && projected_) {  // others have none
       total_gradients(s, rows, share.units<T>(output_));
       share.meet();
       multiply<T>(grad_h_rows_ + start * output_, output_, output_, projection_, 1, rows,
@@ -196,9 +225,14 @@ class Backward {
                   });
       share.meet();
     }
+    const StateGradient<T> gradient{weights_, (Cell::kResetFirst ? 2 : kGates) * hidden_, d_stride_,
+                                    grad_h_, output_};
+    if (kHasGradXAhead && ahead != nullptr) {
+      return gradient.add_row(d, share.units<T>(output_), *ahead);
+    }
     for (int64_t first = rows.begin; first < rows.end; first += kPackedRows) {
-      const int64_t count = min_of(kPackedRows, rows.end - first);
-      add_recurrent(d + first * d_stride_, first, count, share.units<T>(output_), scratch);
+      gradient.add(d + first * d_stride_, {first, min_of(first + kPackedRows, rows.end)},
+                   share.units<T>(output_), scratch);
     }
   }
 
@@ -296,34 +330,9 @@ class Backward {
     }
   }
 
-  // grad_h_ += (gradients of the recurrent products) W_hh for rows [first, first + count) and some
-  // units. Every block of weights is read once for all of them.
-  void add_recurrent(const T* d, int64_t first, int64_t count, Range units, T* packed) const {
-    const int64_t depth_all = (Cell::kResetFirst ? 2 : kGates) * hidden_;
-    const int64_t panel = panel_rows(count);
-    const DenseOperand<T> rows{d, d_stride_, 1};
-    const RowPanels<T> a = count <= kRowsInPlace
-                               ? rows.a_block(nullptr, 0, count, panel, 0, depth_all)
-                               : rows.a_panels(packed, 0, count, panel, 0, depth_all);
-    const int64_t width = tile_vectors(static_cast<int>(panel)) * Vec<T>::kSize;
-    for (int64_t unit = units.begin; unit < units.end; unit += width) {
-      for (int64_t p = 0; p < depth_all; p += kDepthBlock<T>) {
-        const int64_t depth = min_of(kDepthBlock<T>, depth_all - p);
-        const RowPanels<T> block = a.packed ? RowPanels<T>{a.data, a.row_stride, p}
-                                            : RowPanels<T>{a.data + p, a.row_stride, 0, false};
-        for (int64_t i = 0; i < count; i += panel) {
-          const int64_t height = min_of(panel, count - i);
-          run_tile<T>(static_cast<int>(height),
-                      {depth, block.panel(i, height), weights_ + unit * depth_all + p * kGroup<T>,
-                       kGroup<T>, kGroup<T> * depth_all, grad_h_ + (first + i) * output_ + unit,
-                       output_, min_of(width, units.end - unit), true});
-        }
-      }
-    }
-  }
-
-  // The chunk's part of every gradient that is a sum over packed rows, and grad_x.
-  void add_gradients(int64_t rows, bool accumulate) {
+  // The chunk's part of every gradient that is a sum over packed rows, and grad_x of its first
+  // rows.
+  void add_gradients(int64_t rows, int64_t without_grad_x, bool accumulate) {
     const int64_t stride = d_stride_, two = 2 * hidden_;
     const GatheredDepth<T> x{x_rows_}, h_prev{h_prev_rows_};
     // Input side: all gates, or r and z and then n.
@@ -360,7 +369,7 @@ class Backward {
       add_column_sums<T>(args_.grad_b_hh, d_, stride, rows, kGates * hidden_, nullptr, accumulate);
     }
     if (args_.grad_peephole != nullptr) add_peepholes(rows, accumulate);
-    if (args_.grad_x != nullptr) add_grad_x(rows, first, d_n);
+    if (args_.grad_x != nullptr) add_grad_x(without_grad_x, first, d_n);
   }
 
   void add_peepholes(int64_t rows, bool accumulate) {
@@ -414,6 +423,7 @@ class Backward {
   T* grad_h_rows_;  // with a projection: gradients of h
   T* inner_rows_;   // with a projection: o tanh(c); with the reset first: r h
   T *grad_x_, *zero_;
+  GradXAhead<T> grad_x_ahead_;
   const T **x_rows_, **h_prev_rows_, **c_prev_rows_;
 };
 

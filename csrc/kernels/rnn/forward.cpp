@@ -95,7 +95,7 @@ class Direction {
                     apply_behind_reset(s, row, block, products);
                   });
     }
-    if (m_.projected()) {
+    if (projected()) {
       share.meet();
       multiply<T>(m_.inner, m_.hidden, m_.hidden, m_.projection, 1, rows,
                   share.blocks(ceil_div(m_.output, kGroup<T>)), scratch,
@@ -134,7 +134,7 @@ class Direction {
       });
     }
     T* const h = m_.h[1 - s % 2];
-    if (m_.projected()) {
+    if (projected()) {
       reduced_product(w.w_hr, rows, m_.output, m_.hidden, m_.inner, h);
       for (int64_t row = 0; row < rows; ++row) {
         __builtin_memcpy(m_.y + m_.args->y_offsets[m_.sizes->rows.step_start[s] + row],
@@ -145,6 +145,7 @@ class Direction {
   }
 
  private:
+  bool projected() const { return Cell::kLstm && m_.projected(); }
   static int64_t product_elements(const RnnSizes& sizes) {
     return round_up(product_scratch<T>(sizes.rows.batch,
                                        sizes.input + max_of(sizes.output, sizes.hidden), kSlots),
@@ -245,8 +246,8 @@ class Direction {
   void apply_cell(int64_t s, int64_t row, int64_t block, const T* sums) const {
     const int64_t packed_row = m_.sizes->rows.step_start[s] + row;
     // With a projection h and y are its products instead.
-    T* const y = m_.projected() ? nullptr : m_.y + m_.args->y_offsets[packed_row];
-    T* const h = m_.projected() ? m_.inner + row * m_.hidden : m_.h[1 - s % 2] + row * m_.hidden;
+    T* const y = projected() ? nullptr : m_.y + m_.args->y_offsets[packed_row];
+    T* const h = projected() ? m_.inner + row * m_.hidden : m_.h[1 - s % 2] + row * m_.hidden;
     const T* const h_prev = m_.h[s % 2] + row * m_.hidden;
     T* const c = m_.c + row * m_.hidden;
     each_vector(block, [&](int64_t unit, int64_t lanes, int64_t offset) {
