@@ -148,7 +148,7 @@ void grad_by_heads(const AttentionBackwardArgs<T>& args) {
               T* const sums = p.query.is_bfloat16
                                   ? scratch.query_sums
                                   : static_cast<T*>(args.grad_query) + key_head * size;
-              fill(sums, size, T(0));
+              if (p.keys == 0) fill(sums, size, T(0));
               for (int64_t k = 0; k < p.keys; k += block) {
                 KeyPart<T>(args, scratch, key_head, block_of(k, block, p.keys), sums).run();
               }

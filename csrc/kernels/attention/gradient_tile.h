@@ -26,6 +26,7 @@ struct BackwardScratch {
   T* value_groups;  // [group][value_width][kGroup]
   T* gradients;     // [group][width][kGroup]
   T* value_gradients;
+  T* begun;          // [group], whether the gradients hold anything yet
   RowBlock<T> rows;  // of the rows' side
   RowBlock<T> value_rows;
   T* keys;        // of the lanes' side, [block][width], where they cannot be read in place
@@ -47,6 +48,7 @@ struct BackwardScratch {
     value_groups = carver.take(block * p.value_width);
     gradients = carver.take(block * p.width);
     value_gradients = carver.take(block * p.value_width);
+    begun = carver.take(ceil_div(block, kGroup<T>));
     this->rows = RowBlock<T>::carve(carver, rows, p.width);
     value_rows = RowBlock<T>::carve(carver, rows, p.value_width);
     scores = carver.take(kMaxBlockRows * kGroup<T>);

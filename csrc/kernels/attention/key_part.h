@@ -25,8 +25,7 @@ class KeyPart {
   void run() {
     pack_groups(s_.groups, p_.key, key_head_, keys_, p_.width, T(1), s_.staging);
     pack_groups(s_.value_groups, p_.value, key_head_, keys_, p_.value_width, T(1), s_.staging);
-    fill(s_.gradients, groups_ * kGroup<T> * p_.width, T(0));
-    fill(s_.value_gradients, groups_ * kGroup<T> * p_.value_width, T(0));
+    fill(s_.begun, groups_, T(0));
     if (query_sums_) place_keys();
     for (int64_t i = 0; i < p_.group; ++i) add_head(key_head_ * p_.group + i);
     for (int64_t g = 0; g < groups_; ++g) finish(g);
@@ -78,8 +77,12 @@ class KeyPart {
     const GradientTile<T, false> tile(args_, s_, head);
     const Range seen = tile.rules().queries_of(keys_);
     const int64_t step = block_rows(p_.queries);
-    for (int64_t q = seen.begin / step * step; q < seen.end; q += step) {
+    for (int64_t q = 0; q < p_.queries; q += step) {
       const Range queries = block_of(q, step, p_.queries);
+      if (queries.end <= seen.begin || q >= seen.end) {
+        if (query_sums_ && keys_.begin == 0) start_queries(head, queries);
+        continue;
+      }
       s_.rows.load(p_.query, head, queries, p_.scale);
       s_.value_rows.load(args_.grad_output, head, queries, T(1));
       if (args_.grad_key) s_.rows.set_specials_aside();
@@ -96,10 +99,14 @@ class KeyPart {
       used[g - groups.begin] =
           add_block(tile, head, g, queries, s_.grad_scores + (g - groups.begin) * kGroup<T>);
     }
-    if (query_sums_) {
-      const int64_t first = (head - key_head_ * p_.group) * p_.queries + queries.begin;
-      add_to_queries(query_sums_ + first * p_.width, groups, used);
-    }
+    if (query_sums_) add_to_queries(query_rows(head, queries.begin), groups, used, queries);
+  }
+
+  T* query_rows(int64_t head, int64_t query) const {
+    return query_sums_ + ((head - key_head_ * p_.group) * p_.queries + query) * p_.width;
+  }
+  void start_queries(int64_t head, Range queries) const {
+    fill(query_rows(head, queries.begin), (queries.end - queries.begin) * p_.width, T(0));
   }
 
   // Returns the rows of the block that see the group; those of grad_scores are then set.
@@ -111,9 +118,11 @@ class KeyPart {
     const int64_t lanes = round_up(at.keys.end - at.keys.begin, Vec<T>::kSize);
     grad_scores += used.begin * kGradientStride<T>;
     if (!tile.compute(at, g, used, lanes, grad_scores, ahead_)) return {0, 0};
+    const bool begun = s_.begun[g] != T(0);
+    s_.begun[g] = T(1);
     if (args_.grad_value) {
       s_.value_rows.multiply_transposed(s_.value_gradients + g * kGroup<T> * p_.value_width,
-                                        s_.scores, kGroup<T>, used, lanes, true, ahead_);
+                                        s_.scores, kGroup<T>, used, lanes, begun, ahead_);
     }
     if (args_.grad_bias) {
       store_rectangle(args_.grad_bias + head * p_.queries * p_.keys, p_.keys, grad_scores,
@@ -122,16 +131,17 @@ class KeyPart {
     tile.apply_cap_slope(grad_scores, rows, lanes);
     if (args_.grad_key) {
       s_.rows.multiply_transposed(s_.gradients + g * kGroup<T> * p_.width, grad_scores,
-                                  kGradientStride<T>, used, lanes, true, ahead_);
+                                  kGradientStride<T>, used, lanes, begun, ahead_);
     }
     return used;
   }
 
-  // target[rows] += grad_scores * keys, for the rows that each group uses. One product over several
-  // groups: C is read and written once.
-  void add_to_queries(T* target, Range groups, const Range* used) {
+  // target[rows] += grad_scores * keys, for the rows that each group uses; the first groups start
+  // all rows. One product over several groups: C is read and written once.
+  void add_to_queries(T* target, Range groups, const Range* used, Range queries) {
     const int64_t count = groups.end - groups.begin;
-    Range rows{INT64_MAX, 0};
+    const bool starts = keys_.begin == 0 && groups.begin == 0;
+    Range rows = starts ? Range{0, queries.end - queries.begin} : Range{INT64_MAX, 0};
     for (int64_t i = 0; i < count; ++i) {
       if (used[i].begin == used[i].end) continue;
       rows = {min_of(rows.begin, used[i].begin), max_of(rows.end, used[i].end)};
@@ -144,7 +154,7 @@ class KeyPart {
     }
     const int64_t panel = panel_rows(rows.end - rows.begin);
     for (int64_t r = rows.begin; r < rows.end; r += panel) {
-      add_panel(target + r * p_.width, groups, used, {r, min_of(r + panel, rows.end)});
+      add_panel(target + r * p_.width, groups, used, {r, min_of(r + panel, rows.end)}, starts);
     }
   }
 
@@ -154,13 +164,16 @@ class KeyPart {
     }
   }
 
-  void add_panel(T* target, Range groups, const Range* used, Range rows) {
+  void add_panel(T* target, Range groups, const Range* used, Range rows, bool starts) {
     Range live{groups.end - groups.begin, 0};  // from the first group that a row sees to the last
     for (int64_t i = 0; i < groups.end - groups.begin; ++i) {
       if (max_of(used[i].begin, rows.begin) >= min_of(used[i].end, rows.end)) continue;
       live = {min_of(live.begin, i), i + 1};
     }
-    if (live.begin >= live.end) return;
+    if (live.begin >= live.end) {
+      if (starts) fill(target, (rows.end - rows.begin) * p_.width, T(0));
+      return;
+    }
     const int64_t begin = keys_of_group(groups.begin + live.begin).begin;
     const int64_t depth = keys_of_group(groups.begin + live.end - 1).end - begin;
     const auto key = key_.from_row(begin - keys_.begin);
@@ -168,7 +181,7 @@ class KeyPart {
     for (int64_t c = 0; c < p_.width; c += kGroup<T>) {
       run_strided_tile<T>(static_cast<int>(rows.end - rows.begin),
                           {depth, a, kGradientStride<T>, 1, key.data + c, key.row_stride,
-                           target + c, p_.width, min_of(kGroup<T>, p_.width - c), true},
+                           target + c, p_.width, min_of(kGroup<T>, p_.width - c), !starts},
                           ahead_);
     }
   }
@@ -176,6 +189,10 @@ class KeyPart {
   void finish(int64_t g) {
     const Range keys = keys_of_group(g);
     const int64_t first = key_head_ * p_.keys;
+    if (s_.begun[g] == T(0)) {
+      fill(s_.gradients + g * kGroup<T> * p_.width, kGroup<T> * p_.width, T(0));
+      fill(s_.value_gradients + g * kGroup<T> * p_.value_width, kGroup<T> * p_.value_width, T(0));
+    }
     if (args_.grad_key) {
       store_gradient(p_, args_.grad_key, first, keys, p_.width,
                      s_.gradients + g * kGroup<T> * p_.width, T(1));
