@@ -241,7 +241,7 @@ TARGETS: dict[str, dict[str, Target]] = {
                 "At 1024 x 77 PyTorch runs at 49% of the FMA peak, so that 2.0 asks for 98%. At 64 "
                 "x 64 with width 32, where products take three quarters of the backward pass at 85 "
                 "to 90% of the peak, packing, transposing back, the products of outputs and their "
-                "gradients and weights are 3 to 6% each. Tried also: scaling on the way out (kept), "
+                "gradients and weights are 3 to 6% each. Tried also: scaling on the way out, kept, "
                 "gradients begun by their first product instead of zeros (1.01 to 1.05, kept). "
                 + _ATTENTION_BACKWARD
             ),
