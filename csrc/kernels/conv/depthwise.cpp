@@ -43,6 +43,62 @@ void filter_rows(const Filter<T>& filter, const T* block, T bias, T* out, int64_
   }
 }
 
+// kVectors of columns of kRows output rows whose taps lie in consecutive rows, any number of them:
+// what is loaded of a row serves all output rows that see it.
+template <class T, int kRows, int kVectors>
+void filter_dense_columns(const Filter<T>& filter, const T* block, T bias, T* out,
+                          int64_t out_stride, int64_t cols) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  const int64_t height = filter.taps[0], width = filter.taps[1];
+  const int64_t down = filter.weight_strides[0], across = filter.weight_strides[1];
+  Vec<T> acc[kRows][kVectors];
+  FASTNN_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    FASTNN_UNROLL
+    for (int v = 0; v < kVectors; ++v) acc[i][v] = Vec<T>::zero();
+  }
+  for (int64_t r = 0; r < height + kRows - 1; ++r) {
+    const T* const row = block + filter.tap_rows[0] + r * filter.row_step;
+    const T* weights = filter.weights + r * down;  // output row i sees it with tap row r - i
+    const bool all = r >= kRows - 1 && r < height;
+    for (int64_t w = 0; w < width; ++w, weights += across) {
+      Vec<T> x[kVectors];
+      FASTNN_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        x[v] = Vec<T>::load(row + filter.tap_cols[w] + v * kSize);
+      }
+      FASTNN_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        if (!all && (i > r || i <= r - height)) continue;
+        const Vec<T> factor = Vec<T>::broadcast(weights[-i * down]);
+        FASTNN_UNROLL
+        for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(factor, x[v], acc[i][v]);
+      }
+    }
+  }
+  FASTNN_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    FASTNN_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      store_lanes(acc[i][v] + Vec<T>::broadcast(bias), out + i * out_stride + v * kSize,
+                  cols - v * kSize);
+    }
+  }
+}
+
+template <class T, int kRows>
+void filter_dense_rows(const Filter<T>& filter, const T* block, T bias, T* out, int64_t out_stride,
+                       int64_t cols) {
+  constexpr int64_t kSize = Vec<T>::kSize;
+  int64_t j = 0;
+  for (; j + kSize < cols; j += 2 * kSize) {
+    filter_dense_columns<T, kRows, 2>(filter, block + j, bias, out + j, out_stride, cols - j);
+  }
+  if (j < cols) {
+    filter_dense_columns<T, kRows, 1>(filter, block + j, bias, out + j, out_stride, cols - j);
+  }
+}
+
 // kRows output rows of a kTaps x kTaps filter whose taps lie in consecutive rows: the weights stay
 // in registers, and what is loaded serves every row that sees it.
 template <class T, int kTaps, int kStep, int kRows>
@@ -105,6 +161,10 @@ RowsFunctions<T> choose_functions(const Axis (&axes)[3]) {
     if (taps == 3 && step == 2) return dense_functions<T, 3, 2>();
     if (taps == 5 && step == 1) return dense_functions<T, 5, 1>();
     if (taps == 5 && step == 2) return dense_functions<T, 5, 2>();
+  }
+  if (axes[1].tap_step == 1 && step == 1 && taps >= kStripRows) {
+    return {{&filter_dense_rows<T, 1>, &filter_dense_rows<T, 2>, &filter_dense_rows<T, 3>,
+             &filter_dense_rows<T, 4>}};
   }
   return {{&filter_rows<T, 1>, &filter_rows<T, 2>, &filter_rows<T, 3>, &filter_rows<T, 4>}};
 }
