@@ -27,57 +27,75 @@ class Target:
 # Limits and what was tried, measured on an AMD EPYC (Zen 4) with AVX-512 on one core.
 _RECURRENT_NOTES = {
     "lstm forward, batch 1": (
-        "A step cannot be faster than its recurrent weights are read: 0.25 MiB from L2 at 118 "
-        "GB/s take 2.2 us (H 128; 3.3 reached, with the input's part and the gates), 1 MiB from "
-        "L2 and L3 at 100 GB/s 10.5 us (H 256; 14), 16 MiB from L3 at 70 GB/s 240 us (H 1024; "
-        "320). Tried: input projections on the multiply-adds that reading leaves idle, where "
-        "weights are within 8 times L2 (1.22, kept); one call of the kernel for a single step "
-        "(1.1 for cells, kept); peepholes and ReLU as branches of the cell (0.97, now chosen "
-        "outside of it); with H 32 3 us of a call of 8 are the kernel's."
+        "A step cannot be faster than its recurrent weights are read: 0.25 MiB from L2 at 115 "
+        "GB/s take 2.3 us (H 128; 2.4 with the gates, 2.7 with the inputs' part beside, 3.3 "
+        "reached), 1 MiB from L2 and L3 10.4 us (H 256; 13.5), 16 MiB from L3 at 70 GB/s 240 us "
+        "(H 1024; 300); 1.4 would be 2.9 us with H 128. Tried: input projections on the "
+        "multiply-adds that reading leaves idle, where weights are within 8 times L2 (1.22, "
+        "kept), and spread evenly over the products (1.00, GRU and RNN 1.03, kept); every other "
+        "step from the last weights on, which L2 still holds (1.04 to 1.07 with H 256 and 1024, "
+        "kept); the next weights fetched into L1 before the gates (0.96 to 0.99); arguments of a "
+        "call checked in less time (1.16 with H 32, kept)."
     ),
     "gru forward, batch 1": (
         "As LSTM, with three quarters of the weights: 1.7 us a step to read them with H 128 "
-        "(2.6 reached), 7.9 us with H 256 (10.2)."
+        "(2.5 reached), 7.9 us with H 256 (9.7). Tried: input projections beside reading (1.15, "
+        "kept), spread evenly (1.03, kept), every other step from the last weights on (1.03 to "
+        "1.07, kept), shorter calls (1.17 with H 32, kept)."
     ),
     "lstm forward, batch 8 to 32": (
         "B16 H256: a step's products take 142 us at the peak, 150 in tiles 256 deep, the gates "
         "10; 160 are reached and the peers are at 165, so that 1.1 would be the peak itself. "
         "Tried: inputs and states in one fused product, without gates in memory (1.02 to 1.06, "
-        "kept); the next weights fetched into L2 (1.00 to 1.02, kept); both matrices packed as "
-        "one (1.01); tiles of 6 x 4 instead of 8 x 2 (0.98 to 1.00); chunks of projections of 1 "
-        "instead of 4 MiB (1.01, superseded); two vectors of gates interleaved (0.97); padded "
-        "rows (1.00)."
+        "kept); rows used where they lie instead of packed (1.01 to 1.02, kept); the next "
+        "weights fetched into L2 (1.00 to 1.02, kept), the next step's inputs (1.00); every "
+        "other step from the last weights on (0.99 to 1.00); both matrices packed as one (1.01); "
+        "tiles of 6 x 4 instead of 8 x 2 (0.98 to 1.00); chunks of projections of 1 instead of "
+        "4 MiB (1.01, superseded); two vectors of gates interleaved (0.97); padded rows (1.00)."
     ),
     "lstm forward, batch 64 and more": (
         "As with batch 8 to 32. With 128 rows of 650 the fused product is 0.98 of the speed of "
-        "projecting chunks, which is kept there: 13 MB of weights and 10 panels leave L2."
+        "projecting chunks, which is kept there: 13 MB of weights and 10 panels leave L2. Rows "
+        "in place instead of packed: 0.98 to 1.00."
     ),
     "gru forward, batch 8 to 32": (
         "Products at 85 to 90% of the peak, the peers at 80: 1.15 would be 97%. Tried: as for "
-        "LSTM; the fused product 1.00 to 1.09 (kept), weights fetched ahead 1.01 (kept)."
+        "LSTM; the fused product 1.00 to 1.09 (kept), rows in place 1.01 to 1.02 (kept), weights "
+        "fetched ahead 1.01 (kept), every other step from the last weights on 0.99 to 1.00."
     ),
     "rnn forward, batch 8 to 32": (
-        "The peer is at 70 to 80% of the peak, so that 1.3 would be 91 to 104% of it. Tried: "
-        "the fused product (1.01 to 1.06, kept), both matrices packed as one (1.01), the fused "
+        "The peer is at 70 to 85% of the peak, so that 1.3 would be 91 to 110% of it. With B16 "
+        "H256 tiles take 82% of the time, at 96% of the peak, tanh 7%, rows of x and h 8% where "
+        "they are packed. Tried: the fused product (1.01 to 1.06, kept), rows in place (1.01 to "
+        "1.04, kept), both matrices packed as one (1.01), the next step's inputs fetched ahead "
+        "(0.98 to 1.00), every other step from the last weights on (0.97 to 1.00), the fused "
         "product for weights far down in L3 too (0.78 with H 1536)."
     ),
     "lstm training step, batch 1": (
         "A call with H 128 is 79 MFLOP, 666 us at the peak, and PyTorch takes 1790: 2.7 would "
-        "be the peak. Recurrent products are read-bound in both passes (2.2 us a step and "
-        "pass), the weights' gradients are one product over all steps. Tried: recurrent weights "
-        "used in place backward instead of packed (0.96); input weights packed as they are used "
-        "(1.02 to 1.08 with H 1024, kept); the forward pass of inference, projections in the "
-        "shadow of reading (1.22 there, kept). Backward nothing is hidden behind reading yet."
+        "be the peak. Recurrent products are read-bound in both passes (2.3 us a step and "
+        "pass), the weights' gradients are one product over all steps: at least 680 us, 1030 "
+        "reached. Tried: the gradient of x beside reading (1.03 to 1.07, kept); gradients of "
+        "gates in rows that do not share the sets of L1 (1.00 to 1.08, kept); input weights "
+        "packed as they are used (1.02 to 1.08 with H 1024, kept), or in place for the gradient "
+        "of x (0.97); recurrent weights used in place backward instead of packed (0.96)."
     ),
     "lstm training step, batch 8 to 32": (
-        "At 77 to 83% of the peak, which itself would be some 1.5 times PyTorch's speed. Tried: "
-        "gradients in chunks of steps while in cache (1.22 over whole products, kept), the "
-        "fused product forward (1.00 to 1.03, kept), chunks of 1 or 12 MiB instead of 4 (0.98 "
-        "to 1.01). What is left are packing (4%), cells (5%) and tiles of 8 rows."
+        "At 79 to 84% of the peak, which itself would be some 1.5 times PyTorch's speed: tiles "
+        "take 88% of the time, at 96% of the peak. Tried: gradients in chunks of steps while in "
+        "cache (1.22 over whole products, kept), the fused product forward (1.00 to 1.03, kept), "
+        "rows of gradients apart and in place instead of packed (1.00 to 1.03, kept), weights "
+        "from the last on in every other step (0.99), chunks of 1 or 12 MiB instead of 4 (0.98 "
+        "to 1.01)."
     ),
     "lstm training step, batch 64 and more": (
-        "At 80 to 86% of the peak, which itself would be some 1.35 times PyTorch's speed. "
-        "Tried: as with batch 8 to 32."
+        "At 80 to 87% of the peak, which itself would be some 1.35 times PyTorch's speed. "
+        "Tried: gradients in chunks of steps while in cache (1.22, kept), chunks of 1 or 12 MiB "
+        "instead of 4 (0.98 to 1.01), rows forward in place instead of packed (0.98 to 1.00)."
+    ),
+    "rnn training step, batch 64 and more": (
+        "At 77 to 84% of the peak, PyTorch at 55 to 64%: 1.4 would be 77 to 90%. Tried: as for "
+        "LSTM; the fused product forward 1.01 to 1.06 (kept), rows of gradients apart 1.00."
     ),
     "lstm forward, lengths": (
         "45% of the steps are padding, which is skipped; in the rest 74% of the peak is "
