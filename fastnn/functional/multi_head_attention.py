@@ -178,17 +178,18 @@ def attend_heads(
     batched = array(inputs[0]).ndim == 3
     batch_first = batch_first or not batched
     q, k, v = _projections(inputs, heads, project, fused, batch_first)
-    k, v = (
-        x if static is None else _static(op, static, q, name)
-        for x, static, name in zip((k, v), static_kv, ("static_k", "static_v"))
-    )
+    if static_kv[0] is not None:
+        k = _static(op, static_kv[0], q, "static_k")
+    if static_kv[1] is not None:
+        v = _static(op, static_kv[1], q, "static_v")
     mask = _mask(op, key_padding_mask, None if is_causal else attn_mask, q, k.shape[2])
-    extra = (bias_kv[0] is not None) + bool(add_zero_attn)
-    if (bias_kv[0] is None) != (bias_kv[1] is None):
+    bias_k, bias_v = bias_kv
+    if (bias_k is None) != (bias_v is None):
         raise ValueError(f"{op}: bias_k and bias_v must be given together")
-    for name, bias in zip(("bias_k", "bias_v"), bias_kv):
-        _check_shape(op, name, bias, (1, 1, heads * q.shape[3]))
+    extra = (bias_k is not None) + bool(add_zero_attn)
     if extra:
+        _check_shape(op, "bias_k", bias_k, (1, 1, heads * q.shape[3]))
+        _check_shape(op, "bias_v", bias_v, (1, 1, heads * q.shape[3]))
         if is_causal:
             raise ValueError(
                 f"{op}: is_causal must be False with bias_k or add_zero_attn; pass attn_mask"
@@ -217,6 +218,8 @@ def _check(op: str, inputs: tuple[ArrayLike, ...], batch_first: bool) -> None:
     rank = len(shapes[0])
     if rank not in (2, 3):
         raise ValueError(f"{op}: query must have 2 or 3 dimensions, got shape {shapes[0]}")
+    if shapes[0] == shapes[1] == shapes[2]:
+        return
     for name, shape in zip(("key", "value"), shapes[1:]):
         if len(shape) != rank:
             raise ValueError(f"{op}: {name} must have {rank} dimensions, got shape {shape}")
@@ -263,6 +266,8 @@ def _static(op: str, static: Any, q: Any, name: str) -> Any:
 
 def _mask(op: str, padding: Any, attn_mask: Any, q: Any, keys: int) -> Any:
     """Join both masks into what attention takes: True, or what to add, where seen."""
+    if padding is None and attn_mask is None:
+        return None
     batch, heads, queries = q.shape[:3]
     padding, attn_mask = (
         np.asarray(mask) if isinstance(mask, (list, tuple)) else mask
@@ -285,8 +290,6 @@ def _mask(op: str, padding: Any, attn_mask: Any, q: Any, keys: int) -> Any:
                 f"{op}: attn_mask.shape must be ({queries}, {keys}) or "
                 f"({batch * heads}, {queries}, {keys}), got {shape}"
             )
-    if not masks:
-        return None
     if all(array(mask).dtype == bool for mask in masks):
         hidden = array(masks[0]) if len(masks) == 1 else array(masks[0]) | array(masks[1])
         return ~hidden

@@ -173,7 +173,8 @@ class MultiheadAttention(Module):
         """`forward` with another last map: a layer of a Transformer joins the sum to it."""
         sizes = (self.embed_dim, self.kdim, self.vdim)
         for name, x, size in zip(("query", "key", "value"), inputs, sizes):
-            refuse_none("MultiheadAttention", **{name: x})
+            if x is None:
+                refuse_none("MultiheadAttention", **{name: x})
             if array(x).shape[-1:] != (size,):
                 raise ValueError(
                     f"MultiheadAttention: {name}.shape[-1] must be {size}, got shape "
