@@ -9,6 +9,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
+from fastnn.autograd import no_grad
 from fastnn.nn import init
 from fastnn.nn.container import (
     Flatten,
@@ -21,6 +22,7 @@ from fastnn.nn.container import (
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
 from fastnn.nn.state import StateDictError
+from fastnn.nn.utils import parameters_to_vector, vector_to_parameters
 from fastnn.tensor import Tensor
 
 
@@ -366,3 +368,24 @@ def test_to_converts_or_stays() -> None:
     assert layer.weight.dtype == np.float64
     with pytest.raises(ValueError, match="to: fastnn computes on the CPU, got 'cuda'"):
         layer.to("cuda")
+
+
+def test_parameters_as_a_vector() -> None:
+    layer = Linear(3, 2)
+    vector = parameters_to_vector(layer.parameters())
+    expected = np.concatenate([layer.weight.data.ravel(), layer.bias.data])
+    np.testing.assert_array_equal(vector.data, expected)
+    (vector * vector).sum().backward()
+    np.testing.assert_array_equal(layer.bias.grad, 2 * layer.bias.data)
+    with no_grad():
+        layer(np.ones((1, 3), np.float32))  # packs the weight
+    vector_to_parameters(vector * 2, layer.parameters())
+    np.testing.assert_array_equal(parameters_to_vector(layer.parameters()).data, 2 * expected)
+    with pytest.raises(ValueError, match=r"vec\.shape must be \(8,\), got \(7,\)"):
+        vector_to_parameters(expected[1:], layer.parameters())
+    with pytest.raises(TypeError, match="vec must be an array or Tensor of floats, got list"):
+        vector_to_parameters([1, 2], layer.parameters())
+    with pytest.raises(TypeError, match="parameters must be Tensors, got int"):
+        parameters_to_vector([1])
+    with pytest.raises(ValueError, match="tensors must not be empty"):
+        parameters_to_vector([])

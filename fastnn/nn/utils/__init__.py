@@ -14,8 +14,15 @@ from fastnn.autograd import Array, TensorBase
 from fastnn.functional._args import number
 from fastnn.nn.utils import rnn as rnn
 from fastnn.nn.utils.arena import FlatParameters
+from fastnn.nn.utils.vector import parameters_to_vector, vector_to_parameters
 
-__all__ = ["FlatParameters", "clip_grad_norm_", "clip_grad_value_"]
+__all__ = [
+    "FlatParameters",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "parameters_to_vector",
+    "vector_to_parameters",
+]
 
 
 def _grads(name: str, parameters: TensorBase | Iterable[TensorBase]) -> list[Array]:
