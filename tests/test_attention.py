@@ -122,6 +122,13 @@ def test_blocks_that_a_mask_empties(isa, rng):
     assert (out[0, 40] == 0).all()
 
 
+def test_slopes_may_be_a_list(rng, dtype):
+    q, k, v = inputs(rng, (2,), 9, 9, 8, 8, dtype)
+    expected = F.scaled_dot_product_attention(q, k, v, alibi_slopes=np.array([0.5, 0.25], dtype))
+    y = F.scaled_dot_product_attention(q, k, v, alibi_slopes=[0.5, 0.25])
+    assert y.tobytes() == expected.tobytes()
+
+
 def test_input_strides(isa, dtype, rng):
     q, k, v = inputs(rng, (2,), 21, 35, 17, 9, dtype)
     expected = F.scaled_dot_product_attention(q, k, v)

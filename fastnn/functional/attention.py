@@ -34,7 +34,7 @@ def scaled_dot_product_attention(
     causal_alignment: str = "upper_left",
     window: tuple[int | None, int | None] | None = None,
     softcap: float | None = None,
-    alibi_slopes: ArrayLike = None,
+    alibi_slopes: ArrayLike | Sequence[float] = None,
     lengths: Sequence[int] | Array | None = None,
     kv_lengths: Sequence[int] | Array | None = None,
     return_lse: bool = False,
@@ -78,7 +78,7 @@ def scaled_dot_product_attention(
         A query sees at most so many keys to either side of its own; None is no limit.
     softcap : float, optional
         Scores become softcap * tanh(score / softcap).
-    alibi_slopes : array, broadcastable to (..., H), optional
+    alibi_slopes : array of query's dtype or list, broadcastable to (..., H), optional
         Slope times the distance between query and key is subtracted from the scores [3]_.
     lengths, kv_lengths : int array, broadcastable to query.shape[:-3], optional
         How many queries and keys of each item of the batch count; the rest is as if masked.
@@ -141,6 +141,9 @@ def scaled_dot_product_attention(
         or kv_lengths is not None
         or causal_alignment != "upper_left"
     ):
+        if isinstance(alibi_slopes, (list, tuple)):
+            wide = array(query).dtype == np.float64
+            alibi_slopes = np.asarray(alibi_slopes, np.float64 if wide else np.float32)
         rules = _rules(
             is_causal, causal_alignment, window, softcap, alibi_slopes, lengths, kv_lengths
         )
