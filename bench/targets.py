@@ -156,7 +156,7 @@ TARGETS: dict[str, dict[str, Target]] = {
             torch=1.15,
             share=(0.9, 0.9),
             note="All libraries run at 88 to 96% of the peak: 1.15 times PyTorch would be more "
-            "than all of it. 3072x128x1024 reaches 93% in huge pages and 89% in pages of 4 KiB, and "
+            "than all of it. 3072x128x1024 reaches 93% in huge pages, 89% in pages of 4 KiB, and "
             "loses up to ten points where A, 12 MB, shares L3 and memory with others; copying its "
             "rows, 4 KiB apart, is 3.7 points. Tried there: 512 deep 0.96, 2048 deep 0.97 to 1.01, "
             "rows of A packed as panels 0.95, in place 0.81, not fetched ahead 0.96.",
