@@ -199,7 +199,7 @@ def predict(model: Module, x: Any, batch_size: int = 32) -> Any:
     with _mode(model), no_grad():
         model.eval()
         for part, inputs, _ in data:
-            out = model(*inputs)
+            out = _inferred("predict", model, inputs)
             is_tuple = isinstance(out, tuple)
             for position, value in enumerate(out if is_tuple else (out,)):
                 rows = np.asarray(array(value))
@@ -212,6 +212,23 @@ def predict(model: Module, x: Any, batch_size: int = 32) -> Any:
                     outputs.append(np.empty((data.size, *rows.shape[1:]), rows.dtype))
                 outputs[position][part] = rows
     return tuple(outputs) if is_tuple else outputs[0]
+
+
+# What NumPy says of PyTorch's methods on arrays; the second of x.view(-1, n).
+_NOT_NUMPYS = ("'numpy.ndarray' object has no attribute", "Type must be a sub-type of ndarray type")
+
+
+def _inferred(name: str, model: Module, inputs: tuple[Any, ...]) -> Any:
+    """Call a model without recording; a method that only a Tensor has is explained."""
+    try:
+        return model(*inputs)
+    except (AttributeError, ValueError) as error:
+        if not str(error).startswith(_NOT_NUMPYS):
+            raise
+        raise type(error)(
+            f"{name}: {error}; without gradients a model computes on arrays, which have NumPy's "
+            "methods (reshape, transpose, ...) and not PyTorch's: see docs/porting.md"
+        ) from error
 
 
 class _Run:
@@ -256,7 +273,7 @@ class _Run:
         self.model.eval()
         with no_grad():
             for _, inputs, target in data:
-                prediction = self.model(*inputs)
+                prediction = _inferred(self.name, self.model, inputs)
                 loss = np.asarray(array(self.loss(prediction, target)))
                 if loss.size != 1:
                     raise ValueError(

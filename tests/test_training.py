@@ -475,6 +475,25 @@ def test_schedules_take_steps(each: str, rate: float) -> None:
     assert optimizer.param_groups[0]["lr"] == rate
 
 
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [
+        (lambda x: x.view(-1, 2), ValueError),
+        (lambda x: x.permute(1, 0), AttributeError),
+    ],
+)
+def test_methods_that_only_tensors_have_are_explained(method: object, error: type) -> None:
+    class Model(Line):
+        def forward(self, input: np.ndarray) -> object:
+            return method(super().forward(input))
+
+    model, x = Model(), np.ones((4, 2))
+    with pytest.raises(error, match=r"predict: .*; without gradients a model computes on arrays"):
+        predict(model, x, 4)
+    with pytest.raises(error, match=r"evaluate: .*NumPy's methods"):
+        evaluate(model, x, x, loss="mse_loss", batch_size=4)
+
+
 def test_a_plateau_lowers_the_rate() -> None:
     model, x = Line(), np.ones((4, 1))
     optimizer = SGD(model.parameters(), lr=1e-9)
