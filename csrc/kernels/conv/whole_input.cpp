@@ -5,6 +5,8 @@
 namespace fastnn::FASTNN_ISA {
 namespace {
 
+constexpr int64_t kMostInputs = int64_t{1} << 21;  // of an image: bounds the workspace
+
 // What an image and its output have of one group: weights of a filter, and filters.
 struct GroupSizes {
   explicit GroupSizes(const ConvGeometry& g)
@@ -31,7 +33,8 @@ void multiply_groups(int64_t groups, const MatmulForwardArgs<T>& product, int64_
 }  // namespace
 
 bool covers_input(const ConvGeometry& g) {
-  bool result = g.mode == PaddingMode::kZeros;
+  const int64_t taps = g.kernel[0] * g.kernel[1] * g.kernel[2];
+  bool result = g.mode == PaddingMode::kZeros && g.in_channels <= kMostInputs / taps;
   for (int i = 0; i < 3; ++i) {
     result = result && g.output[i] == 1 && g.padding[i] == 0 && g.input[i] == g.kernel[i] &&
              (g.dilation[i] == 1 || g.kernel[i] == 1);
