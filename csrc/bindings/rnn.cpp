@@ -1,3 +1,5 @@
+#include <array>
+
 #include "bindings/fastcall.h"
 #include "bindings/packed_matrix.h"
 #include "bindings/rnn_args.h"
@@ -16,6 +18,25 @@ const char* utf8(py::handle text) {
   if (characters == nullptr) throw py::error_already_set();
   return characters;
 }
+
+// What a direction keeps for the backward pass.
+template <class T>
+struct Saved {
+  Array<T> gates, cells;
+
+  static Saved make(const Check& check, const CellInfo& info, int64_t rows, int64_t hidden) {
+    return {check.output<T>({rows, info.reserve * hidden}),
+            check.output<T>({info.lstm ? rows : 0, hidden})};
+  }
+  static Saved read(const Check& check, const CellInfo& info, const py::tuple& saved, int64_t rows,
+                    int64_t hidden) {
+    const Saved result{check.contiguous<T>("gates", saved[0]),
+                       check.contiguous<T>("cells", saved[1])};
+    check.shape("gates", result.gates, {rows, info.reserve * hidden}, "packed rows, gates");
+    check.shape("cells", result.cells, {info.lstm ? rows : 0, hidden}, "packed rows, hidden_size");
+    return result;
+  }
+};
 
 // One layer. `weights` holds a tuple a direction; of two, the second runs backwards. States are
 // (directions, batch, size). Returns (y, h_n, c_n, saved): c_n is None unless an LSTM, saved None
@@ -74,11 +95,10 @@ py::object rnn_forward(py::handle name, py::handle cell_name, py::handle input, 
                            nullptr,
                            nullptr};
       if (!save) continue;
-      auto gates = check.output<T>({layout.packed_rows(), info.reserve * hidden});
-      auto cells = check.output<T>({info.lstm ? layout.packed_rows() : 0, hidden});
-      args.direction[d].gates = gates.mutable_data();
-      args.direction[d].cells = cells.mutable_data();
-      saved[static_cast<size_t>(d)] = py::make_tuple(gates, cells);
+      auto kept = Saved<T>::make(check, info, layout.packed_rows(), hidden);
+      args.direction[d].gates = kept.gates.mutable_data();
+      args.direction[d].cells = kept.cells.mutable_data();
+      saved[static_cast<size_t>(d)] = py::make_tuple(kept.gates, kept.cells);
     }
     run(rnn_kernels().rnn_forward, args);
     return py::make_tuple(y, h_n, info.lstm ? py::object(c_n) : py::none(),
@@ -133,6 +153,26 @@ py::object rnn_step(py::handle name, py::handle cell_name, py::handle input, py:
   });
 }
 
+// New arrays for the gradients of the weights that are needed, in their order, put into `result`
+// from its third element on; None and null for the others.
+template <class T>
+std::array<T*, 6> weight_gradients(const Check& check, const CellInfo& info,
+                                   const RecurrentWeights<T>& w, int64_t inputs,
+                                   const py::tuple& needs, py::tuple& result) {
+  const int64_t wide = info.gates * w.hidden;
+  const Shape shapes[] = {{wide, inputs}, {wide, w.output},     {wide},
+                          {wide},         {w.output, w.hidden}, {3 * w.hidden}};
+  std::array<T*, 6> pointers{};
+  for (size_t i = 0; i < pointers.size(); ++i) {
+    result[i + 2] = py::none();
+    if (!needs[i].template cast<bool>()) continue;
+    auto grad = check.output<T>(shapes[i]);
+    pointers[i] = grad.mutable_data();
+    result[i + 2] = grad;
+  }
+  return pointers;
+}
+
 // One direction of `directions`, whose y and grad_y hold all of them side by side. Adds to grad_x
 // (or None). Returns the gradients of h0, c0 and of the weights, in their order; None for those
 // that `needs` leaves out.
@@ -161,27 +201,13 @@ py::object rnn_backward(const std::string& cell, py::handle input, py::handle h0
     if (dy) check.shape("grad_y", dy, shape_of(output), "y.shape");
     const auto lens = checked_lengths(check, lengths, batch, steps);
     const Layout layout(steps, batch, lens ? lens.data() : nullptr, batch_first);
-    const auto gates = check.contiguous<T>("gates", saved[0]);
-    const auto cells = check.contiguous<T>("cells", saved[1]);
-    const int64_t rows = layout.packed_rows();
-    check.shape("gates", gates, {rows, info.reserve * w.hidden}, "packed rows, gates");
-    check.shape("cells", cells, {info.lstm ? rows : 0, w.hidden}, "packed rows, hidden_size");
+    const auto kept = Saved<T>::read(check, info, saved, layout.packed_rows(), w.hidden);
     const auto x_offsets = layout.offsets(reverse, inputs, 0);
     const auto y_offsets = layout.offsets(reverse, directions * w.output, direction * w.output);
     auto dx = absent<T>();
     if (!grad_x.is_none()) dx = check.output<T>(shape_of(x), grad_x, {input});
-    const int64_t wide = info.gates * w.hidden;
-    const Shape shapes[] = {{wide, inputs}, {wide, w.output},     {wide},
-                            {wide},         {w.output, w.hidden}, {3 * w.hidden}};
-    Array<T> grads[6];
-    T* pointers[6];
     py::tuple result(8);
-    for (size_t i = 0; i < 6; ++i) {
-      const bool wanted = needs[i].template cast<bool>();
-      if (wanted) grads[i] = check.output<T>(shapes[i]);
-      pointers[i] = wanted ? grads[i].mutable_data() : nullptr;
-      result[i + 2] = wanted ? py::object(grads[i]) : py::none();
-    }
+    const auto grads = weight_gradients(check, info, w, inputs, needs, result);
     auto grad_h0 = check.output<T>(h_shape);
     auto grad_c0 = check.output<T>(info.lstm ? c_shape : Shape{0});
     result[0] = grad_h0;
@@ -198,17 +224,17 @@ py::object rnn_backward(const std::string& cell, py::handle input, py::handle h0
                            y_offsets.data(),
                            data_or_null(dh),
                            data_or_null(dc),
-                           gates.data(),
-                           cells.data(),
+                           kept.gates.data(),
+                           kept.cells.data(),
                            dx ? dx.mutable_data() : nullptr,
                            grad_h0.mutable_data(),
                            info.lstm ? grad_c0.mutable_data() : nullptr,
-                           pointers[0],
-                           pointers[1],
-                           pointers[4],
-                           pointers[2],
-                           pointers[3],
-                           pointers[5]});
+                           grads[0],
+                           grads[1],
+                           grads[4],
+                           grads[2],
+                           grads[3],
+                           grads[5]});
     return std::move(result);
   });
 }
