@@ -32,10 +32,13 @@ std::string label(const char* name, int dims, int axis) {
 
 PoolAxis make_axis(const Check& check, const PoolAxis& given, bool ceil_mode, int dims, int axis) {
   PoolAxis a = given;
-  check.at_least(label("kernel_size", dims, axis).c_str(), a.kernel, 1);
-  check.at_least(label("stride", dims, axis).c_str(), a.stride, 1);
-  check.at_least(label("padding", dims, axis).c_str(), a.padding, 0);
-  check.at_least(label("dilation", dims, axis).c_str(), a.dilation, 1);
+  const auto at_least = [&](const char* name, int64_t value, int64_t least) {
+    if (value < least) check.at_least(label(name, dims, axis).c_str(), value, least);
+  };
+  at_least("kernel_size", a.kernel, 1);
+  at_least("stride", a.stride, 1);
+  at_least("padding", a.padding, 0);
+  at_least("dilation", a.dilation, 1);
   int64_t extent;
   if (__builtin_mul_overflow(a.kernel - 1, a.dilation, &extent) || extent >= kLargest) {
     check.value_error("the window (kernel_size " + std::to_string(a.kernel) + ", dilation " +

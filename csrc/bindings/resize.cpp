@@ -69,21 +69,23 @@ struct PadGeometry {
   static int64_t axis_size(const Check& check, int64_t n, int64_t before, int64_t after,
                            PadMode mode) {
     const int64_t least = std::min(before, after), most = std::max(before, after);
-    const std::string got = ", got (" + std::to_string(before) + ", " + std::to_string(after) + ")";
+    const auto got = [&] {
+      return ", got (" + std::to_string(before) + ", " + std::to_string(after) + ")";
+    };
     if (least < -kLargestPad || most > kLargestPad) {
-      check.value_error("pad must be between -2**40 and 2**40" + got);
+      check.value_error("pad must be between -2**40 and 2**40" + got());
     }
     if (mode == PadMode::kReflect && most >= n) {
       check.value_error("pad must be less than the dimension of " + std::to_string(n) +
-                        " with mode 'reflect'" + got);
+                        " with mode 'reflect'" + got());
     }
     if (mode == PadMode::kCircular && most > n) {
       check.value_error("pad must be at most the dimension of " + std::to_string(n) +
-                        " with mode 'circular'" + got);
+                        " with mode 'circular'" + got());
     }
     const int64_t size = n + before + after;
     if (size < 0 || (mode != PadMode::kConstant && size < 1)) {
-      check.value_error("pad must leave something of the dimension of " + std::to_string(n) + got);
+      check.value_error("pad must leave something of the dimension of " + std::to_string(n) + got());
     }
     if (mode != PadMode::kConstant && n < 1) {
       check.value_error("input must not be empty in the padded dimensions with this mode");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 from numpy import bool_, may_share_memory, ndarray
@@ -30,6 +31,16 @@ def integer(op: str, name: str, value: Any) -> int:
     if not -_LIMIT <= value < _LIMIT:
         raise ValueError(f"{op}: {name} must fit into int64, got {value}")
     return int(value)
+
+
+def integers(op: str, name: str, values: Iterable[Any]) -> tuple[int, ...]:
+    """Return ints as a tuple; as :func:`integer`, whose message names the element."""
+    return tuple(
+        [
+            v if type(v) is int and -_LIMIT <= v < _LIMIT else integer(op, f"{name}[{i}]", v)
+            for i, v in enumerate(values)
+        ]
+    )
 
 
 def natural(op: str, name: str, value: Any, least: int = 0) -> int:
@@ -101,7 +112,7 @@ def ntuple(op: str, name: str, value: Any, n: int) -> tuple[int, ...]:
     if type(value) is int:
         return (integer(op, name, value),) * n
     if isinstance(value, (tuple, list)):
-        values = tuple(integer(op, f"{name}[{i}]", v) for i, v in enumerate(value))
+        values = integers(op, name, value)
         if len(values) == 1:
             return values * n
         if len(values) == n:
@@ -129,9 +140,10 @@ def pair(op: str, name: str, value: Any) -> tuple[int, int]:
 
 def recorded(*inputs: Any) -> bool:
     """Return whether a gradient is being recorded for one of the inputs."""
-    return is_grad_enabled() and any(
-        isinstance(value, TensorBase) and value.requires_grad for value in inputs
-    )
+    for value in inputs:
+        if isinstance(value, TensorBase) and value.requires_grad:
+            return is_grad_enabled()
+    return False
 
 
 def refuse_out_while_recording(op: str, out: Any, *inputs: Any) -> None:

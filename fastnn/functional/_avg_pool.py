@@ -27,7 +27,7 @@ def _avg_pool(
     x = array(input)
     if out is not None:
         refuse_out_while_recording(f"avg_pool{dims}d", out, input)
-    y = _core.avg_pool3d_forward(x, dims, *window, out=out)
+    y = _core.avg_pool3d_forward(x, dims, *window, out)
     if not recorded(input):
         return y
     shape = x.shape
@@ -178,7 +178,7 @@ def _lp_pool(
     x = array(input)
     if out is not None:
         refuse_out_while_recording(f"lp_pool{dims}d", out, input)
-    y = _core.lp_pool3d_forward(x, dims, *window, out=out)
+    y = _core.lp_pool3d_forward(x, dims, *window, out)
     if not recorded(input):
         return y
 

@@ -46,9 +46,9 @@ def _max_pool(
             refuse_out_of_two(f"max_pool{dims}d", out)
     if not recorded(input):
         keep = KEEP_INDICES if return_indices else KEEP_NOTHING
-        return _core.max_pool3d_forward(x, dims, *window, keep=keep, out=out)
+        return _core.max_pool3d_forward(x, dims, *window, keep, out)
     keep = KEEP_INDICES if return_indices else KEEP_FOR_BACKWARD
-    y, saved = _core.max_pool3d_forward(x, dims, *window, keep=keep)
+    y, saved = _core.max_pool3d_forward(x, dims, *window, keep)
     shape = x.shape
 
     def backward(grad: Any, needs: tuple[bool, ...]) -> Gradients:

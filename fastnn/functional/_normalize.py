@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
-from fastnn.functional._args import integer, number, refuse_out_while_recording
+from fastnn.functional._args import integers, number, refuse_out_while_recording
 
 __all__ = ["normalize"]
 
@@ -74,7 +74,7 @@ def _normalize_by_any_norm(input: ArrayLike, p: float, dim: Any, eps: float, out
     x = array(input)
     # The checks of the arguments are the kernel's, on an array without elements.
     probe = np.empty((0,) * x.ndim, x.dtype) if isinstance(x, np.ndarray) else x
-    axes = tuple(integer("normalize", f"dim[{i}]", d) for i, d in enumerate(_sequence(dim)))
+    axes = integers("normalize", "dim", _sequence(dim))
     for axis in axes or (0,):
         _core.normalize_forward(probe, axis, eps)
     if len({axis % max(1, x.ndim) for axis in axes}) != len(axes):

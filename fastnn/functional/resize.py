@@ -7,7 +7,7 @@ from typing import Any
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
-from fastnn.functional._args import flag, integer, ntuple, refuse_out_while_recording
+from fastnn.functional._args import flag, integer, integers, ntuple, refuse_out_while_recording
 from fastnn.functional._grid_sample import affine_grid, grid_sample
 from fastnn.functional.pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
@@ -69,7 +69,7 @@ def pad(
     """
     if not isinstance(pad, (tuple, list)):
         raise TypeError(f"pad: pad must be a tuple of ints, got {pad!r}")
-    amounts = tuple(integer("pad", f"pad[{i}]", n) for i, n in enumerate(pad))
+    amounts = integers("pad", "pad", pad)
     if not isinstance(mode, str):
         raise TypeError(f"pad: mode must be a str, got {mode!r}")
     if value is not None and (isinstance(value, str) or not hasattr(value, "__float__")):

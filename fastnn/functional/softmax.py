@@ -12,7 +12,7 @@ from fastnn.autograd import Array, ArrayLike, Gradients, Result, array, record
 from fastnn.functional._args import (
     check_out,
     flag,
-    integer,
+    integers,
     number,
     refuse_none,
     refuse_out_while_recording,
@@ -354,7 +354,7 @@ def _like(grad: Array, input: Any) -> Array:
 
 
 def _axes(op: str, dim: Any, rank: int) -> tuple[int, ...]:
-    axes = tuple(integer(op, f"dim[{i}]", d) for i, d in enumerate(dim))
+    axes = integers(op, "dim", dim)
     if not axes:
         raise ValueError(f"{op}: dim must name at least one dimension, got {dim!r}")
     for d in axes:
