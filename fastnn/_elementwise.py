@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from fastnn import _core
 from fastnn.autograd import Array, TensorBase, array, record
 
 SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)
@@ -31,7 +32,15 @@ def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
         for axis, size in enumerate(shape)
         if size == 1 and grad.shape[extra + axis] != 1
     )
-    return np.asarray(grad.sum(axis=axes, keepdims=True)).reshape(shape)
+    return total(grad, axes, keepdims=True).reshape(shape)
+
+
+def total(x: Array, axis: Any, keepdims: bool, mean: bool = False) -> Array:
+    """Sum over axes (None for all, an int or a tuple of them), or their mean."""
+    if x.dtype.char in "fd" and x.flags.c_contiguous:
+        return _core.axis_sum(x, axis, keepdims, mean)  # type: ignore[no-any-return]
+    reduce: Any = np.mean if mean else np.sum
+    return np.asarray(reduce(x, axis=axis, keepdims=keepdims))
 
 
 def pair(name: str, a: Any, b: Any) -> tuple[Any, Any]:

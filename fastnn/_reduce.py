@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._elementwise import result
+from fastnn._elementwise import result, total
 from fastnn._ufuncs import sqrt
 from fastnn.autograd import Array, array
 from fastnn.functional._args import integer
@@ -47,7 +47,7 @@ def spread(reduced: Any, x: Array, axis: Any) -> Array:
 def sum(a: Any, axis: Any, keepdims: bool) -> Any:
     x = array(a)
     return result(
-        x.sum(axis=axis, keepdims=keepdims),
+        total(x, axis, keepdims),
         (a,),
         lambda grad, needs: (np.broadcast_to(spread(grad, x, axis), x.shape),),
         "sum",
@@ -61,7 +61,7 @@ def mean(a: Any, axis: Any, keepdims: bool) -> Any:
         share = spread(grad / grad.dtype.type(max(_count(x, axis), 1)), x, axis)
         return (np.broadcast_to(share, x.shape),)
 
-    return result(x.mean(axis=axis, keepdims=keepdims), (a,), backward, "mean")
+    return result(total(x, axis, keepdims, mean=True), (a,), backward, "mean")
 
 
 def extremum(a: Any, axis: Any, keepdims: bool, name: str) -> Any:

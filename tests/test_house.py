@@ -20,13 +20,13 @@ MEASURES = {"fma_peak", "bfloat16_peak", "int8_peak", "stream_copy", "stream_rea
 # benchmarks mention that name; the reference has it in lower case.
 ELSEWHERE = {
     "matmul_forward": ("fastnn.functional", "linear"),
-    "column_sum_forward": ("fastnn.functional", "linear"),
     "pack_matrix": ("fastnn.functional", "linear"),
     "conv3d_prepare": ("fastnn.functional", "conv3d"),
     "pack_recurrent": ("fastnn.functional", "rnn"),
     "pack_quantized_linear": ("fastnn.functional", "quantized_linear"),
     "matmul_bfloat16": ("fastnn.functional", "linear"),
     "pack_bfloat16": ("fastnn.functional", "linear"),
+    "axis_sum": ("fastnn._reduce", "sum"),
     "gelu_tanh_forward": ("fastnn.functional", "gelu"),
     "gelu_tanh_backward": ("fastnn.functional", "gelu"),
     "philox_words": ("fastnn.functional", "dropout"),

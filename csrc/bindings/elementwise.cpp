@@ -3,6 +3,9 @@
 #include "bindings/common.h"
 
 namespace fastnn {
+
+void init_axis_sum(py::module_& m);
+
 namespace {
 
 using UnaryForward = Kernel<UnaryForwardArgs> ElementwiseKernels::*;
@@ -175,6 +178,7 @@ void define_activation(py::module_& m, const Activation& activation, UnaryForwar
 }  // namespace
 
 void init_elementwise(py::module_& m) {
+  init_axis_sum(m);
 #define FASTNN_ACTIVATION(_, name, first, second, ...)                  \
   define_activation(                                                    \
       m, { #name, first, second }, &ElementwiseKernels::name##_forward, \

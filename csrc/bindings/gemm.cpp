@@ -227,21 +227,6 @@ py::object linear_infer(py::handle input, py::handle weight, py::handle bias, py
                         py::none(), residual, activation);
 }
 
-py::object column_sum_forward(py::handle input, py::handle out) {
-  const Check check("column_sum");
-  return check.dispatch("input", input, [&](auto zero) -> py::object {
-    using T = decltype(zero);
-    const auto x = check.contiguous<T>("input", input);
-    check.min_rank("input", x, 1);
-    const int64_t cols = extent(x, x.ndim() - 1);
-    auto sums = check.output<T>({cols}, out, {input});
-    run(gemm_kernels().column_sum_forward,
-        ColumnSumForwardArgs<T>{cols > 0 ? x.size() / cols : 0, cols, x.data(),
-                                sums.mutable_data()});
-    return std::move(sums);
-  });
-}
-
 }  // namespace
 
 void init_gemm(py::module_& m) {
@@ -265,8 +250,6 @@ void init_gemm(py::module_& m) {
   define<&linear_infer>(
       m, "linear_infer",
       {{"input"}, {"weight"}, {"bias", true}, {"activation", true}, {"residual", true}});
-  m.def("column_sum_forward", &column_sum_forward, py::arg("input"), py::arg("out") = py::none(),
-        "Sums over all axes but the last");
 }
 
 }  // namespace fastnn

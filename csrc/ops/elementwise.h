@@ -65,12 +65,22 @@ struct GluBackwardArgs {
   T* grad_x;
 };
 
+// y = sum of x (outer, length, inner) over its middle dimension / divisor.
+template <class T>
+struct AxisSumArgs {
+  int64_t outer, length, inner;
+  const T* x;
+  double divisor;
+  T* y;
+};
+
 #define FASTNN_ACTIVATION_KERNELS(KERNEL, name, ...) \
   KERNEL(name##_forward, UnaryForwardArgs)           \
   KERNEL(name##_backward, UnaryBackwardArgs)
 
 #define FASTNN_ELEMENTWISE_KERNELS(KERNEL)              \
   FASTNN_ACTIVATIONS(FASTNN_ACTIVATION_KERNELS, KERNEL) \
+  KERNEL(axis_sum, AxisSumArgs)                         \
   KERNEL(prelu_forward, PreluForwardArgs)               \
   KERNEL(prelu_backward, PreluBackwardArgs)             \
   KERNEL(glu_forward, GluForwardArgs)                   \

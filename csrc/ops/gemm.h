@@ -61,14 +61,6 @@ struct PackMatrixArgs {
   int64_t* elements;
 };
 
-// sums[j] = sum over i of x[i, j]; x contiguous (rows, cols). The gradient of a bias.
-template <class T>
-struct ColumnSumForwardArgs {
-  int64_t rows, cols;
-  const T* x;
-  T* sums;
-};
-
 // y = activation(x W^T + bias + residual), W[j, k] = weight_scale[j] * weight[j, k], with `weight`
 // from pack_quantized_linear; x (m, k) is quantised row by row. All contiguous; y overlaps nothing.
 template <class T>
@@ -132,7 +124,6 @@ struct PackBfloat16Args {
   KERNEL(matmul_forward, MatmulForwardArgs)                    \
   KERNEL(grouped_mm_forward, GroupedMmForwardArgs)             \
   KERNEL(pack_matrix, PackMatrixArgs)                          \
-  KERNEL(column_sum_forward, ColumnSumForwardArgs)             \
   KERNEL(quantized_linear_forward, QuantizedLinearForwardArgs) \
   KERNEL(pack_quantized_linear, PackQuantizedLinearArgs)       \
   KERNEL(matmul_bfloat16, MatmulBfloat16Args)                  \

@@ -92,11 +92,12 @@ def _bias_gradient(grad: Array, ends: Any, rank_a: int, shape: tuple[int, ...]) 
     sums: Array = np.empty(shape, grad.dtype)
     if len(shape) == 1:
         end = None if grad.ndim == 3 else ends[-1] if ends.size else 0
-        _core.column_sum_forward(grad[:end] if rank_a == 2 else grad, sums)
+        rows = grad[:end] if rank_a == 2 else grad
+        _core.axis_sum(rows, tuple(range(rows.ndim - 1)), False, False, sums)
         if grad.ndim == 2 and rank_a == 3:  # columns are cut; those in no group have no bias
             sums[end:] = 0
         return sums
     groups = grad if grad.ndim == 3 else np.split(grad, ends)[:-1]
     for row, group in zip(sums, groups, strict=True):
-        _core.column_sum_forward(group, row)
+        _core.axis_sum(group, 0, False, False, row)
     return sums

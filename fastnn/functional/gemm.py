@@ -104,7 +104,7 @@ def linear(
             columns = x.reshape(count, x.shape[-1])
             grad_w = _shaped(_core.matmul_forward(rows.T, columns), w.shape)
         if needs[2]:
-            grad_b = _shaped(_core.column_sum_forward(rows), b.shape)
+            grad_b = _shaped(_core.axis_sum(rows, 0, False, False), b.shape)
         return grad_x, grad_w, grad_b
 
     return record(y, (input, weight, bias), backward, name="linear")
@@ -350,7 +350,7 @@ def bilinear(
             scaled = (g[:, :, None] * left[:, None, :]).reshape(count, outputs * in1)
             grads[2] = _core.matmul_forward(scaled.T, right).reshape(w.shape)
         if needs[3]:
-            grads[3] = _core.column_sum_forward(g)
+            grads[3] = _core.axis_sum(g, 0, False, False)
         return tuple(grads)
 
     y = y.reshape(shape) if out is None else out
@@ -384,7 +384,7 @@ def column_sum(input: ArrayLike, *, out: Array | None = None) -> Result:
     """
     x = array(input)
     refuse_out_while_recording("column_sum", out, input)
-    y = _core.column_sum_forward(x, out)
+    y = _core.axis_sum(x, tuple(range(x.ndim - 1)), False, False, out)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> Gradients:
         return (np.broadcast_to(grad, x.shape),)

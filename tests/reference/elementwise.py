@@ -117,3 +117,7 @@ def log(x):
 
 def sqrt(x):
     return np.sqrt(x)
+
+
+def sum(x, axis=None, keepdims=False):
+    return np.sum(x, axis=axis, keepdims=keepdims)

@@ -79,40 +79,6 @@ void pack_matrix(const PackMatrixArgs<T>& args) {
   });
 }
 
-// Rows are added in chunks of kChunk, and the chunks in order, which keeps the rounding error at
-// (kChunk + rows / kChunk) eps. A part is a strip of columns wide enough to stream.
-template <class T>
-void column_sum_forward(const ColumnSumForwardArgs<T>& args) {
-  constexpr int64_t kSize = Vec<T>::kSize, kChunk = 128, kVectors = 8, kStrip = kVectors * kSize;
-  const int64_t grain = max_of(1, (int64_t{1} << 16) / max_of(1, args.rows * kStrip));
-  parallel_for(ceil_div(args.cols, kStrip), grain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t strip = begin; strip < end; ++strip) {
-      const int64_t col = strip * kStrip;
-      Vec<T> total[kVectors];
-      FASTNN_UNROLL
-      for (int v = 0; v < kVectors; ++v) total[v] = Vec<T>::zero();
-      for (int64_t first = 0; first < args.rows; first += kChunk) {
-        Vec<T> sum[kVectors];
-        FASTNN_UNROLL
-        for (int v = 0; v < kVectors; ++v) sum[v] = Vec<T>::zero();
-        for (int64_t i = first; i < min_of(first + kChunk, args.rows); ++i) {
-          const T* const row = args.x + i * args.cols + col;
-          FASTNN_UNROLL
-          for (int v = 0; v < kVectors; ++v) {
-            sum[v] += Vec<T>::load(row + v * kSize, args.cols - col - v * kSize);
-          }
-        }
-        FASTNN_UNROLL
-        for (int v = 0; v < kVectors; ++v) total[v] += sum[v];
-      }
-      FASTNN_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        total[v].store(args.sums + col + v * kSize, args.cols - col - v * kSize);
-      }
-    }
-  });
-}
-
 template void multiply_cell(const MatmulForwardArgs<float>&, const float*, const float*,
                             const float*, float*, int64_t, const Cell&, float*);
 template void multiply_cell(const MatmulForwardArgs<double>&, const double*, const double*,
@@ -121,7 +87,5 @@ template void matmul_forward(const MatmulForwardArgs<float>&);
 template void matmul_forward(const MatmulForwardArgs<double>&);
 template void pack_matrix(const PackMatrixArgs<float>&);
 template void pack_matrix(const PackMatrixArgs<double>&);
-template void column_sum_forward(const ColumnSumForwardArgs<float>&);
-template void column_sum_forward(const ColumnSumForwardArgs<double>&);
 
 }  // namespace fastnn::FASTNN_ISA
