@@ -189,6 +189,9 @@ def test_quantize_per_channel(dtype, rng):
     assert scale.dtype == dtype
     assert np.abs(q[[0, 1, 3, 4, 5]]).max(1).tolist() == [127] * 5
     assert scale[2] == 1
+    exact_q, exact_scale = reference.quantize_per_channel(w.astype(np.float64))
+    np.testing.assert_allclose(scale, exact_scale, rtol=1e-6)
+    assert np.abs(q.astype(int) - exact_q).max() <= 1  # ties of the rounded quotient
     error = np.abs(q * scale[:, None].astype(np.float64) - w)
     assert (error <= 0.5001 * scale[:, None]).all()
     assert F.quantize_per_channel(w[:0])[0].shape == (0, 50)

@@ -144,14 +144,11 @@ CALLS = {
 # these still make arrays.
 COMPOSED = {
     *("softmin", "bilinear"),
-    *("multilabel_soft_margin_loss", "ctc_loss", "one_hot"),
+    *("multilabel_soft_margin_loss", "one_hot"),
     *("cosine_embedding_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss"),
     *(
         "gumbel_softmax",
         "pdist",
-        "cross_entropy",
-        "cosine_similarity",
-        "pairwise_distance",
         "embedding_bag",
     ),
     *("scaled_dot_product_attention", "rotary_embedding"),

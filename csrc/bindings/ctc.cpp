@@ -84,13 +84,13 @@ Samples samples(const Check& check, const py::array& log_probs, py::handle targe
 
 // (losses, alpha, offsets), the last two None unless `keep` asks for what the gradient needs.
 py::object ctc_loss_forward(py::handle log_probs, py::handle targets, py::handle input_lengths,
-                            py::handle target_lengths, int64_t blank, bool keep) {
+                            py::handle target_lengths, int64_t blank, bool keep, py::handle out) {
   const Check check("ctc_loss");
   return check.dispatch("log_probs", log_probs, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const auto x = check.contiguous<T>("log_probs", log_probs);
     const Samples s = samples(check, x, targets, input_lengths, target_lengths, blank);
-    auto loss = check.output<T>({s.batch});
+    auto loss = check.output<T>({s.batch}, out, {log_probs});
     py::object alpha = py::none(), offsets = py::none();
     T* alpha_data = nullptr;
     double* offsets_data = nullptr;
@@ -138,7 +138,8 @@ py::object ctc_loss_backward(py::handle grad_output, py::handle log_probs, py::h
 
 void init_ctc(py::module_& m) {
   m.def("ctc_loss_forward", &ctc_loss_forward, py::arg("log_probs"), py::arg("targets"),
-        py::arg("input_lengths"), py::arg("target_lengths"), py::arg("blank"), py::arg("keep"));
+        py::arg("input_lengths"), py::arg("target_lengths"), py::arg("blank"), py::arg("keep"),
+        py::arg("out") = py::none());
   m.def("ctc_loss_backward", &ctc_loss_backward, py::arg("grad_output"), py::arg("log_probs"),
         py::arg("targets"), py::arg("input_lengths"), py::arg("target_lengths"), py::arg("blank"),
         py::arg("alpha"), py::arg("offsets"), py::arg("zero_infinity"));

@@ -43,17 +43,24 @@ py::tuple wanted_gradients(const Check& check, const Pair<T>& pair, py::handle n
   return gradients;
 }
 
-// (similarity, norms)
-py::object cosine_similarity_forward(py::handle x1, py::handle x2, double eps, bool add_eps) {
+// (similarity, norms), norms None unless `keep` asks for what the gradient needs.
+py::object cosine_similarity_forward(py::handle x1, py::handle x2, double eps, bool add_eps,
+                                     bool keep, py::handle out) {
   const Check check("cosine_similarity");
   return check.dispatch("x1", x1, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const auto pair = pair_of_rows<T>(check, x1, x2);
-    auto similarity = check.output<T>(pair.rows_shape);
-    auto norms = check.output<T>({2, pair.rows});
+    auto similarity = check.output<T>(pair.rows_shape, out, {x1, x2});
+    py::object norms = py::none();
+    T* norms_data = nullptr;
+    if (keep) {
+      auto both = check.output<T>({2, pair.rows});
+      norms_data = both.mutable_data();
+      norms = std::move(both);
+    }
     run(loss_kernels().cosine_similarity_forward,
         CosineForwardArgs<T>{pair.rows, pair.size, pair.a.data(), pair.b.data(), eps, add_eps,
-                             norms.mutable_data(), similarity.mutable_data()});
+                             norms_data, similarity.mutable_data()});
     return py::make_tuple(similarity, norms);
   });
 }
@@ -81,12 +88,15 @@ py::object cosine_similarity_backward(py::handle grad_output, py::handle x1, py:
   });
 }
 
-py::object pairwise_distance_forward(py::handle x1, py::handle x2, double p, double eps) {
+py::object pairwise_distance_forward(py::handle x1, py::handle x2, double p, double eps,
+                                     bool keepdim, py::handle out) {
   const Check check("pairwise_distance");
   return check.dispatch("x1", x1, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const auto pair = pair_of_rows<T>(check, x1, x2);
-    auto distance = check.output<T>(pair.rows_shape);
+    Shape shape = pair.rows_shape;
+    if (keepdim) shape.push_back(1);
+    auto distance = check.output<T>(shape, out, {x1, x2});
     run(loss_kernels().pairwise_distance_forward,
         DistanceForwardArgs<T>{pair.rows, pair.size, pair.a.data(), pair.b.data(), p, eps,
                                distance.mutable_data()});
@@ -117,12 +127,12 @@ py::object pairwise_distance_backward(py::handle grad_output, py::handle x1, py:
 
 void init_distance(py::module_& m) {
   m.def("cosine_similarity_forward", &cosine_similarity_forward, py::arg("x1"), py::arg("x2"),
-        py::arg("eps"), py::arg("add_eps"));
+        py::arg("eps"), py::arg("add_eps"), py::arg("keep"), py::arg("out") = py::none());
   m.def("cosine_similarity_backward", &cosine_similarity_backward, py::arg("grad_output"),
         py::arg("x1"), py::arg("x2"), py::arg("eps"), py::arg("add_eps"), py::arg("similarity"),
         py::arg("norms"), py::arg("needs"));
   m.def("pairwise_distance_forward", &pairwise_distance_forward, py::arg("x1"), py::arg("x2"),
-        py::arg("p"), py::arg("eps"));
+        py::arg("p"), py::arg("eps"), py::arg("keepdim") = false, py::arg("out") = py::none());
   m.def("pairwise_distance_backward", &pairwise_distance_backward, py::arg("grad_output"),
         py::arg("x1"), py::arg("x2"), py::arg("p"), py::arg("eps"), py::arg("distance"),
         py::arg("needs"));

@@ -1,4 +1,5 @@
 #include "bindings/loss_args.h"
+#include "runtime/workspace.h"
 
 namespace fastnn {
 
@@ -180,10 +181,11 @@ void check_label_smoothing(const Check& check, double label_smoothing) {
   }
 }
 
-// (loss, statistics, divisor); `target` holds probabilities where it has input's shape.
+// (loss, statistics, divisor); `target` holds probabilities where it has input's shape. statistics
+// are None unless `keep` asks for what the gradient needs.
 py::object cross_entropy_forward(py::handle input, py::handle target, py::handle weight,
                                  int64_t ignore_index, py::handle reduction_name,
-                                 double label_smoothing, py::handle out) {
+                                 double label_smoothing, bool keep, py::handle out) {
   const Check check("cross_entropy");
   const Reduction reduction = parse_reduction(check, reduction_name);
   check_label_smoothing(check, label_smoothing);
@@ -209,15 +211,24 @@ py::object cross_entropy_forward(py::handle input, py::handle target, py::handle
     const bool reduced = reduction != Reduction::kNone;
     auto loss = check.output<T>(reduced ? Shape{} : shape.positions, out, {input, target, weight});
     const int64_t planes = probabilities || label_smoothing > 0 ? 3 : 2;
-    auto statistics = check.output<T>({planes, shape.batch, shape.inner});
+    const int64_t numbers = planes * shape.batch * shape.inner;
+    Workspace scratch(keep ? 0 : numbers * static_cast<int64_t>(sizeof(T)));
+    py::object statistics = py::none();
+    T* statistics_data = nullptr;
+    if (keep) {
+      auto kept = check.output<T>({planes, shape.batch, shape.inner});
+      statistics_data = kept.mutable_data();
+      statistics = std::move(kept);
+    } else {
+      statistics_data = scratch.take<T>(numbers);
+    }
     double divisor = 1;
     run(loss_kernels().cross_entropy_forward,
-        CrossEntropyForwardArgs<T>{shape.batch, shape.classes, shape.inner, x.data(),
-                                   data_or_null(indices), data_or_null(probabilities),
-                                   data_or_null(w), ignore_index, label_smoothing,
-                                   reduction == Reduction::kMean, statistics.mutable_data(),
-                                   reduced ? nullptr : loss.mutable_data(),
-                                   reduced ? loss.mutable_data() : nullptr, &divisor});
+        CrossEntropyForwardArgs<T>{
+            shape.batch, shape.classes, shape.inner, x.data(), data_or_null(indices),
+            data_or_null(probabilities), data_or_null(w), ignore_index, label_smoothing,
+            reduction == Reduction::kMean, statistics_data, reduced ? nullptr : loss.mutable_data(),
+            reduced ? loss.mutable_data() : nullptr, &divisor});
     return py::make_tuple(loss, statistics, divisor);
   });
 }
@@ -334,7 +345,7 @@ void init_loss(py::module_& m) {
                  &LossKernels::binary_cross_entropy_with_logits_backward, false);
   m.def("cross_entropy_forward", &cross_entropy_forward, py::arg("input"), py::arg("target"),
         py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),
-        py::arg("label_smoothing"), py::arg("out") = py::none());
+        py::arg("label_smoothing"), py::arg("keep"), py::arg("out") = py::none());
   m.def("cross_entropy_backward", &cross_entropy_backward, py::arg("grad_output"), py::arg("input"),
         py::arg("target"), py::arg("weight"), py::arg("ignore_index"), py::arg("label_smoothing"),
         py::arg("statistics"), py::arg("divisor"), py::arg("needs"));

@@ -141,7 +141,7 @@ struct CosineForwardArgs {
   const T* b;
   double eps;
   bool add_eps;  // |a| is sqrt(sum of squares + eps), else at least eps
-  T* norms;      // (2, rows)
+  T* norms;      // (2, rows) for the gradient, or null
   T* similarity;
 };
 

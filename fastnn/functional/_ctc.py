@@ -84,21 +84,22 @@ def ctc_loss(
         x, t = x[:, None, :], t[None] if t.ndim == 1 else t
     steps, labels = (_lengths(value) for value in (input_lengths, target_lengths))
     keep = recorded(log_probs)
-    losses, alpha, offsets = _core.ctc_loss_forward(x, t, steps, labels, blank, keep)
-    counted = losses
+    # Losses of single samples are written where they are wanted.
+    direct = out if reduction == "none" and not single else None
+    losses, alpha, offsets = _core.ctc_loss_forward(x, t, steps, labels, blank, keep, direct)
     if zero_infinity:
-        counted = np.where(np.isinf(losses), losses.dtype.type(0), losses)
+        np.copyto(losses, 0, where=np.isinf(losses))
     # What multiplies each loss in the result.
     weights: Any = losses.dtype.type(1)
     if reduction == "mean":
         with np.errstate(divide="ignore"):
             weights = (1 / np.maximum(labels, 1) / np.float64(len(losses))).astype(losses.dtype)
     if reduction == "none":
-        y = counted[0] if single else counted
+        y = losses[0] if single else losses
     elif len(losses) == 0:
         y = losses.dtype.type(np.nan if reduction == "mean" else 0)
     else:
-        y = np.sum(counted * weights, dtype=np.float64).astype(losses.dtype)
+        y = np.sum(losses * weights, dtype=np.float64).astype(losses.dtype)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
         each = np.broadcast_to(grad * weights, losses.shape)
@@ -108,7 +109,7 @@ def ctc_loss(
         return (grad_x[:, 0, :] if single else grad_x,)
 
     result = record(np.asarray(y), (log_probs,), backward, name="ctc_loss")
-    return write("ctc_loss", result, out, log_probs)
+    return result if direct is not None else write("ctc_loss", result, out, log_probs)
 
 
 def _lengths(value: ArrayLike) -> Array:

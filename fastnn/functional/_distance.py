@@ -11,7 +11,7 @@ import numpy as np
 from fastnn import _core
 from fastnn import _elementwise as elementwise
 from fastnn.autograd import Array, ArrayLike, Result, array, record
-from fastnn.functional._args import integer, number, refuse_out_while_recording
+from fastnn.functional._args import integer, number, recorded, refuse_out_while_recording
 from fastnn.functional._pointwise_loss import (
     broadcast,
     check_reduction,
@@ -66,11 +66,18 @@ def cosine_similarity(
     if out is not None:
         refuse_out_while_recording("cosine_similarity", out, x1, x2)
     eps = number("cosine_similarity", "eps", eps)
-    y = _cosine("cosine_similarity", x1, x2, dim, eps, False)
-    return write("cosine_similarity", y, out, x1, x2)
+    return _cosine("cosine_similarity", x1, x2, dim, eps, False, out)
 
 
-def _cosine(op: str, x1: ArrayLike, x2: ArrayLike, dim: int, eps: float, add_eps: bool) -> Result:
+def _cosine(
+    op: str,
+    x1: ArrayLike,
+    x2: ArrayLike,
+    dim: int,
+    eps: float,
+    add_eps: bool,
+    out: Array | None = None,
+) -> Result:
     a, b = operand(op, "x1", x1), operand(op, "x2", x2)
     shapes = a.shape, b.shape
     if a.shape != b.shape:
@@ -78,8 +85,10 @@ def _cosine(op: str, x1: ArrayLike, x2: ArrayLike, dim: int, eps: float, add_eps
     dim = integer(op, "dim", dim)
     if not -a.ndim <= dim < a.ndim:
         raise ValueError(f"{op}: dim must be in {-a.ndim}..{a.ndim - 1}, got {dim}")
-    a, b = np.moveaxis(a, dim, -1), np.moveaxis(b, dim, -1)
-    y, norms = _core.cosine_similarity_forward(a, b, eps, add_eps)
+    if dim % a.ndim != a.ndim - 1:
+        a, b = np.moveaxis(a, dim, -1), np.moveaxis(b, dim, -1)
+    keep = recorded(x1, x2)
+    y, norms = _core.cosine_similarity_forward(a, b, eps, add_eps, keep, out)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
         gradients = _core.cosine_similarity_backward(grad, a, b, eps, add_eps, y, norms, needs)
@@ -148,15 +157,16 @@ def pairwise_distance(
     shapes = a.shape, b.shape
     if a.shape != b.shape:
         a, b = broadcast(op, a, b)
-    y = _core.pairwise_distance_forward(a, b, p, eps)
+    y = _core.pairwise_distance_forward(a, b, p, eps, bool(keepdim), out)
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        flat = grad.reshape(y.shape)
-        gradients = _core.pairwise_distance_backward(flat, a, b, p, eps, y, needs)
+        rows = a.shape[:-1]
+        gradients = _core.pairwise_distance_backward(
+            grad.reshape(rows), a, b, p, eps, y.reshape(rows), needs
+        )
         return _like(gradients, shapes, -1)
 
-    result = record(y[..., None] if keepdim else y, (x1, x2), backward, name=op)
-    return write(op, result, out, x1, x2)
+    return record(y, (x1, x2), backward, name=op)
 
 
 def pdist(input: ArrayLike, p: float = 2.0, *, out: Array | None = None) -> Result:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn import _core
 from fastnn.autograd import Array, ArrayLike, Result, array, record
-from fastnn.functional._args import integer, number, refuse_out_while_recording
+from fastnn.functional._args import integer, number, recorded, refuse_out_while_recording
 from fastnn.functional._class_margin import (
     multi_margin_loss,
     multilabel_margin_loss,
@@ -140,7 +140,7 @@ def cross_entropy(
     if out is not None:
         refuse_out_while_recording("cross_entropy", out, input, target)
     y, statistics, divisor = _core.cross_entropy_forward(
-        x, t, w, ignore_index, reduction, smoothing, out
+        x, t, w, ignore_index, reduction, smoothing, recorded(input, target), out
     )
 
     def backward(grad: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:

@@ -96,6 +96,11 @@ def gelu_tanh(x):
     return x * sigmoid(2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
 
 
+def rrelu(x, slopes):
+    """`slopes` are the random ones of training, or (lower + upper) / 2."""
+    return np.where(x > 0, x, slopes * x)
+
+
 def prelu(x, weight):
     if weight.size == 1:
         return np.where(x > 0, x, weight.reshape(()) * x)

@@ -54,7 +54,7 @@ FASTNN_INLINE double largest(int64_t size, const T* a, const T* b, Vec<T> eps) {
 }  // namespace
 
 // sum of a b over the product of the norms. A norm is at least eps or, if the args say so,
-// sqrt(sum of squares + eps). `norms` receives both, for the gradient.
+// sqrt(sum of squares + eps). `norms` receives both for the gradient.
 template <class T>
 void cosine_similarity_forward(const CosineForwardArgs<T>& args) {
   const auto each_row = [&](int64_t row) {
@@ -71,8 +71,10 @@ void cosine_similarity_forward(const CosineForwardArgs<T>& args) {
       return root < args.eps ? args.eps : root;
     };
     const double norm_a = norm(products(a, a)), norm_b = norm(products(b, b));
-    args.norms[row] = static_cast<T>(norm_a);
-    args.norms[args.rows + row] = static_cast<T>(norm_b);
+    if (args.norms != nullptr) {
+      args.norms[row] = static_cast<T>(norm_a);
+      args.norms[args.rows + row] = static_cast<T>(norm_b);
+    }
     args.similarity[row] = static_cast<T>(products(a, b) / (norm_a * norm_b));
   };
   parallel_for(args.rows, row_grain(args.size), [&](int64_t begin, int64_t end, int) {

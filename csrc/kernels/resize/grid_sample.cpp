@@ -3,6 +3,8 @@
 //
 // Backward: a part owns all of grad_x of some channels, or the gradients of some points, and adds
 // in order, so that nothing is added across threads.
+#include <cstddef>
+
 #include "kernels/rows.h"
 #include "ops/resize.h"
 #include "runtime/parallel.h"
