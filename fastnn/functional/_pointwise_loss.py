@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import _reduce as R
 from fastnn._elementwise import unbroadcast
-from fastnn.autograd import Array, ArrayLike, Result, TensorBase, array, record
+from fastnn.autograd import Array, ArrayLike, Result, array, record
 from fastnn.functional._args import check_out, refuse_out_while_recording
 
 
@@ -46,12 +47,8 @@ def reduced(losses: Any, reduction: str) -> Result:
     """Reduce an array or Tensor of losses; a plain result is a 0-d array."""
     if reduction == "none":
         return losses
-    with np.errstate(invalid="ignore", divide="ignore"):
-        total = losses.sum()
-        if reduction == "mean":
-            # A Python float keeps the dtype.
-            total = total / float(losses.size) if losses.size else total * np.nan
-    return total if isinstance(total, TensorBase) else np.asarray(total, losses.dtype)
+    reduce = R.mean if reduction == "mean" else R.sum
+    return reduce(losses, None, False)  # type: ignore[no-any-return]
 
 
 def write(op: str, result: Any, out: Array | None, *inputs: Any) -> Result:

@@ -4,6 +4,7 @@
 #include "kernels/pool/search.h"
 #include "kernels/pool/slide.h"
 #include "kernels/pool/tap_search.h"
+#include "kernels/pool/tiles.h"
 
 namespace fastnn::FASTNN_ISA {
 
@@ -37,7 +38,8 @@ void max_pool3d_forward(const MaxPoolForwardArgs<T>& original) {
     }
     // Indices count from the start of their own plane.
     if (args.indices == nullptr) merge_planes(args.planes, args.depth, args.height);
-    return search_taps(args);
+    const bool pairs = args.indices == nullptr && tiles_in_pairs(depth, height, width);
+    return pairs ? search_tiles(args) : search_taps(args);
   }
   if (covers_all(depth) && covers_all(height) && covers_all(width)) {
     return fold_planes<T, Max>(args.planes, depth.in * height.in * width.in, args.x, args.y,

@@ -5,6 +5,7 @@
 // One output after the other: at a nanosecond each that is faster than gathering with vectors,
 // which visits every tap of every window.
 #include "kernels/pool/spread.h"
+#include "kernels/pool/tiles.h"
 
 namespace fastnn::FASTNN_ISA {
 
@@ -38,6 +39,7 @@ void max_pool3d_backward(const MaxPoolBackwardArgs<T>& original) {
   MaxPoolBackwardArgs<T> args = original;
   merge_planes(args.planes, args.depth, args.height);
   const PoolAxis &depth = args.depth, &height = args.height, &width = args.width;
+  if (tiles_in_pairs(depth, height, width)) return spread_tiles(args);
   const TapPlaces taps(depth, height, width);
   const bool by_slices = depth.in > 1;
   const PoolAxis& axis = by_slices ? depth : height;

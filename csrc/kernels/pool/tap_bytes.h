@@ -22,6 +22,19 @@ struct TapBytes {
       for (int64_t i = 0; i < n; ++i) to[i] = lanes[i];
     }
   }
+
+  // The first n; the others are anything. Memory up to `end` may be read.
+  static FASTNN_INLINE IntVec<T> load(const uint8_t* from, int64_t n, const uint8_t* end) {
+    Bytes bytes;
+    if (n >= kSize || from + kSize <= end) {
+      __builtin_memcpy(&bytes, from, kSize);
+    } else {
+      alignas(kSize) uint8_t lanes[kSize];
+      for (int64_t i = 0; i < kSize; ++i) lanes[i] = i < n ? from[i] : uint8_t{0};
+      __builtin_memcpy(&bytes, lanes, kSize);
+    }
+    return IntVec<T>(__builtin_convertvector(bytes, typename IntVec<T>::Native));
+  }
 };
 
 }  // namespace fastnn::FASTNN_ISA::pool

@@ -175,7 +175,7 @@ struct BlockTaps {
   T slope[3][kMaxTaps][kBlockPoints];  // by x, y, z; with kSlopes
 
   template <bool kSlopes>
-  void prepare(const GridSampleShape& s, const T* grid, int64_t points) {
+  __attribute__((noinline)) void prepare(const GridSampleShape& s, const T* grid, int64_t points) {
     AxisTaps<T> x, y, z;
     x.prepare(s, grid, points, s.width);
     y.prepare(s, grid + 1, points, s.height);
