@@ -26,6 +26,7 @@ __all__: list[str] = ['ConvPacks',
     'available_isas',
     'avg_pool3d_backward',
     'avg_pool3d_forward',
+    'axis_sum',
     'backward_pass',
     'batch_norm_backward',
     'batch_norm_forward',
@@ -39,7 +40,6 @@ __all__: list[str] = ['ConvPacks',
     'celu_forward',
     'channel_shuffle_forward',
     'check_like',
-    'column_sum_forward',
     'compiler',
     'conv3d_backward_bias',
     'conv3d_backward_input',
@@ -304,6 +304,8 @@ def avg_pool3d_backward(grad_output: typing.Any, input_shape: collections.abc.Se
     ...
 def avg_pool3d_forward(input: typing.Any, dims: typing.SupportsInt | typing.SupportsIndex, kernel_size: typing.Any, stride: typing.Any, padding: typing.Any, ceil_mode: typing.Any, count_include_pad: typing.Any, divisor_override: typing.Any, out: typing.Any = None) -> typing.Any:
     ...
+def axis_sum(input: typing.Any, axis: typing.Any, keepdims: typing.Any, mean: typing.Any, out: typing.Any = None) -> typing.Any:
+    ...
 def backward_pass(tensor: typing.Any, gradient: typing.Any, retain_graph: typing.Any) -> typing.Any:
     ...
 def batch_norm_backward(grad_output: typing.Any, input: typing.Any, weight: typing.Any, statistics: typing.Any, training: bool, need_weight: bool, need_bias: bool) -> tuple[typing.Any, ...]:
@@ -334,10 +336,6 @@ def channel_shuffle_forward(input: typing.Any, groups: typing.SupportsInt | typi
     ...
 def check_like(value: typing.Any, like: typing.Any, what: typing.Any) -> typing.Any:
     ...
-def column_sum_forward(input: typing.Any, out: typing.Any = None) -> typing.Any:
-    """
-    Sums over all axes but the last
-    """
 def compiler() -> str:
     ...
 def conv3d_backward_bias(arg0: typing.SupportsInt | typing.SupportsIndex, arg1: typing.Any) -> typing.Any:
@@ -358,15 +356,15 @@ def conv_transpose3d_forward(dims: typing.SupportsInt | typing.SupportsIndex, in
     ...
 def cosine_similarity_backward(grad_output: typing.Any, x1: typing.Any, x2: typing.Any, eps: typing.SupportsFloat | typing.SupportsIndex, add_eps: bool, similarity: typing.Any, norms: typing.Any, needs: typing.Any) -> typing.Any:
     ...
-def cosine_similarity_forward(x1: typing.Any, x2: typing.Any, eps: typing.SupportsFloat | typing.SupportsIndex, add_eps: bool) -> typing.Any:
+def cosine_similarity_forward(x1: typing.Any, x2: typing.Any, eps: typing.SupportsFloat | typing.SupportsIndex, add_eps: bool, keep: bool, out: typing.Any = None) -> typing.Any:
     ...
 def cross_entropy_backward(grad_output: typing.Any, input: typing.Any, target: typing.Any, weight: typing.Any, ignore_index: typing.SupportsInt | typing.SupportsIndex, label_smoothing: typing.SupportsFloat | typing.SupportsIndex, statistics: typing.Any, divisor: typing.SupportsFloat | typing.SupportsIndex, needs: typing.Any) -> typing.Any:
     ...
-def cross_entropy_forward(input: typing.Any, target: typing.Any, weight: typing.Any, ignore_index: typing.SupportsInt | typing.SupportsIndex, reduction: typing.Any, label_smoothing: typing.SupportsFloat | typing.SupportsIndex, out: typing.Any = None) -> typing.Any:
+def cross_entropy_forward(input: typing.Any, target: typing.Any, weight: typing.Any, ignore_index: typing.SupportsInt | typing.SupportsIndex, reduction: typing.Any, label_smoothing: typing.SupportsFloat | typing.SupportsIndex, keep: bool, out: typing.Any = None) -> typing.Any:
     ...
 def ctc_loss_backward(grad_output: typing.Any, log_probs: typing.Any, targets: typing.Any, input_lengths: typing.Any, target_lengths: typing.Any, blank: typing.SupportsInt | typing.SupportsIndex, alpha: typing.Any, offsets: typing.Any, zero_infinity: bool) -> typing.Any:
     ...
-def ctc_loss_forward(log_probs: typing.Any, targets: typing.Any, input_lengths: typing.Any, target_lengths: typing.Any, blank: typing.SupportsInt | typing.SupportsIndex, keep: bool) -> typing.Any:
+def ctc_loss_forward(log_probs: typing.Any, targets: typing.Any, input_lengths: typing.Any, target_lengths: typing.Any, blank: typing.SupportsInt | typing.SupportsIndex, keep: bool, out: typing.Any = None) -> typing.Any:
     ...
 def dropout_forward(op: str, input: typing.Any, axes: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, stream: typing.SupportsInt | typing.SupportsIndex, p: typing.SupportsFloat | typing.SupportsIndex, scale: typing.SupportsFloat | typing.SupportsIndex, shift: typing.SupportsFloat | typing.SupportsIndex, dropped: typing.SupportsFloat | typing.SupportsIndex, out: typing.Any = None, inplace: bool = False) -> typing.Any:
     ...
@@ -594,7 +592,7 @@ def pad_forward(input: typing.Any, pad: collections.abc.Sequence[typing.Supports
     ...
 def pairwise_distance_backward(grad_output: typing.Any, x1: typing.Any, x2: typing.Any, p: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, distance: typing.Any, needs: typing.Any) -> typing.Any:
     ...
-def pairwise_distance_forward(x1: typing.Any, x2: typing.Any, p: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex) -> typing.Any:
+def pairwise_distance_forward(x1: typing.Any, x2: typing.Any, p: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, keepdim: bool = False, out: typing.Any = None) -> typing.Any:
     ...
 def philox_words(n: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, stream: typing.SupportsInt | typing.SupportsIndex, first_group: typing.SupportsInt | typing.SupportsIndex = 0) -> typing.Any:
     ...

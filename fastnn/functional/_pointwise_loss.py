@@ -48,7 +48,7 @@ def reduced(losses: Any, reduction: str) -> Result:
     if reduction == "none":
         return losses
     reduce = R.mean if reduction == "mean" else R.sum
-    return reduce(losses, None, False)  # type: ignore[no-any-return]
+    return reduce(losses, None, False)
 
 
 def write(op: str, result: Any, out: Array | None, *inputs: Any) -> Result:

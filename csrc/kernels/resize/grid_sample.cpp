@@ -228,16 +228,17 @@ FASTNN_INLINE void with_taps(const GridSampleShape& s, const F& f) {
   f(Chain<16>());
 }
 
-// Calls f(image, first point, points) for the blocks of points of all images.
-template <class F>
+// Calls f(block, image, first point, points) for the blocks of points of all images.
+template <class T, class F>
 void for_each_block(const GridSampleShape& s, const F& f) {
   const int64_t blocks = (s.points + kBlockPoints - 1) / kBlockPoints;
   const int64_t work = kBlockPoints * taps_of(s) * (s.channels + 8);
   parallel_for(s.batch * blocks, most(1, kSampleGrain / work),
                [&](int64_t begin, int64_t end, int) {
+                 BlockTaps<T> block{};
                  for (int64_t i = begin; i < end; ++i) {
                    const int64_t first = i % blocks * kBlockPoints;
-                   f(i / blocks, first, least(kBlockPoints, s.points - first));
+                   f(block, i / blocks, first, least(kBlockPoints, s.points - first));
                  }
                });
 }
@@ -249,8 +250,7 @@ void grid_sample_forward(const GridSampleForwardArgs<T>& args) {
   const GridSampleShape& s = args.shape;
   const int64_t plane = s.depth * s.height * s.width;
   with_taps(s, [&](auto taps) {
-    for_each_block(s, [&](int64_t image, int64_t first, int64_t points) {
-      BlockTaps<T> block;
+    for_each_block<T>(s, [&](BlockTaps<T>& block, int64_t image, int64_t first, int64_t points) {
       block.template prepare<false>(s, args.grid + (image * s.points + first) * s.dims, points);
       for (int64_t c = image * s.channels; c < (image + 1) * s.channels; ++c) {
         const T* const x = args.x + c * plane;
@@ -280,7 +280,7 @@ void grid_sample_backward_input(const GridSampleBackwardInputArgs<T>& args) {
   const int64_t group = least(most(1, s.channels), 16);
   const int64_t groups = (s.channels + group - 1) / group;
   parallel_for(s.batch * groups, 1, [&](int64_t begin, int64_t end, int) {
-    BlockTaps<T> block;
+    BlockTaps<T> block{};
     for (int64_t i = begin; i < end; ++i) {
       const int64_t image = i / groups, from = i % groups * group;
       const int64_t c_begin = image * s.channels + from;
@@ -310,8 +310,7 @@ void grid_sample_backward_grid(const GridSampleBackwardGridArgs<T>& args) {
   const GridSampleShape& s = args.shape;
   const int64_t plane = s.depth * s.height * s.width;
   const int taps = taps_of(s);
-  for_each_block(s, [&](int64_t image, int64_t first, int64_t points) {
-    BlockTaps<T> block;
+  for_each_block<T>(s, [&](BlockTaps<T>& block, int64_t image, int64_t first, int64_t points) {
     T along[kMaxTaps][kBlockPoints] = {};  // the gradient by each tap's weight
     const int64_t start = (image * s.points + first) * s.dims;
     block.template prepare<true>(s, args.grid + start, points);
