@@ -198,3 +198,9 @@ def test_errors():
         nn.Fused(nn.ReLU(), nn.ReLU())
     with pytest.raises(TypeError, match="Fused: activation must be an element-wise activation"):
         nn.Fused(nn.Conv2d(1, 1, 1), nn.PReLU())
+
+
+@pytest.mark.parametrize(("layer", "activation"), [("a", nn.ReLU()), (nn.Linear(1, 1), None)])
+def test_parts_that_are_no_modules_are_refused(layer, activation):
+    with pytest.raises(TypeError, match="Fused: (layer|activation) must be"):
+        nn.Fused(layer, activation)

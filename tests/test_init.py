@@ -109,6 +109,7 @@ def test_dirac_passes_the_input_on(rng):
     weight = init.dirac_(np.ones((6, 3, 3, 3), np.float32), groups=2)
     np.testing.assert_array_equal(conv2d(x, weight, padding=1, groups=2), x)
     assert init.dirac_(np.ones((4, 3, 3))).sum() == 3
+    assert init.dirac_(np.ones((2, 3, 0))).shape == (2, 3, 0)
     with pytest.raises(ValueError, match=r"dirac_: tensor must have 3 to 5 .* shape \(2, 3\)"):
         init.dirac_(np.ones((2, 3)))
 

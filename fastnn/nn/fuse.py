@@ -46,11 +46,11 @@ class Fused(Module):
 
     def __init__(self, layer: Module, activation: Module) -> None:
         super().__init__()
-        if not can_fuse(layer):
+        if not isinstance(layer, Module) or not can_fuse(layer):
             raise TypeError(
                 f"Fused: layer must be Linear or a convolution, got {type(layer).__name__}"
             )
-        epilogue = fused_activation(activation)
+        epilogue = fused_activation(activation) if isinstance(activation, Module) else None
         if epilogue is None:
             raise TypeError(
                 f"Fused: activation must be an element-wise activation without parameters to "

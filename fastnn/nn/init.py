@@ -201,6 +201,8 @@ def dirac_(tensor: _T, groups: int = 1) -> _T:
     out_channels = data.shape[0] // groups
     channel = np.arange(min(out_channels, data.shape[1]))
     data[...] = 0
+    if data.size == 0:
+        return tensor
     centre: tuple[Any, ...] = (Ellipsis, *(size // 2 for size in data.shape[2:]))
     centres = data[centre]
     for group in range(groups):
