@@ -202,5 +202,5 @@ def test_errors():
 
 @pytest.mark.parametrize(("layer", "activation"), [("a", nn.ReLU()), (nn.Linear(1, 1), None)])
 def test_parts_that_are_no_modules_are_refused(layer, activation):
-    with pytest.raises(TypeError, match="Fused: (layer|activation) must be"):
+    with pytest.raises(TypeError, match=r"Fused: (layer|activation) must be"):
         nn.Fused(layer, activation)
