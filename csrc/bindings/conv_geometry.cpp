@@ -229,7 +229,7 @@ ConvGeometry conv_geometry(const Check& check, const Shape& input, const Shape& 
     }
     const int64_t padded = g.input[i] + before + after;
     if (padded < span && !(padding.same && g.input[i] == 0)) {
-      check.value_error("weight's kernel spans " + std::to_string(span) +
+      check.value_error("the kernel spans " + std::to_string(span) +
                         " elements with its dilation, more than the padded input of " +
                         std::to_string(padded));
     }
