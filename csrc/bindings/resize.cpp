@@ -85,7 +85,8 @@ struct PadGeometry {
     }
     const int64_t size = n + before + after;
     if (size < 0 || (mode != PadMode::kConstant && size < 1)) {
-      check.value_error("pad must leave something of the dimension of " + std::to_string(n) + got());
+      check.value_error("pad must leave something of the dimension of " + std::to_string(n) +
+                        got());
     }
     if (mode != PadMode::kConstant && n < 1) {
       check.value_error("input must not be empty in the padded dimensions with this mode");
