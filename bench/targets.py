@@ -167,8 +167,8 @@ TARGETS: dict[str, dict[str, Target]] = {
             note="4x1024x1024 and 8x2048x512 run at 95 to 97% of the FMA peak, 1x1024x1024 at 90 "
             "GB/s from L3, 1x4096x4096 with its 64 MiB at 38 GB/s, 1.4 times the copy: twice "
             "PyTorch's speed would be 2 times the peak for the two with several rows. Tried: 512 "
-            "deep 0.98 to 1.00, 2048 deep 1.00, nothing fetched ahead 1.00; with 16 rows of 4096 "
-            "weights not fetched ahead 1.06.",
+            "deep 0.98 to 1.00, 2048 deep 1.00, the weights' next columns not fetched ahead 1.00 (0.94 "
+            "with 35 rows, whose weights come from memory).",
         ),
         "tiny": Target(
             mean=1.3,
