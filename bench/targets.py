@@ -166,19 +166,19 @@ TARGETS: dict[str, dict[str, Target]] = {
             torch=2.0,
             note="4x1024x1024 and 8x2048x512 run at 95 to 97% of the FMA peak, 1x1024x1024 at 90 "
             "GB/s from L3, 1x4096x4096 with its 64 MiB at 38 GB/s, 1.4 times the copy: twice "
-            "PyTorch's speed would be 2 times the peak for the two with several rows. Tried: 512 "
-            "deep 0.98 to 1.00, 2048 deep 1.00, the weights' next columns not fetched ahead 1.00 (0.94 "
-            "with 35 rows, whose weights come from memory).",
+            "PyTorch's speed would be 1.4 and 1.2 times the peak for the two of several rows. "
+            "Tried: 512 deep 0.98 to 1.00, 2048 deep 1.00, the weights' next columns not fetched "
+            "ahead 1.00 (0.94 with 35 rows, whose weights come from memory).",
         ),
         "tiny": Target(
             mean=1.3,
             torch=2.5,
             note="XNNPACK's call makes no array and checks nothing. For 16^3 the kernel takes 0.13 "
             "of 0.8 us, the new array 0.1; for 64^3 and 100^3 it is at 93 and 90% of the peak, and "
-            "1.3 times the peer's speed would be 94 and 100% with nothing around it. Tried: no "
+            "1.3 times the peer's speed would be 90 and 100% with nothing around it. Tried: no "
             "blocks and nothing fetched ahead for small products (16^3 1.24, 32^3 1.19), weights "
             "looked up and arrays unwrapped without Python (1.19), the GIL kept, half a vector at "
-            "the end of a row (100^3 1.05), all kept; before those the interpreter's calling "
+            "the end of a row (100^3 1.06), all kept; before those the interpreter's calling "
             "convention, recording as a native flag, modules called without Python, no packing.",
         ),
         "forward + backward": Target(torch=1.3),
