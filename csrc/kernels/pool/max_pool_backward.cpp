@@ -39,7 +39,9 @@ void max_pool3d_backward(const MaxPoolBackwardArgs<T>& original) {
   MaxPoolBackwardArgs<T> args = original;
   merge_planes(args.planes, args.depth, args.height);
   const PoolAxis &depth = args.depth, &height = args.height, &width = args.width;
-  if (tiles_in_pairs(depth, height, width)) return spread_tiles(args);
+  // Shorter rows leave most of a vector empty.
+  const bool long_rows = width.out > Vec<T>::kSize / 2;
+  if (long_rows && tiles_in_pairs(depth, height, width)) return spread_tiles(args);
   const TapPlaces taps(depth, height, width);
   const bool by_slices = depth.in > 1;
   const PoolAxis& axis = by_slices ? depth : height;
